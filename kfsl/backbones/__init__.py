@@ -1,0 +1,1 @@
+"""Backbones: plain Keras models from images to feature maps."""

@@ -1,0 +1,45 @@
+"""What every backbone has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+
+class Backbone(keras.Model):
+    """A functional graph from images to feature maps that keeps its dtype policy and shape.
+
+    Subclasses build their graph, call this constructor and add their own arguments to
+    `get_config`, which lists exactly the constructor's arguments.
+
+    Args:
+        images: Keras tensor `[n, H, W, C]`, the graph's input.
+        features: Keras tensor `[n, h, w, c]`, its output.
+        image_shape: tuple of three ints, height, width (either may be None) and channels.
+        dtype: str or `keras.DTypePolicy`. The policy the graph's layers were built with.
+        **kwargs: Arguments of `keras.Model`: `name` and `trainable`.
+    """
+
+    def __init__(
+        self, images: Any, features: Any, image_shape: Sequence[int | None], dtype: Any, **kwargs
+    ) -> None:
+        super().__init__(inputs=images, outputs=features, **kwargs)
+        # A functional model takes no policy of its own from its layers.
+        self.dtype_policy = keras.dtype_policies.get(dtype)
+        self.image_shape = tuple(image_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "image_shape": self.image_shape,
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Backbone:
+        # keras.Model's own would rebuild the graph layer by layer, not call the constructor.
+        del custom_objects
+        return cls(**config)

@@ -1,0 +1,117 @@
+"""The four-block convolutional network of few-shot learning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import layers
+
+from kfsl.backbones.backbone import Backbone
+from kfsl.layers.normalization import BatchNormalization
+
+
+@keras.saving.register_keras_serializable(package="kfsl")
+class Conv4(Backbone):
+    """Conv-4: four blocks of 3x3 convolution, batch normalisation, ReLU and 2x2 max pooling.
+
+    With 64 filters it is the network of Matching Networks, Prototypical Networks and MAML;
+    `filters=(64, 64, 128, 128), use_bias=False, activate_last=False` is the C128F of Gidaris and
+    Komodakis. Feature maps are not flattened or pooled: a learner does what its paper asks.
+
+    Layers are named `block1_conv`, `block1_bn`, `block1_activation`, `block1_pool` and so on.
+
+    Args:
+        image_shape: tuple of three ints, height, width and channels. Height and width may be
+            None: any size. Defaults to `(None, None, 3)`.
+        filters: int, or tuple of four ints, one a block. Defaults to `64`.
+        num_pools: int, 0 to 4. Only the first `num_pools` blocks pool. 84 pixels become 5 with
+            four pools; 28 become 1 with four and 7 with two. Defaults to `4`.
+        use_bias: bool. Whether the convolutions have biases. Defaults to True.
+        activation: str or callable. Defaults to `"relu"`.
+        activate_last: bool. Whether the last block has its activation. Defaults to True.
+        bn_momentum: float. Momentum of the moving averages (Keras's sense). Defaults to `0.99`.
+        bn_epsilon: float. Defaults to `1e-3`.
+        **kwargs: Arguments of `keras.Model`: `name`, `dtype`, `trainable`.
+
+    Input: float tensor `[n, H, W, C]`. Output: float tensor `[n, h, w, filters]` where each pool
+    halves height and width, rounded down.
+
+    Raises:
+        ValueError: `filters` that are not one or four positive ints, or `num_pools` outside 0-4.
+
+    Reference:
+        [Vinyals et al., 2016](https://arxiv.org/abs/1606.04080), section 4.1;
+        [Gidaris and Komodakis, 2018](https://arxiv.org/abs/1804.09458) for C128F.
+
+    Example:
+
+    ```python
+    import numpy as np
+    from kfsl.backbones.conv4 import Conv4
+
+    backbone = Conv4(image_shape=(28, 28, 1), num_pools=2)
+    maps = backbone(np.zeros((5, 28, 28, 1), "float32"))
+    assert maps.shape == (5, 7, 7, 64)
+    ```
+    """
+
+    def __init__(
+        self,
+        image_shape: Sequence[int | None] = (None, None, 3),
+        filters: int | Sequence[int] = 64,
+        num_pools: int = 4,
+        use_bias: bool = True,
+        activation: Any = "relu",
+        activate_last: bool = True,
+        bn_momentum: float = 0.99,
+        bn_epsilon: float = 1e-3,
+        **kwargs: Any,
+    ) -> None:
+        widths = (filters,) * 4 if isinstance(filters, int) else tuple(filters)
+        if len(widths) != 4 or not all(isinstance(w, int) and w > 0 for w in widths):
+            raise ValueError(
+                f"filters must be a positive int or four of them. Received: filters={filters}"
+            )
+        if num_pools not in range(5):
+            raise ValueError(f"num_pools must be 0, 1, 2, 3 or 4. Received: num_pools={num_pools}")
+        dtype = keras.dtype_policies.get(kwargs.pop("dtype", None))
+
+        # === Layers and functional model ===
+        image_input = layers.Input(tuple(image_shape), name="images")
+        x = image_input
+        for block, width in enumerate(widths, start=1):
+            name = f"block{block}"
+            x = layers.Conv2D(
+                width, 3, padding="same", use_bias=use_bias, dtype=dtype, name=f"{name}_conv"
+            )(x)
+            x = BatchNormalization(
+                momentum=bn_momentum, epsilon=bn_epsilon, dtype=dtype, name=f"{name}_bn"
+            )(x)
+            if block < 4 or activate_last:
+                x = layers.Activation(activation, dtype=dtype, name=f"{name}_activation")(x)
+            if block <= num_pools:
+                x = layers.MaxPooling2D(2, dtype=dtype, name=f"{name}_pool")(x)
+        super().__init__(image_input, x, image_shape, dtype, **kwargs)
+
+        # === Config ===
+        self.filters = filters if isinstance(filters, int) else widths
+        self.num_pools = num_pools
+        self.use_bias = use_bias
+        self.activation = keras.activations.get(activation)
+        self.activate_last = activate_last
+        self.bn_momentum = bn_momentum
+        self.bn_epsilon = bn_epsilon
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "num_pools": self.num_pools,
+            "use_bias": self.use_bias,
+            "activation": keras.activations.serialize(self.activation),
+            "activate_last": self.activate_last,
+            "bn_momentum": self.bn_momentum,
+            "bn_epsilon": self.bn_epsilon,
+        }

@@ -1,0 +1,1 @@
+"""Layers the learners and backbones are built from."""

@@ -1,0 +1,292 @@
+"""Batch normalisation with exact second derivatives and moments per episode."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+from keras import ops
+
+Moments = tuple[Any, Any]
+
+
+@dataclasses.dataclass
+class _MomentsScope:
+    groups: Any
+    mask: Any
+    given: Mapping[str, Moments] | None
+    update: bool
+    moments: dict[str, Moments] = dataclasses.field(default_factory=dict)
+    calls: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def key(self, path: str) -> str:
+        """The path as an identifier; a repeated call of a layer gets a number of its own."""
+        name = re.sub(r"\W", "_", path)
+        name = f"_{name}" if name[:1].isdigit() else name
+        call = self.calls.get(name, 0)
+        self.calls[name] = call + 1
+        return name if call == 0 else f"{name}__call{call}"
+
+
+class _Stack(threading.local):
+    def __init__(self) -> None:
+        self.scopes: list[_MomentsScope] = []
+
+
+_STACK = _Stack()
+
+
+@contextlib.contextmanager
+def moments_scope(
+    groups: Any = 1,
+    mask: Any = None,
+    given: Mapping[str, Moments] | None = None,
+    update: bool = False,
+) -> Iterator[_MomentsScope]:
+    """Makes every `BatchNormalization` called inside normalise episode by episode.
+
+    The images of the calls inside are `groups` episodes folded into the batch axis, `n` images
+    each: the first `n` images are the first episode. Whatever `training` says, each episode is
+    normalised by its own moments over its unmasked images, or by the moments `given`. This is how
+    the support set's moments serve the queries:
+
+    Layers with `trainable=False` keep Keras's rule: they use their moving averages, here too.
+
+    The scope acts while Python runs: open it inside a traced function, not around the call of
+    one. It belongs to the thread that opened it; the innermost scope counts.
+
+    Args:
+        groups: int or scalar integer tensor. The number of episodes `B`. Defaults to `1`: the
+            whole batch is normalised together.
+        mask: bool or float tensor `[B*n]` or `[B, n]`. False marks padding images, which then
+            change neither the moments nor any gradient. Defaults to None: every image counts.
+        given: dict. Layer key -> (mean `[B, C]`, variance `[B, C]`), as found in `moments` of an
+            earlier scope. Defaults to None: the moments of the images in the call.
+        update: bool. Whether the moving averages move too, towards the mean over the episodes
+            of their means and of their variances. Defaults to False.
+
+    Returns:
+        A context manager. Its value has `moments`, a dict with the moments that each call used,
+        `[B, C]` each, by layer path written as an identifier.
+
+    Raises:
+        ValueError: `update` together with `given`, or fewer than one group.
+
+    Example:
+
+    ```python
+    import numpy as np
+    from kfsl.layers.normalization import BatchNormalization, moments_scope
+
+    layer = BatchNormalization()
+    support = np.random.normal(3.0, 2.0, size=(2 * 5, 8)).astype("float32")
+    queries = np.random.normal(3.0, 2.0, size=(2 * 7, 8)).astype("float32")
+    with moments_scope(groups=2) as scope:
+        support_features = layer(support)
+    with moments_scope(groups=2, given=scope.moments):
+        query_features = layer(queries)
+    ```
+    """
+    if given is not None and update:
+        raise ValueError(
+            "moments_scope received given moments and update=True. Moments that were computed in "
+            "an earlier scope are to be counted there: pass update=True to that scope."
+        )
+    if isinstance(groups, int) and groups < 1:
+        raise ValueError(f"groups must be at least 1. Received: groups={groups}")
+    scope = _MomentsScope(groups, mask, given, update)
+    _STACK.scopes.append(scope)
+    try:
+        yield scope
+    finally:
+        _STACK.scopes.pop()
+
+
+@keras.saving.register_keras_serializable(package="kfsl")
+class BatchNormalization(keras.layers.Layer):
+    """Batch normalisation over the last axis, exact to every order of differentiation.
+
+    Keras's layer takes its variance from `tf.nn.moments`, which stops the gradient of the mean:
+    right to first order, wrong to second, and so wrong in the meta-gradient of every learner that
+    differentiates through an inner loop. Here the variance is `mean(square(x - mean))`. Values
+    and first derivatives are those of `keras.layers.BatchNormalization`.
+
+    Outside a `moments_scope` it behaves as Keras's layer: with `training=True` it normalises by
+    the moments of the whole batch and moves its averages; otherwise, or with `trainable=False`,
+    it uses the averages. Inside a scope moments are per episode and masked.
+
+    Moments are float32 under mixed precision. The biased variance enters the moving average.
+
+    Args:
+        momentum: float. What the moving averages keep of themselves at an update. PyTorch
+            counts the other way: its 0.1 is 0.9 here. Defaults to `0.99`.
+        epsilon: float. Added to the variance. PyTorch's default is 1e-5. Defaults to `1e-3`.
+        center: bool. Whether to add a learned offset `beta`. Defaults to True.
+        scale: bool. Whether to multiply by a learned `gamma`. Defaults to True.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
+
+    Input: float tensor `[n, ..., C]`. Output: the same shape, in the compute dtype.
+
+    Reference:
+        [Ioffe and Szegedy, 2015](https://arxiv.org/abs/1502.03167), Algorithm 1.
+
+    Example:
+
+    ```python
+    import numpy as np
+    from kfsl.layers.normalization import BatchNormalization
+
+    maps = np.random.normal(size=(4, 7, 7, 16)).astype("float32")
+    normalised = BatchNormalization()(maps, training=True)
+    ```
+    """
+
+    def __init__(
+        self,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not 0.0 <= momentum <= 1.0:
+            raise ValueError(f"momentum must lie in [0, 1]. Received: momentum={momentum}")
+        if not epsilon > 0.0:
+            raise ValueError(f"epsilon must be positive. Received: epsilon={epsilon}")
+        self.momentum = float(momentum)
+        self.epsilon = float(epsilon)
+        self.center = bool(center)
+        self.scale = bool(scale)
+        self.supports_masking = True
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        channels = input_shape[-1]
+        if len(input_shape) < 2 or channels is None:
+            raise ValueError(
+                "BatchNormalization needs inputs [n, ..., C] with a known number of channels. "
+                f"Received: input_shape={input_shape}"
+            )
+        shape = (channels,)
+        if self.scale:
+            self.gamma = self.add_weight(shape, "ones", name="gamma", autocast=False)
+        if self.center:
+            self.beta = self.add_weight(shape, "zeros", name="beta", autocast=False)
+        self.moving_mean = self.add_weight(
+            shape, "zeros", trainable=False, name="moving_mean", autocast=False
+        )
+        self.moving_variance = self.add_weight(
+            shape, "ones", trainable=False, name="moving_variance", autocast=False
+        )
+        self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: channels})
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        scope = _STACK.scopes[-1] if _STACK.scopes else None
+        x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
+        if self.trainable and scope is not None:
+            outputs = self._normalize_in_scope(x, scope)
+        elif self.trainable and training:
+            outputs = self._normalize_batch(x)
+        else:
+            outputs = self._normalize(x, (self.moving_mean, self.moving_variance))
+        return ops.cast(outputs, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "momentum": self.momentum,
+            "epsilon": self.epsilon,
+            "center": self.center,
+            "scale": self.scale,
+        }
+
+    def _normalize_batch(self, x: Any) -> Any:
+        axes = tuple(range(len(x.shape) - 1))
+        mean = ops.mean(x, axis=axes)
+        centred = x - mean
+        variance = ops.mean(ops.square(centred), axis=axes)
+        self._move_averages(mean, variance)
+        return self._scale_and_shift(centred, variance)
+
+    def _normalize_in_scope(self, x: Any, scope: _MomentsScope) -> Any:
+        key = scope.key(self.path)
+        maps = _split_groups(x, scope.groups, self.path)
+        if scope.given is not None:
+            moments = self._given_moments(key, scope, x.dtype)
+            outputs = self._normalize(maps, tuple(m[:, None, None, :] for m in moments))
+        else:
+            moments, centred = _group_moments(maps, scope.mask)
+            outputs = self._scale_and_shift(centred, moments[1][:, None, None, :])
+        if scope.update:
+            self._move_averages(*(ops.mean(m, axis=0) for m in moments))
+        scope.moments[key] = moments
+        return ops.reshape(outputs, ops.shape(x))
+
+    def _given_moments(self, key: str, scope: _MomentsScope, dtype: str) -> Moments:
+        if key not in scope.given:
+            raise ValueError(
+                f"The given moments have none for the layer {key!r}; they have "
+                f"{sorted(scope.given)}. Take them from a moments_scope around a call of the "
+                "same model."
+            )
+        mean, variance = scope.given[key]
+        return ops.cast(mean, dtype), ops.cast(variance, dtype)
+
+    def _normalize(self, x: Any, moments: Moments) -> Any:
+        # One multiply and one add over the maps: x * s + (beta - mean * s).
+        mean, variance = (ops.cast(m, x.dtype) for m in moments)
+        scale = self._scale(variance)
+        shift = -mean * scale
+        if self.center:
+            shift = shift + ops.cast(self.beta, x.dtype)
+        return x * scale + shift
+
+    def _scale_and_shift(self, centred: Any, variance: Any) -> Any:
+        # The gradient keeps `centred` for the variance anyway: using it again saves the maps.
+        outputs = centred * self._scale(variance)
+        return outputs + ops.cast(self.beta, outputs.dtype) if self.center else outputs
+
+    def _scale(self, variance: Any) -> Any:
+        scale = ops.rsqrt(variance + self.epsilon)
+        return scale * ops.cast(self.gamma, scale.dtype) if self.scale else scale
+
+    def _move_averages(self, mean: Any, variance: Any) -> None:
+        for average, moment in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            old = ops.cast(average, moment.dtype)
+            average.assign(old * self.momentum + moment * (1.0 - self.momentum))
+
+
+def _split_groups(x: Any, groups: Any, path: str) -> Any:
+    """[B*n, ..., C] -> [B, n, locations, C]."""
+    images, *spatial, channels = ops.shape(x)
+    if isinstance(images, int) and isinstance(groups, int) and images % groups:
+        raise ValueError(
+            f"The batch of {images} images at {path!r} is not {groups} episodes of equal size. "
+            "Pass to moments_scope the number of episodes folded into the batch axis."
+        )
+    return ops.reshape(x, (groups, images // groups, math.prod(spatial), channels))
+
+
+def _group_moments(maps: Any, mask: Any) -> tuple[Moments, Any]:
+    """Moments [B, C] of [B, n, locations, C], and the centred maps."""
+    if mask is None:
+        mean = ops.mean(maps, axis=(1, 2), keepdims=True)
+        centred = maps - mean
+        return (mean[:, 0, 0], ops.mean(ops.square(centred), axis=(1, 2))), centred
+    groups, images, locations, _ = ops.shape(maps)
+    weights = ops.reshape(ops.cast(mask, maps.dtype), (groups, images, 1, 1))
+    count = ops.sum(weights, axis=(1, 2)) * ops.cast(locations, maps.dtype)
+    count = ops.maximum(count, 1.0)
+    mean = ops.sum(maps * weights, axis=(1, 2)) / count
+    centred = maps - mean[:, None, None, :]
+    variance = ops.sum(ops.square(centred) * weights, axis=(1, 2)) / count
+    return (mean, variance), centred
