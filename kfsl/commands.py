@@ -1,0 +1,77 @@
+"""What the commands share: their flags, and errors told in one line."""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+
+from absl import app, flags
+
+GIN_FILE = flags.DEFINE_multi_string(
+    "gin_file", [], "A gin file; may be repeated, the later one wins."
+)
+GIN_PARAM = flags.DEFINE_multi_string(
+    "gin_param", [], "A binding such as train.epochs=3; may be repeated, wins over the files."
+)
+RUN_DIR = flags.DEFINE_string("run_dir", None, "The folder of the run.")
+
+#: What a user's input can raise. Anything else is a defect of kfsl and keeps its traceback.
+USER_ERRORS = (ValueError, OSError, KeyError, RuntimeError, NotImplementedError)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Parses the flags and runs a command.
+
+    A user's mistake ends it with one line on standard error and exit code 2; set
+    `KFSL_TRACEBACK=1` to see where it was raised.
+
+    Args:
+        main: callable without arguments.
+    """
+    # TensorFlow's start-up messages would bury the one line that matters.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+    def guarded(arguments: list[str]) -> None:
+        try:
+            _refuse_positional(arguments)
+            main()
+        except USER_ERRORS as error:
+            if os.environ.get("KFSL_TRACEBACK"):
+                traceback.print_exc()
+            fail(one_line(error))
+        except KeyboardInterrupt:
+            fail("interrupted; the same command continues where the last checkpoint is.")
+
+    app.run(guarded)
+
+
+def fail(message: str) -> None:
+    """Ends the process with one line on standard error and exit code 2."""
+    command = os.path.basename(sys.argv[0]).removesuffix(".py")
+    print(f"kfsl {command}: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def one_line(error: BaseException) -> str:
+    """An exception's message without line breaks and without gin's call stack."""
+    text = str(error).split("\n  In call to configurable")[0]
+    return " ".join(text.split()) or type(error).__name__
+
+
+def require(flag: flags.FlagHolder, why: str) -> str:
+    """The value of a flag that must be given.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if not flag.value:
+        raise ValueError(f"--{flag.name} is missing: {why}.")
+    return flag.value
+
+
+def _refuse_positional(arguments: list[str]) -> None:
+    if len(arguments) > 1:
+        raise ValueError(
+            f"Unexpected argument {arguments[1]!r}: options are written --name=value; "
+            "see --help."
+        )

@@ -1,0 +1,38 @@
+"""What all commands need to know of a run: the learner, the data, the episodes."""
+
+import dataclasses
+from collections.abc import Callable
+
+from data_pipelines.dataset import FewShotDataset
+from kfsl.learners.learner import Learner
+
+
+@dataclasses.dataclass
+class Experiment:
+    """A learner, the data it learns from, and the episodes drawn from them.
+
+    Args:
+        learner: `Learner`.
+        dataset: `FewShotDataset`.
+        sampler: callable, `(split, seed, index) -> indices`, for training episodes.
+        evaluation_sampler: callable or None, for validation and test; `sampler` when None.
+        label_level: str. `"class"` or `"superclass"`: whose ids travel with the episodes as
+            `support_classes` and `query_classes`.
+
+    Raises:
+        ValueError: if `label_level` is not one of the two.
+    """
+
+    learner: Learner
+    dataset: FewShotDataset
+    sampler: Callable
+    evaluation_sampler: Callable | None = None
+    label_level: str = "class"
+
+    def __post_init__(self) -> None:
+        if self.label_level not in ("class", "superclass"):
+            raise ValueError(
+                f'`label_level` must be "class" or "superclass"; received {self.label_level!r}.'
+            )
+        if self.evaluation_sampler is None:
+            self.evaluation_sampler = self.sampler
