@@ -1,0 +1,1 @@
+"""Datasets, class stores and episode pipelines for few-shot learning."""

@@ -1,0 +1,126 @@
+"""A class store and how its classes are divided into splits."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from data_pipelines.class_split import ClassSplit
+from data_pipelines.class_store import ClassStore
+
+
+class FewShotDataset:
+    """Classes of a store, divided into disjoint splits such as `train`, `val` and `test`.
+
+    Args:
+        name: `str`, name of the dataset.
+        store: `ClassStore`, the images.
+        splits: mapping from split name to class indices of the store. Splits must not overlap and
+            are kept in ascending order. Where the store holds four rotations of each class, the
+            four stay together.
+
+    Raises:
+        ValueError: a split is empty, names a class that the store lacks, names one twice, shares
+            one with another split, or divides the rotations of a class.
+
+    Example:
+
+    ```python
+    import tempfile
+    import numpy as np
+    from data_pipelines.class_store import ClassStore, StoredClass, write_class_store
+    from data_pipelines.dataset import FewShotDataset
+
+    with tempfile.TemporaryDirectory() as folder:
+        classes = [StoredClass(name, "letters", 1) for name in "abc"]
+        images = [(i, np.zeros((8, 8, 1), "uint8")) for i in range(3)]
+        write_class_store(f"{folder}/letters", classes, images, image_shape=(8, 8, 1))
+        dataset = FewShotDataset(
+            "letters", ClassStore.open(f"{folder}/letters"), {"train": [0, 2], "test": [1]}
+        )
+        assert dataset.split("train").class_names == ("a", "c")
+    ```
+    """
+
+    def __init__(self, name: str, store: ClassStore, splits: Mapping[str, Sequence[int]]):
+        self.name = name
+        self.store = store
+        self.splits = {
+            split: np.sort(np.asarray(indices, np.int64)) for split, indices in splits.items()
+        }
+        self._check()
+
+    def _check(self) -> None:
+        owner: dict[int, str] = {}
+        for split, indices in self.splits.items():
+            if not indices.size:
+                raise ValueError(f"Split {split!r} of {self.name} has no class.")
+            if indices[0] < 0 or indices[-1] >= self.store.num_classes:
+                raise ValueError(
+                    f"Split {split!r} of {self.name} names classes {indices[0]} to {indices[-1]}; "
+                    f"the store has classes 0 to {self.store.num_classes - 1}."
+                )
+            for index in indices.tolist():
+                if index in owner:
+                    raise ValueError(
+                        f"Class {self.store.class_names[index]!r} of {self.name} is in split "
+                        f"{owner[index]!r} and again in split {split!r}; splits must be disjoint."
+                    )
+                owner[index] = split
+            self._check_rotations(split, indices)
+
+    def _check_rotations(self, split: str, indices: np.ndarray) -> None:
+        rotations = self.store.rotations
+        whole = indices.size % rotations == 0
+        if whole:
+            groups = indices.reshape(-1, rotations)
+            whole = bool(
+                (groups == groups[:, :1] // rotations * rotations + np.arange(rotations)).all()
+            )
+        if not whole:
+            raise ValueError(
+                f"Split {split!r} of {self.name} divides the {rotations} rotations of a class; "
+                "all rotations of a class belong to one split."
+            )
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.store.image_shape
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over the store's fingerprint and the lists of classes."""
+        digest = hashlib.sha256(self.store.fingerprint.encode())
+        for split in sorted(self.splits):
+            digest.update(f"|{split}:".encode())
+            digest.update(",".join(map(str, self.splits[split].tolist())).encode())
+        return digest.hexdigest()
+
+    def split(self, name: str) -> ClassSplit:
+        """The classes of one split, as samplers read them.
+
+        Args:
+            name: `str`, such as `"train"`.
+
+        Returns:
+            A `ClassSplit`.
+
+        Raises:
+            ValueError: the dataset has no split of that name.
+        """
+        if name not in self.splits:
+            hint = " Set held_out to keep train classes for validation." if name == "val" else ""
+            raise ValueError(
+                f"{self.name} has no split {name!r}; it has {', '.join(self.splits)}.{hint}"
+            )
+        indices = self.splits[name]
+        used, dense = np.unique(self.store.class_superclasses[indices], return_inverse=True)
+        return ClassSplit(
+            name=name,
+            class_names=tuple(self.store.class_names[i] for i in indices),
+            counts=self.store.counts[indices],
+            offsets=self.store.offsets[indices],
+            superclasses=dense.astype(np.int32),
+            superclass_names=tuple(self.store.superclass_names[i] for i in used),
+            rotations=self.store.rotations,
+        )

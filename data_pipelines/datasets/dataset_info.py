@@ -1,0 +1,41 @@
+"""What is known about a dataset before any image is read."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """Facts about a dataset; `prepare` verifies the counts and the checksum against them.
+
+    Args:
+        name: `str`, the name under which `load_dataset` and `prepare` know the dataset.
+        description: `str`, one or two sentences.
+        superclass: `str`, what a superclass of this dataset is.
+        licence: `str`, under which the images may be used.
+        citation: `str`, the publication to cite.
+        homepage: `str`, where the images come from.
+        image_shape: tuple `(H, W, C)` in pixels, or `None` when the user chooses it.
+        num_classes: `int`, classes in the store (rotations counted), or `None` when it depends on
+            the source.
+        num_images: `int`, images in the store, or `None` when it depends on the source.
+        split_names: tuple of `str`, the lists of classes to choose from; the first is the default.
+        store: `str`, name of the class store that holds the images.
+        checksum: `str`, fingerprint of the store, where the bytes are determined.
+    """
+
+    name: str
+    description: str
+    superclass: str
+    licence: str
+    citation: str
+    homepage: str
+    image_shape: tuple[int, int, int] | None
+    num_classes: int | None
+    num_images: int | None
+    split_names: tuple[str, ...] = ("default",)
+    store: str = ""
+    checksum: str | None = None
+
+    @property
+    def store_name(self) -> str:
+        return self.store or self.name
