@@ -72,7 +72,7 @@ def _candidates(path: str) -> Iterator[str]:
     if os.path.isabs(path):
         return
     # A wheel has no checkout: there the parent folder is site-packages, which is not ours.
-    if _CHECKOUT != sysconfig.get_paths()["purelib"]:
+    if sysconfig.get_paths()["purelib"] != _CHECKOUT:
         yield os.path.join(_CHECKOUT, path)
     yield os.path.join(_PACKAGE, "configs", path.removeprefix("gin/"))
 

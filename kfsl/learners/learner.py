@@ -60,7 +60,7 @@ class Learner(keras.Model):
             raise ValueError(f"`ways` must be at least 2 or None; received ways={ways}.")
         self.ways = ways
         self.weight_decay = weight_decay
-        self.preprocessing = _restored(preprocessing) or PixelNormalization()
+        self.preprocessing = restored(preprocessing) or PixelNormalization()
         self.episode_accuracy = EpisodeAccuracy()
         self.part_losses = {
             name: keras.metrics.Mean(name=f"{name}_loss") for name in self.loss_names
@@ -208,7 +208,8 @@ class Learner(keras.Model):
             scaled_loss = self.optimizer.scale_loss(loss)
         self._loss_tracker.update_state(loss)
         gradients = tape.gradient(scaled_loss, self.trainable_weights)
-        self.gradient_norm.update_state(tf.linalg.global_norm(gradients) * loss / scaled_loss)
+        loss_scale = self.optimizer.scale_loss(1.0)
+        self.gradient_norm.update_state(tf.linalg.global_norm(gradients) / loss_scale)
         self.optimizer.apply(gradients, self.trainable_weights)
         return self.compute_metrics(episode, query_labels, outputs)
 
@@ -256,19 +257,19 @@ def cross_entropy(labels: Any, logits: Any) -> Any:
     return ops.mean(losses)
 
 
-def mask_absent(logits: Any, one_hot_support: Any) -> Any:
+def mask_absent(logits: Any, support_counts: Any) -> Any:
     """Logits with the classes that have no support image made impossible.
 
     Args:
         logits: float tensor, `[B, Q, ways]`.
-        one_hot_support: float tensor, `[B, S, ways]`.
+        support_counts: float tensor, `[B, ways]`. Support images of each class.
 
     Returns:
         Tensor, `[B, Q, ways]`.
     """
-    present = ops.any(one_hot_support > 0, axis=1)[:, None, :]
-    return ops.where(present, logits, ABSENT)
+    return ops.where(support_counts[:, None, :] > 0, logits, ABSENT)
 
 
-def _restored(layer: Any) -> Any:
+def restored(layer: Any) -> Any:
+    """A layer, from itself or from its serialised form."""
     return keras.saving.deserialize_keras_object(layer) if isinstance(layer, dict) else layer

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from kfsl.layers.normalization import moments_scope
-from kfsl.learners.learner import Learner, _restored
+from kfsl.learners.learner import Learner, restored
 
 BN_POLICIES = ("running", "support", "batch")
 MOMENTS = ("episode", "meta_batch")
@@ -43,9 +43,9 @@ class MetricLearner(Learner):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        _check_choice("bn_policy", bn_policy, BN_POLICIES)
-        _check_choice("moments", moments, MOMENTS)
-        self.backbone = _restored(backbone)
+        check_choice("bn_policy", bn_policy, BN_POLICIES)
+        check_choice("moments", moments, MOMENTS)
+        self.backbone = restored(backbone)
         self._bn_policy = bn_policy
         self.moments = moments
         self.embed_together = embed_together
@@ -58,9 +58,7 @@ class MetricLearner(Learner):
     def transductive(self) -> bool:
         return self._bn_policy == "batch"
 
-    def fit_support(
-        self, features: Any, labels: Any, mask: Any, training: bool
-    ) -> dict[str, Any]:
+    def fit_support(self, features: Any, labels: Any, mask: Any, training: bool) -> dict[str, Any]:
         """`adapt`, given backbone features `[B, S, ...]`."""
         raise NotImplementedError
 
@@ -136,7 +134,12 @@ class MetricLearner(Learner):
         }
 
 
-def _check_choice(argument: str, value: str, choices: tuple[str, ...]) -> None:
+def check_choice(argument: str, value: str, choices: tuple[str, ...]) -> None:
+    """Refuses an argument that is not one of its choices.
+
+    Raises:
+        ValueError: naming the argument, the choices and what was received.
+    """
     if value not in choices:
         raise ValueError(f"`{argument}` must be one of {choices}; received {value!r}.")
 

@@ -55,4 +55,4 @@ class EpisodeAccuracy(keras.metrics.Metric):
     def result(self) -> dict:
         variance = self.squares / ops.maximum(self.episodes - 1.0, 1.0)
         interval = 1.96 * ops.sqrt(variance / ops.maximum(self.episodes, 1.0))
-        return {"accuracy": ops.identity(self.mean), "accuracy_interval": interval}
+        return {"accuracy": ops.convert_to_tensor(self.mean), "accuracy_interval": interval}

@@ -1,0 +1,119 @@
+"""Prototypical Networks."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kfsl.layers.cosine import cosine_similarity
+from kfsl.learners.learner import mask_absent
+from kfsl.learners.metric_learner import MetricLearner, check_choice
+
+DISTANCES = ("squared_euclidean", "cosine")
+
+
+@keras.saving.register_keras_serializable(package="kfsl")
+class PrototypicalNetwork(MetricLearner):
+    """Classifies by the distance to each class's mean support feature.
+
+    The squared distance is summed over the flattened features, neither averaged nor rooted:
+    its scale is part of the method, since the logits are its negative.
+
+    Args:
+        backbone: `keras.Model`. Float images `[n, H, W, C]` to features `[n, ...]`.
+        distance: str. `"squared_euclidean"` or `"cosine"`.
+        scale: float. Multiplies the logits; with `"cosine"` they lie in `[-scale, scale]`, so
+            that 1 cannot saturate the softmax (10 is usual).
+        bn_policy: str. See `MetricLearner`.
+        moments: str. See `MetricLearner`.
+        embed_together: bool. Support and query share their moments in training.
+        ways: int or None. See `Learner`; training with more ways than at test is usual.
+        preprocessing: layer or None. See `Learner`.
+        weight_decay: float. See `Learner`.
+
+    Reference:
+        Snell et al. (2017), "Prototypical Networks for Few-shot Learning", eq. 1 and 2.
+
+    Example:
+    ```python
+    from kfsl.backbones.conv4 import Conv4
+    from kfsl.episodes import EpisodeSpec
+    from kfsl.learners.prototypical_network import PrototypicalNetwork
+
+    episode, _ = EpisodeSpec(ways=5, shots=2, queries=3, image_shape=(28, 28, 1)).random_episode()
+    learner = PrototypicalNetwork(Conv4(image_shape=(28, 28, 1), filters=8))
+    assert learner(episode)["logits"].shape == (1, 15, 5)
+    ```
+    """
+
+    def __init__(
+        self,
+        backbone: keras.Model,
+        *,
+        distance: str = "squared_euclidean",
+        scale: float = 1.0,
+        bn_policy: str = "running",
+        moments: str = "episode",
+        embed_together: bool = True,
+        ways: int | None = None,
+        preprocessing: keras.layers.Layer | None = None,
+        weight_decay: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            backbone,
+            bn_policy=bn_policy,
+            moments=moments,
+            embed_together=embed_together,
+            ways=ways,
+            preprocessing=preprocessing,
+            weight_decay=weight_decay,
+            **kwargs,
+        )
+        check_choice("distance", distance, DISTANCES)
+        self.distance = distance
+        self.scale = scale
+
+    def fit_support(self, features: Any, labels: Any, mask: Any, training: bool) -> dict[str, Any]:
+        del training
+        one_hot = self.one_hot_support(labels, mask)
+        # Eq. 1: c_k, the mean of the class's embedded support points.
+        sums = ops.einsum("bsn,bsd->bnd", one_hot, flat_features(features))
+        counts = ops.sum(one_hot, axis=1)
+        return {
+            "prototypes": sums / ops.maximum(counts, 1.0)[..., None],
+            "support_counts": counts,
+        }
+
+    def classify(
+        self, state: dict[str, Any], query_features: Any, training: bool
+    ) -> dict[str, Any]:
+        del training
+        queries, prototypes = flat_features(query_features), state["prototypes"]
+        if self.distance == "cosine":
+            similarities = cosine_similarity(queries, prototypes, "both")
+        else:
+            similarities = -squared_distances(queries, prototypes)
+        # Eq. 2: the logits are -d(f(x), c_k).
+        return {"logits": mask_absent(self.scale * similarities, state["support_counts"])}
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "distance": self.distance, "scale": self.scale}
+
+
+def squared_distances(queries: Any, prototypes: Any) -> Any:
+    """Squared Euclidean distances `[B, Q, N]` of vectors `[B, Q, D]` and `[B, N, D]`."""
+    products = ops.einsum("bqd,bnd->bqn", queries, prototypes)
+    query_norms = ops.sum(ops.square(queries), axis=-1)[..., None]
+    norms = ops.sum(ops.square(prototypes), axis=-1)[:, None, :]
+    return query_norms - 2.0 * products + norms
+
+
+def flat_features(features: Any) -> Any:
+    """Features `[B, n, ...]` as float32 vectors, `[B, n, D]`.
+
+    Distances and similarities are taken in float32 whatever the backbone computes in: their
+    differences are small beside their size.
+    """
+    shape = ops.shape(features)
+    return ops.cast(ops.reshape(features, (shape[0], shape[1], -1)), "float32")
