@@ -43,3 +43,27 @@ class Backbone(keras.Model):
         # keras.Model's own would rebuild the graph layer by layer, not call the constructor.
         del custom_objects
         return cls(**config)
+
+
+def check_blocks(filters: Any, num_pools: int, blocks: int = 4) -> tuple[int, ...]:
+    """The filters as a tuple, if there are `blocks` of them and pools for at most as many.
+
+    Args:
+        filters: sequence of positive ints, one a block.
+        num_pools: int. How many of the first blocks pool.
+        blocks: int. Defaults to `4`.
+
+    Returns:
+        Tuple of `blocks` ints.
+
+    Raises:
+        ValueError: Another number of filters or pools.
+    """
+    widths = tuple(filters) if isinstance(filters, Sequence) else (filters,)
+    if len(widths) != blocks or not all(isinstance(w, int) and w > 0 for w in widths):
+        raise ValueError(f"filters must be {blocks} positive ints. Received: filters={filters}")
+    if num_pools not in range(blocks + 1):
+        raise ValueError(
+            f"num_pools must be an int from 0 to {blocks}. Received: num_pools={num_pools}"
+        )
+    return widths

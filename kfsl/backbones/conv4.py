@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from kfsl.backbones.backbone import Backbone
+from kfsl.backbones.backbone import Backbone, check_blocks
 from kfsl.layers.normalization import BatchNormalization
 
 
@@ -69,13 +69,7 @@ class Conv4(Backbone):
         bn_epsilon: float = 1e-3,
         **kwargs: Any,
     ) -> None:
-        widths = (filters,) * 4 if isinstance(filters, int) else tuple(filters)
-        if len(widths) != 4 or not all(isinstance(w, int) and w > 0 for w in widths):
-            raise ValueError(
-                f"filters must be a positive int or four of them. Received: filters={filters}"
-            )
-        if num_pools not in range(5):
-            raise ValueError(f"num_pools must be 0, 1, 2, 3 or 4. Received: num_pools={num_pools}")
+        widths = check_blocks((filters,) * 4 if isinstance(filters, int) else filters, num_pools)
         dtype = keras.dtype_policies.get(kwargs.pop("dtype", None))
 
         # === Layers and functional model ===
