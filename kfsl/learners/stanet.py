@@ -1,0 +1,322 @@
+"""STANet: dual attention with semantic embedding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kfsl.layers.spatial_task_attention import SpatialTaskAttention
+from kfsl.learners.learner import cross_entropy
+from kfsl.learners.metric_learner import MetricLearner
+
+
+@keras.saving.register_keras_serializable(package="kfsl")
+class STANet(MetricLearner):
+    """Spatial-Task Attention Network: where to look in each image, and at which images.
+
+    Each of `num_layers` layers attends first to locations of the query's and the supports'
+    feature maps, then to the support images, and gathers their labels. A layer's refined
+    representation of the query asks the questions of the next; the logits see all layers. In
+    training a semantic branch also classifies every image among all classes of the split.
+
+    `call` and `infer` return besides `logits`, for figures: `task_attention` `[B, M, Q, S]`,
+    `spatial_attention_support` `[B, M, Q, S, h, w]` and `spatial_attention_query`
+    `[B, M, Q, h, w]`, with `M` layers; and in training `semantic_support_logits` `[B, S, K]`
+    and `semantic_query_logits` `[B, Q, K]`.
+
+    A model of one number of ways cannot do another: the label enters its weights. Labels must be
+    assigned to classes at random in every episode, or it learns the labels by heart. With maps of
+    one location (28x28 images after four poolings) spatial attention has nothing to choose.
+
+    Args:
+        backbone: `keras.Model`. Images to feature maps `[n, h, w, C]`.
+        ways: int. Classes per episode.
+        num_layers: int. Attention layers, each with its own weights. Defaults to `3`.
+        spatial_key_dim: int. Size `d_ks`. Defaults to `64`; the paper gives none of the three.
+        task_key_dim: int. Size `d_kt`. Defaults to `64`.
+        value_dim: int. Size `d_vt`. Defaults to `64`.
+        spatial_attention: str. `"learned"`, `"uniform"` or `"gaussian"`. Defaults to `"learned"`.
+        gaussian_sigma: float. Width of the Gaussian, as a fraction of the shorter side of the
+            map. Defaults to `0.25`.
+        semantic_classes: int. Classes of the semantic branch, those of the training split (or
+            its superclasses); 0 for no branch. Defaults to `0`.
+        semantic_weight: float. Weight lambda of the semantic loss. Defaults to `0.5`.
+        bn_policy: str. See `MetricLearner`. Defaults to `"running"`.
+        moments: str. See `MetricLearner`. Defaults to `"meta_batch"`: with one query per episode
+            an episode is too small for moments of its own.
+        embed_together: bool. See `MetricLearner`. Defaults to True.
+        preprocessing: layer or None. See `Learner`. Defaults to None: division by 255.
+        weight_decay: float. See `Learner`. Defaults to `0.0`.
+        **kwargs: Arguments of `keras.Model`, such as `name` and `dtype`.
+
+    Raises:
+        ValueError: `ways` is not given, the backbone does not give maps, or an argument is out
+            of its range; in a call, labels that are not those of `ways` classes, or class ids
+            that are missing or beyond `semantic_classes`, as far as they can be read there.
+
+    Reference:
+        [Yan et al., 2019](https://arxiv.org/abs/1811.00705v2), section 4.
+
+    Example:
+
+    ```python
+    from kfsl.backbones.conv4 import Conv4
+    from kfsl.episodes import EpisodeSpec
+    from kfsl.learners.stanet import STANet
+
+    episode, _ = EpisodeSpec(5, 1, 3, (28, 28, 1)).random_episode()
+    backbone = Conv4(image_shape=(28, 28, 1), filters=8, num_pools=2)
+    outputs = STANet(backbone, ways=5)(episode)
+    assert outputs["logits"].shape == (1, 15, 5)
+    assert outputs["task_attention"].shape == (1, 3, 15, 5)
+    ```
+    """
+
+    # A label position has its own column of W_v and row of W_o: relabelling is another input.
+    permutes_with_classes = False
+
+    def __init__(
+        self,
+        backbone: keras.Model,
+        ways: int,
+        *,
+        num_layers: int = 3,
+        spatial_key_dim: int = 64,
+        task_key_dim: int = 64,
+        value_dim: int = 64,
+        spatial_attention: str = "learned",
+        gaussian_sigma: float = 0.25,
+        semantic_classes: int = 0,
+        semantic_weight: float = 0.5,
+        bn_policy: str = "running",
+        moments: str = "meta_batch",
+        embed_together: bool = True,
+        preprocessing: keras.layers.Layer | None = None,
+        weight_decay: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        _check_arguments(ways, num_layers, semantic_classes, semantic_weight)
+        if semantic_classes:
+            # Before the base's constructor, which makes a metric for each.
+            self.loss_names = ("task", "semantic")
+        super().__init__(
+            backbone,
+            ways=ways,
+            bn_policy=bn_policy,
+            moments=moments,
+            embed_together=embed_together,
+            preprocessing=preprocessing,
+            weight_decay=weight_decay,
+            **kwargs,
+        )
+        self.num_layers = num_layers
+        self.spatial_key_dim = spatial_key_dim
+        self.task_key_dim = task_key_dim
+        self.value_dim = value_dim
+        self.spatial_attention = spatial_attention
+        self.gaussian_sigma = gaussian_sigma
+        self.semantic_classes = semantic_classes
+        self.semantic_weight = semantic_weight
+        self._make_head(_map_channels(self.backbone))
+
+    def _make_head(self, channels: int) -> None:
+        self.attention_layers = [
+            SpatialTaskAttention(
+                self.spatial_key_dim,
+                self.task_key_dim,
+                self.value_dim,
+                self.spatial_attention,
+                self.gaussian_sigma,
+                dtype=self.dtype_policy,
+                name=f"attention{layer + 1}",
+            )
+            for layer in range(self.num_layers)
+        ]
+        query_size = channels
+        for layer in self.attention_layers:
+            layer.build(
+                (None, None, query_size),
+                (None, None, None, None, channels),
+                (None, None, self.ways),
+            )
+            query_size = 2 * channels  # (9)
+        # Logits in full precision: a half-precision exponential overflows at 12.
+        logits_dtype = keras.backend.result_type(self.compute_dtype, "float32")
+        self.classifier = keras.layers.Dense(
+            self.ways, use_bias=False, dtype=logits_dtype, name="classifier"
+        )
+        self.classifier.build((None, None, self.num_layers * self.value_dim))
+        self.semantic_classifier = None
+        if self.semantic_classes:
+            self.semantic_classifier = keras.layers.Dense(
+                self.semantic_classes, dtype=logits_dtype, name="semantic_classifier"
+            )
+            self.semantic_classifier.build((None, None, channels))
+
+    def fit_support(self, features: Any, labels: Any, mask: Any, training: bool) -> dict[str, Any]:
+        del training
+        _check_labels(labels, mask, self.ways)
+        if mask is None:
+            mask = ops.ones(ops.shape(labels), "bool")
+        return {
+            "support_maps": features,
+            "support_one_hot": self.one_hot_support(labels, mask),
+            "support_mask": ops.cast(mask, "bool"),
+        }
+
+    def classify(
+        self, state: dict[str, Any], query_features: Any, training: bool
+    ) -> dict[str, Any]:
+        support_maps = state["support_maps"]
+        query = _average_pool(query_features)
+        contexts, attentions = [], []
+        for layer in self.attention_layers:
+            attended = layer(
+                query,
+                support_maps,
+                query_features,
+                state["support_one_hot"],
+                support_mask=state["support_mask"],
+            )
+            contexts.append(attended.pop("context"))
+            query = attended.pop("refined_query")
+            attentions.append(attended)
+        outputs = {
+            name: ops.stack([attention[name] for attention in attentions], axis=1)
+            for name in attentions[0]
+        }
+        outputs["logits"] = self.classifier(ops.concatenate(contexts, axis=-1))  # (8)
+        if training and self.semantic_classes:
+            outputs["semantic_support_logits"] = self.semantic_logits(support_maps)
+            outputs["semantic_query_logits"] = self.semantic_logits(query_features)
+        return outputs
+
+    def semantic_logits(self, features: Any) -> Any:
+        """Logits of the semantic branch, equation 11 with the mean that its text describes.
+
+        Args:
+            features: tensor, `[B, n, h, w, C]`, feature maps.
+
+        Returns:
+            Tensor, `[B, n, semantic_classes]`.
+
+        Raises:
+            ValueError: there is no semantic branch.
+        """
+        if not self.semantic_classes:
+            raise ValueError("This STANet has no semantic branch: its semantic_classes is 0.")
+        return self.semantic_classifier(_average_pool(features))
+
+    def loss_parts(
+        self, episode: dict[str, Any], query_labels: Any, outputs: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The task loss and, in training, the semantic loss times `semantic_weight`.
+
+        Outside training the outputs have no semantic logits: classes of other splits have no
+        place in the branch.
+        """
+        parts = {"task": cross_entropy(query_labels, outputs["logits"])}
+        if "semantic_support_logits" in outputs:
+            parts["semantic"] = self.semantic_weight * self._semantic_loss(episode, outputs)
+        return parts
+
+    def _semantic_loss(self, episode: dict[str, Any], outputs: dict[str, Any]) -> Any:
+        ids = [_class_ids(episode, part, self.semantic_classes) for part in ("support", "query")]
+        logits = [outputs[f"semantic_{part}_logits"] for part in ("support", "query")]
+        losses = keras.losses.sparse_categorical_crossentropy(
+            ops.concatenate(ids, axis=1), ops.concatenate(logits, axis=1), from_logits=True
+        )
+        mask = episode.get("support_mask")
+        if mask is None:
+            return ops.mean(losses)
+        weights = [ops.cast(mask, losses.dtype), ops.ones(ops.shape(ids[1]), losses.dtype)]
+        weights = ops.concatenate(weights, axis=1)
+        # (12): a mean over each task's own images, then over tasks.
+        return ops.mean(ops.sum(losses * weights, axis=1) / ops.sum(weights, axis=1))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "num_layers": self.num_layers,
+            "spatial_key_dim": self.spatial_key_dim,
+            "task_key_dim": self.task_key_dim,
+            "value_dim": self.value_dim,
+            "spatial_attention": self.spatial_attention,
+            "gaussian_sigma": self.gaussian_sigma,
+            "semantic_classes": self.semantic_classes,
+            "semantic_weight": self.semantic_weight,
+        }
+
+
+def _average_pool(maps: Any) -> Any:
+    """[B, n, h, w, C] -> [B, n, C], summed in float32 at least."""
+    dtype = keras.backend.result_type(maps.dtype, "float32")
+    return ops.cast(ops.mean(ops.cast(maps, dtype), axis=(2, 3)), maps.dtype)
+
+
+def _map_channels(backbone: keras.Model) -> int:
+    shape = backbone.output_shape
+    if len(shape) != 4:
+        raise ValueError(
+            "STANet attends to locations of feature maps [n, h, w, C]; the backbone "
+            f"{backbone.name!r} gives {shape}. Leave out its pooling or flattening."
+        )
+    return shape[-1]
+
+
+def _check_arguments(
+    ways: int | None, num_layers: int, semantic_classes: int, semantic_weight: float
+) -> None:
+    if ways is None:
+        raise ValueError(
+            "STANet needs a fixed number of `ways`: its weights are tied to it; received None."
+        )
+    if num_layers < 1:
+        raise ValueError(f"`num_layers` must be at least 1; received num_layers={num_layers}.")
+    if semantic_classes < 0 or semantic_weight < 0:
+        raise ValueError(
+            "`semantic_classes` and `semantic_weight` must not be negative; received "
+            f"semantic_classes={semantic_classes}, semantic_weight={semantic_weight}."
+        )
+
+
+def _check_labels(labels: Any, mask: Any, ways: int) -> None:
+    labels, mask = _value(labels), _value(mask)
+    if labels is None:
+        return
+    mask = np.ones(labels.shape, bool) if mask is None else mask.astype(bool)
+    for row, keep in zip(labels, mask, strict=True):
+        found = np.unique(row[keep])
+        if not np.array_equal(found, np.arange(ways)):
+            raise ValueError(
+                f"This STANet has ways={ways}: the support labels of an episode must be "
+                f"0 to {ways - 1}, each at least once; received {found.tolist()}. Sample "
+                f"{ways}-way episodes, or train a STANet with another number of ways."
+            )
+
+
+def _class_ids(episode: dict[str, Any], part: str, semantic_classes: int) -> Any:
+    key = f"{part}_classes"
+    if key not in episode:
+        raise ValueError(
+            f"The semantic loss needs `{key}` in the episode: the ids of the classes within the "
+            f"training split; received {sorted(episode)}. Add them, or set semantic_classes=0."
+        )
+    ids = _value(episode[key])
+    if ids is not None and ids.size and not 0 <= ids.min() <= ids.max() < semantic_classes:
+        raise ValueError(
+            f"`{key}` has ids {ids.min()} to {ids.max()}, but semantic_classes="
+            f"{semantic_classes} allows 0 to {semantic_classes - 1}. Set semantic_classes to the "
+            "number of classes (or superclasses) of the training split."
+        )
+    return ops.cast(episode[key], "int32")
+
+
+def _value(tensor: Any) -> np.ndarray | None:
+    """The numbers of a tensor, or None where it has none: while a graph is traced."""
+    if isinstance(tensor, np.ndarray):
+        return tensor
+    return tensor.numpy() if hasattr(tensor, "numpy") else None
