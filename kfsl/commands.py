@@ -1,9 +1,11 @@
 """What the commands share: their flags, and errors told in one line."""
 
+import contextlib
 import os
 import sys
+import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from absl import app, flags
 
@@ -45,6 +47,27 @@ def run(main: Callable[[], None]) -> None:
     app.run(guarded)
 
 
+@contextlib.contextmanager
+def quiet_start() -> Iterator[None]:
+    """Holds back what TensorFlow's libraries print while they are imported.
+
+    It comes from C++ before any setting is read. If the import fails it is shown after all.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
 def fail(message: str) -> None:
     """Ends the process with one line on standard error and exit code 2."""
     command = os.path.basename(sys.argv[0]).removesuffix(".py")
@@ -72,6 +95,5 @@ def require(flag: flags.FlagHolder, why: str) -> str:
 def _refuse_positional(arguments: list[str]) -> None:
     if len(arguments) > 1:
         raise ValueError(
-            f"Unexpected argument {arguments[1]!r}: options are written --name=value; "
-            "see --help."
+            f"Unexpected argument {arguments[1]!r}: options are written --name=value; see --help."
         )

@@ -107,8 +107,8 @@ class RunDirectory:
         with open(self.metadata_path, encoding="utf-8") as file:
             return json.load(file)
 
-    def start(self, config: str) -> None:
-        """Makes the folder, or checks that it belongs to this configuration.
+    def check(self, config: str) -> None:
+        """Checks that the folder can hold a run of this configuration.
 
         Args:
             config: str. The whole configuration, as gin prints it.
@@ -124,11 +124,23 @@ class RunDirectory:
                     f"{self.path!r} holds a run of another configuration: {difference}. Name "
                     "another folder with --run_dir, or delete this one."
                 )
-            return
-        if os.path.isdir(self.path) and os.listdir(self.path):
+        elif os.path.isdir(self.path) and os.listdir(self.path):
             raise RunDirectoryError(
                 f"{self.path!r} is not empty and not a run directory; name another --run_dir."
             )
+
+    def start(self, config: str) -> None:
+        """Makes the folder, after `check`.
+
+        Args:
+            config: str. The whole configuration, as gin prints it.
+
+        Raises:
+            RunDirectoryError: as `check`.
+        """
+        self.check(config)
+        if self.exists:
+            return
         os.makedirs(self.path, exist_ok=True)
         write_text(self.config_path, config)
 
@@ -138,6 +150,11 @@ class RunDirectory:
     def append_metrics(self, values: Mapping[str, Any]) -> None:
         with open(self.metrics_path, "a", encoding="utf-8") as file:
             file.write(json.dumps(dict(values)) + "\n")
+
+    def training_seconds(self) -> float:
+        """Seconds spent in training steps, over all sessions of the run."""
+        with open(self.metrics_path, encoding="utf-8") as file:
+            return round(sum(json.loads(line)["seconds"] for line in file), 1)
 
     def truncate_metrics(self, step: int) -> None:
         """Drops the lines of `metrics.jsonl` after `step`: they will be written again."""
@@ -228,7 +245,9 @@ def _commit() -> str | None:
 def _cpu() -> str:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+            names = [
+                line.split(":", 1)[1].strip() for line in file if line.startswith("model name")
+            ]
     except OSError:
         names = []
     return names[0] if names else platform.processor()

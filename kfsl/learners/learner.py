@@ -213,6 +213,14 @@ class Learner(keras.Model):
         self.optimizer.apply(gradients, self.trainable_weights)
         return self.compute_metrics(episode, query_labels, outputs)
 
+    def test_step(self, data: tuple[dict[str, Any], Any]) -> dict[str, Any]:
+        episode, query_labels = data
+        outputs = self(episode, training=False)
+        self._loss_tracker.update_state(self.compute_loss(episode, query_labels, outputs))
+        metrics = self.compute_metrics(episode, query_labels, outputs)
+        # Parts of the loss that exist only in training would show as zeros here.
+        return {name: metrics[name] for name in ("loss", "accuracy", "accuracy_interval")}
+
     def episode_ways(self, labels: Any) -> Any:
         """Classes per episode: the argument, or one more than the largest label."""
         return ops.max(labels) + 1 if self.ways is None else self.ways

@@ -1,0 +1,38 @@
+"""Shows a figure of the learner in TensorBoard while it learns."""
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+from matplotlib.figure import Figure
+
+from kfsl.analysis.attention import figure_to_rgb
+
+
+class FigureSummary(keras.callbacks.Callback):
+    """Draws a figure every few epochs and writes it as an image summary.
+
+    Args:
+        directory: str. A TensorBoard log folder.
+        name: str. The image's name.
+        draw: callable. Learner to `matplotlib.figure.Figure`.
+        every: int. Epochs between two figures.
+    """
+
+    def __init__(
+        self, directory: str, name: str, draw: Callable[[keras.Model], Figure], every: int = 5
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.draw = draw
+        self.every = every
+        self._writer = tf.summary.create_file_writer(directory)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        del logs
+        if epoch % self.every:
+            return
+        image = figure_to_rgb(self.draw(self.model))
+        with self._writer.as_default(step=epoch):
+            tf.summary.image(self.name, image[None])
+        self._writer.flush()

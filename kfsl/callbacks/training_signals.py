@@ -1,0 +1,38 @@
+"""What TensorBoard and metrics.jsonl show besides losses and accuracy."""
+
+import time
+
+import keras
+from keras import ops
+
+
+class TrainingSignals(keras.callbacks.Callback):
+    """Adds learning rate, weight norm, seconds and steps per second to each epoch's logs.
+
+    It must come before the callbacks that write the logs. The time is that of the training
+    steps: validation and the callbacks after it are not in it.
+    """
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        del epoch, logs
+        self._steps = 0
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        del batch, logs
+        self._steps += 1
+
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
+        del logs
+        self._ended = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        del epoch
+        if logs is None:
+            return
+        seconds = getattr(self, "_ended", time.perf_counter()) - self._started
+        squares = [ops.sum(ops.square(weight)) for weight in self.model.trainable_weights]
+        logs["weight_norm"] = float(ops.sqrt(sum(squares)))
+        logs["learning_rate"] = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        logs["seconds"] = seconds
+        logs["steps_per_second"] = self._steps / seconds

@@ -1,0 +1,221 @@
+"""The one place that knows gin: what can be bound, and what was."""
+
+import inspect
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+import gin
+from data_pipelines import datasets, hierarchical_sampling, sampling
+from kfsl import evaluation, gin_files, runtime, training
+from kfsl.backbones.conv4 import Conv4
+from kfsl.backbones.resnet12 import ResNet12
+from kfsl.backbones.wide_resnet import WideResNet
+from kfsl.experiment import Experiment
+from kfsl.layers.pixel_normalization import PixelNormalization
+from kfsl.learners.matching_network import MatchingNetwork
+from kfsl.learners.prototypical_network import PrototypicalNetwork
+from kfsl.learners.stanet import STANet
+from kfsl.run_directory import RunDirectory
+
+LEARNERS = (MatchingNetwork, PrototypicalNetwork, STANet)
+BACKBONES = (Conv4, ResNet12, WideResNet)
+SAMPLERS = (
+    sampling.fixed_episode,
+    sampling.epoch_episode,
+    sampling.variable_episode,
+    hierarchical_sampling.hierarchical_episode,
+)
+KERAS = (
+    keras.optimizers.Adam,
+    keras.optimizers.AdamW,
+    keras.optimizers.SGD,
+    keras.optimizers.schedules.CosineDecay,
+    keras.optimizers.schedules.ExponentialDecay,
+    keras.optimizers.schedules.PiecewiseConstantDecay,
+    keras.optimizers.schedules.PolynomialDecay,
+)
+
+#: What each command runs; the bindings of another command's functions may lie unused.
+COMMANDS = {"train": training.train, "evaluate": evaluation.evaluate}
+
+_bound: dict[Callable, Callable] = {}
+
+
+class BindingError(ValueError):
+    """A binding that gin does not know, or that nothing used."""
+
+
+def _register() -> None:
+    for configurable in (
+        *LEARNERS, *BACKBONES, *SAMPLERS, PixelNormalization, datasets.load_dataset,
+        Experiment, runtime.set_up, *COMMANDS.values(),
+    ):  # fmt: skip
+        _bound[configurable] = gin.external_configurable(
+            configurable, module=configurable.__module__
+        )
+    for configurable in KERAS:
+        _bound[configurable] = gin.external_configurable(configurable, module="keras")
+
+
+def register(configurable: Callable) -> Callable:
+    """Makes a user's own learner, backbone or function known to gin files.
+
+    Args:
+        configurable: class or function. Its name is how gin files call it.
+
+    Returns:
+        `configurable`, unchanged, so that it can be used as a decorator.
+
+    Example:
+    ```python
+    from kfsl import configurables
+
+    @configurables.register
+    def warm_up_steps(steps: int = 100) -> int:
+        return steps
+
+    configurables.parse([], ["warm_up_steps.steps = 3"])
+    assert configurables.bound(warm_up_steps)() == 3
+    ```
+    """
+    _bound[configurable] = gin.external_configurable(configurable, module=configurable.__module__)
+    return configurable
+
+
+def bound(configurable: Callable) -> Callable:
+    """A registered class or function with gin's bindings applied when it is called."""
+    return _bound[configurable]
+
+
+def parse(paths: Sequence[str], bindings: Sequence[str] = ()) -> str:
+    """Reads gin files and bindings; what was bound before is forgotten.
+
+    Args:
+        paths: list of str. The later file wins.
+        bindings: list of str, such as `train.epochs=3`; they win over the files.
+
+    Returns:
+        The whole configuration as gin prints it: the same text for the same bindings.
+
+    Raises:
+        BindingError: naming a configurable, argument or macro that does not exist.
+        GinFileError: naming a file that is missing or malformed.
+    """
+    text = "\n".join(f"include {gin_files.find(path)!r}" for path in paths)
+    return parse_text(text, bindings)
+
+
+def parse_text(text: str, bindings: Sequence[str] = ()) -> str:
+    """As `parse`, from gin text, such as a run's `config.gin`."""
+    gin.clear_config()
+    try:
+        with gin.unlock_config():
+            gin.parse_config([text, *bindings])
+            gin.finalize()
+        return gin.config_str(max_line_length=10_000)
+    except (ValueError, NameError) as error:
+        raise BindingError(_explained(error)) from error
+
+
+def experiment() -> Experiment:
+    """The experiment that the configuration describes, its process set up first.
+
+    Raises:
+        BindingError: if learner, dataset or sampler is not bound.
+    """
+    missing = [
+        name for name in ("learner", "dataset", "sampler") if not _is_bound("Experiment", name)
+    ]
+    if missing:
+        raise BindingError(
+            f"Nothing is bound to {', '.join(f'Experiment.{name}' for name in missing)}: name a "
+            f"configuration with --gin_file, such as one of {', '.join(gin_files.shipped())}."
+        )
+    bound(runtime.set_up)()
+    return bound(Experiment)()
+
+
+def trained_experiment(run: RunDirectory, bindings: Sequence[str] = ()) -> Experiment:
+    """The experiment of a run, with the best weights it found.
+
+    Args:
+        run: `RunDirectory`.
+        bindings: list of str. Win over the run's own.
+
+    Returns:
+        `Experiment`.
+
+    Raises:
+        RunDirectoryError: if it is no run directory.
+        FileNotFoundError: if the run has no learner yet.
+    """
+    parse_text(run.config, bindings)
+    if not os.path.isfile(run.best_learner):
+        raise FileNotFoundError(
+            f"{run.path!r} has no trained learner yet: continue its training with "
+            f"python -m kfsl.train --run_dir={run.path}"
+        )
+    trained = experiment()
+    trained.learner.load_weights(run.best_learner)
+    return trained
+
+
+def operative() -> str:
+    """The part of the configuration that was used so far, defaults included."""
+    return gin.operative_config_str(max_line_length=10_000)
+
+
+def check_used(command: str) -> None:
+    """Refuses bindings that nothing used: they are mostly misspelt or of another method.
+
+    Args:
+        command: str. Key of `COMMANDS`; the bindings of the others' functions are exempt.
+
+    Raises:
+        BindingError: naming the first unused binding.
+    """
+    used = gin_files.bindings(operative())
+    for scope, selector, argument in gin_files.bindings(gin.config_str(max_line_length=10_000)):
+        if _belongs_to_another_command(selector, command):
+            continue
+        if not any(_applies((scope, selector, argument), use) for use in used):
+            binding = ".".join(part for part in (selector, argument) if part)
+            prefix = f"{scope}/" if scope else ""
+            raise BindingError(
+                f"The binding {prefix}{binding} is not used by this configuration. Remove it, "
+                "or bind what would use it."
+            )
+
+
+def _applies(binding: tuple[str, str, str], use: tuple[str, str, str]) -> bool:
+    (scope, *name), (used_scope, *used_name) = binding, use
+    parts, used_parts = ([p for p in s.split("/") if p] for s in (scope, used_scope))
+    return name == used_name and used_parts[: len(parts)] == parts
+
+
+def _belongs_to_another_command(selector: str, command: str) -> bool:
+    others = [function.__name__ for name, function in COMMANDS.items() if name != command]
+    return selector.split(".")[-1] in others
+
+
+def _is_bound(selector: str, argument: str) -> bool:
+    return argument in gin.get_bindings(selector, resolve_references=False)
+
+
+def _explained(error: Exception) -> str:
+    message = str(error).split("\n")[0]
+    for configurable in _bound:
+        if f"'{configurable.__name__}'" in message and "parameter named" in message:
+            names = ", ".join(_arguments(configurable))
+            return f"{message} It has: {names}."
+    return message
+
+
+def _arguments(configurable: Any) -> list[str]:
+    return [name for name in inspect.signature(configurable).parameters if name != "kwargs"]
+
+
+_register()

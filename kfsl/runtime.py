@@ -1,0 +1,44 @@
+"""What is set once for the whole process, before the learner is made."""
+
+import os
+
+import keras
+import tensorflow as tf
+
+
+def set_up(
+    seed: int = 0,
+    precision: str = "float32",
+    deterministic: bool = True,
+    threads: int = 0,
+) -> None:
+    """Seeds, precision, determinism and threads of this process.
+
+    Args:
+        seed: int. Of weight initialisers and dropout; episodes have `train.seed`.
+        precision: str. A Keras dtype policy: `"float32"`, `"mixed_bfloat16"`, `"mixed_float16"`.
+        deterministic: bool. The same bits every time on the same machine; ops that cannot
+            promise that raise an error.
+        threads: int. Threads inside one op; 0 lets TensorFlow choose. It changes the order of
+            sums, so two runs agree to the bit only with the same number.
+
+    Raises:
+        ValueError: if TensorFlow already started with another number of threads.
+    """
+    if threads and tf.config.threading.get_intra_op_parallelism_threads() != threads:
+        try:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+        except RuntimeError:
+            raise ValueError(
+                f"set_up.threads={threads} comes too late: TensorFlow has already started. Set "
+                "it before anything is computed."
+            ) from None
+    keras.utils.set_random_seed(seed)
+    keras.config.set_dtype_policy(precision)
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def threads() -> int:
+    """Threads inside one op, as TensorFlow will use them."""
+    return tf.config.threading.get_intra_op_parallelism_threads() or len(os.sched_getaffinity(0))

@@ -1,0 +1,73 @@
+"""`python -m kfsl.train`: trains a learner that gin files describe.
+
+    python -m kfsl.train --gin_file=gin/stanet.gin [--gin_param=train.epochs=3] [--run_dir=DIR]
+
+Called again it goes on where it stopped, or says that it is done. With a run directory of an
+earlier call, `--gin_file` may be left out.
+"""
+
+import os
+
+from kfsl import commands, gin_files
+from kfsl.run_directory import RunDirectory
+
+
+def main() -> None:
+    """The console script."""
+    commands.run(_main)
+
+
+def _main() -> None:
+    paths, bindings = commands.GIN_FILE.value, commands.GIN_PARAM.value
+    run = RunDirectory(_run_directory(paths))
+    if not paths and not run.exists:
+        raise ValueError(
+            "--gin_file is missing: name a configuration, such as one of "
+            f"{', '.join(gin_files.shipped())}."
+        )
+    gin_files.check(paths, bindings)
+    with commands.quiet_start():
+        from kfsl import configurables, training
+
+    config = (
+        configurables.parse(paths, bindings)
+        if paths
+        else configurables.parse_text(run.config, bindings)
+    )
+    run.check(config)
+    experiment = configurables.experiment()
+
+    def operative() -> str:
+        configurables.check_used("train")
+        run.start(config)
+        return configurables.operative()
+
+    logs = configurables.bound(training.train)(experiment, run, operative=operative)
+    print(_summary(run, logs))
+
+
+def _run_directory(paths: list[str]) -> str:
+    if commands.RUN_DIR.value:
+        return commands.RUN_DIR.value
+    name = os.path.splitext(os.path.basename(paths[-1]))[0] if paths else ""
+    return os.path.join("runs", name)
+
+
+def _summary(run: RunDirectory, logs: dict[str, float]) -> str:
+    steps = run.metadata["steps"]
+    if not logs:
+        return f"{run.path} is done: {steps} steps were trained before. Nothing to do."
+    accuracy = ""
+    if "val_accuracy" in logs:
+        accuracy = (
+            f", validation accuracy {100 * logs['val_accuracy']:.2f} "
+            f"± {100 * logs['val_accuracy_interval']:.2f} %"
+        )
+    return (
+        f"Trained {steps} steps{accuracy}. The run is in {run.path}; "
+        f"evaluate it: python -m kfsl.evaluate --run_dir={run.path}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""The training call: fit, resume, callbacks wired together."""
+
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+from matplotlib.figure import Figure
+
+from data_pipelines import pipeline
+from kfsl import runtime
+from kfsl.callbacks.best_learner import BestLearner
+from kfsl.callbacks.figure_summary import FigureSummary
+from kfsl.callbacks.metrics_log import MetricsLog
+from kfsl.callbacks.run_summary import RunSummary
+from kfsl.callbacks.training_checkpoint import TrainingCheckpoint
+from kfsl.callbacks.training_signals import TrainingSignals
+from kfsl.experiment import Experiment
+from kfsl.run_directory import RunDirectory, environment, now, write_text
+
+#: Draws a learner's view of an episode: (learner, episode, query labels, class names).
+FigureFunction = Callable[[keras.Model, dict[str, Any], Any, Sequence[str]], Figure]
+
+
+class TrainingError(RuntimeError):
+    """Training that cannot go on."""
+
+
+def train(
+    experiment: Experiment,
+    run: RunDirectory,
+    *,
+    operative: Callable[[], str] = str,
+    optimizer: keras.optimizers.Optimizer | None = None,
+    epochs: int = 100,
+    steps_per_epoch: int = 100,
+    meta_batch: int = 1,
+    validation_episodes: int = 200,
+    validation_meta_batch: int = 4,
+    validation_every: int = 1,
+    patience: int | None = None,
+    seed: int = 0,
+    jit_compile: bool = False,
+    figures: Sequence[FigureFunction] = (),
+    figures_every: int = 5,
+    histograms_every: int = 0,
+    profile_steps: tuple[int, int] | None = None,
+) -> dict[str, float]:
+    """Trains a learner on episodes, or goes on where an interrupted run stopped.
+
+    Episode number `i` of training is the same whenever it is drawn, and every variable is in
+    the checkpoint, so a run that was killed ends with the bits of one that was not.
+
+    Args:
+        experiment: `Experiment`.
+        run: `RunDirectory`, started.
+        operative: callable. Called when everything is constructed and nothing is trained;
+            returns the text of the operative configuration.
+        optimizer: Keras optimiser; `Adam(1e-3)` when None.
+        epochs: int. Each ends with validation and a checkpoint.
+        steps_per_epoch: int. Updates per epoch.
+        meta_batch: int. Episodes per update.
+        validation_episodes: int. Fixed episodes of the split `val`; none when it is empty.
+        validation_meta_batch: int. Episodes evaluated at once.
+        validation_every: int. Epochs between two validations.
+        patience: int or None. Validations without improvement after which training stops.
+        seed: int. Which episodes training draws.
+        jit_compile: bool. XLA; slower on CPU as a rule. Needs `ways` in the learner.
+        figures: functions `(learner, episode, query_labels, class_names) -> Figure`, shown in
+            TensorBoard for the first validation episode.
+        figures_every: int. Epochs between two of them.
+        histograms_every: int. Epochs between weight histograms in TensorBoard; 0 for none.
+        profile_steps: pair of int or None. First and last step to profile.
+
+    Returns:
+        The last epoch's logs; empty if the run was finished before.
+
+    Raises:
+        TrainingError: if the loss is no longer finite. The last good weights are kept.
+        ValueError: if the split has too few classes or images for the episodes.
+    """
+    learner = experiment.learner
+    learner.compile(optimizer=optimizer or keras.optimizers.Adam(1e-3), jit_compile=jit_compile)
+    validation = _validation(experiment, validation_episodes, validation_meta_batch, seed)
+    _build(learner, _episodes(experiment, seed, 0, meta_batch))
+
+    best = BestLearner(run.best_learner, patience=patience)
+    checkpoint = TrainingCheckpoint(run.checkpoints, learner, best)
+    first_epoch = checkpoint.restore()
+    if first_epoch >= epochs or best.exhausted:
+        return {}
+    config = operative()
+    write_text(run.operative_path, config)
+    run.truncate_metrics(first_epoch * steps_per_epoch)
+    run.update_metadata(_metadata(experiment, seed) | environment())
+
+    callbacks = [
+        keras.callbacks.TerminateOnNaN(),
+        TrainingSignals(),
+        *_figure_summaries(experiment, run, figures, figures_every, seed),
+        RunSummary(os.path.join(run.tensorboard, "train"), config, _parameters(config)),
+        keras.callbacks.TensorBoard(
+            run.tensorboard,
+            histogram_freq=histograms_every,
+            write_graph=False,
+            profile_batch=profile_steps or 0,
+        ),
+        MetricsLog(run, steps_per_epoch),
+        best,
+        checkpoint,
+    ]
+    history = learner.fit(
+        _episodes(experiment, seed, first_epoch * steps_per_epoch, meta_batch),
+        steps_per_epoch=steps_per_epoch,
+        initial_epoch=first_epoch,
+        epochs=epochs,
+        validation_data=validation,
+        validation_freq=validation_every,
+        callbacks=callbacks,
+        shuffle=False,
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
+    logs = {name: values[-1] for name, values in history.history.items()}
+    if not math.isfinite(logs["loss"]):
+        raise TrainingError(
+            f"The loss is no longer finite in epoch {history.epoch[-1] + 1}; training stopped. "
+            f"{run.path} keeps the last good weights; lower the learning rate, and train into "
+            "another --run_dir."
+        )
+    run.update_metadata({"finished": now(), "steps": (history.epoch[-1] + 1) * steps_per_epoch})
+    run.update_metadata({"training_seconds": run.training_seconds()})
+    return logs
+
+
+def _episodes(experiment: Experiment, seed: int, start: int, meta_batch: int) -> tf.data.Dataset:
+    return pipeline.episodes(
+        experiment.dataset,
+        "train",
+        experiment.sampler,
+        seed=seed,
+        start=start,
+        meta_batch=meta_batch,
+        label_level=experiment.label_level,
+    )
+
+
+def _validation(
+    experiment: Experiment, episodes: int, meta_batch: int, seed: int
+) -> tf.data.Dataset | None:
+    if not episodes or not len(experiment.dataset.splits.get("val", ())):
+        return None
+    return pipeline.episodes(
+        experiment.dataset,
+        "val",
+        experiment.evaluation_sampler,
+        seed=seed,
+        count=max(1, episodes // meta_batch),
+        meta_batch=meta_batch,
+        label_level=experiment.label_level,
+    )
+
+
+def _build(learner: keras.Model, episodes: tf.data.Dataset) -> None:
+    # Slots before the first trace: a step that makes variables is traced twice.
+    for episode, query_labels in episodes.take(1):
+        learner.compute_loss(episode, query_labels, learner(episode))
+    learner.reset_metrics()
+    learner.optimizer.build(learner.trainable_variables)
+
+
+def _figure_summaries(
+    experiment: Experiment,
+    run: RunDirectory,
+    figures: Sequence[FigureFunction],
+    every: int,
+    seed: int,
+) -> list[FigureSummary]:
+    split = "val" if len(experiment.dataset.splits.get("val", ())) else "train"
+    episode, query_labels = pipeline.episode_at(
+        experiment.dataset, split, experiment.evaluation_sampler, seed=seed, index=0
+    )
+    names = experiment.dataset.split(split).class_names
+    return [
+        FigureSummary(
+            os.path.join(run.tensorboard, "validation"),
+            figure.__name__,
+            lambda learner, draw=figure: draw(learner, episode, query_labels, names),
+            every,
+        )
+        for figure in figures
+    ]
+
+
+def _metadata(experiment: Experiment, seed: int) -> dict[str, Any]:
+    return {
+        "learner": type(experiment.learner).__name__,
+        "parameters": experiment.learner.count_params(),
+        "dataset": experiment.dataset.name,
+        "dataset_fingerprint": experiment.dataset.fingerprint,
+        "bn_policy": experiment.learner.bn_policy,
+        "transductive": experiment.learner.transductive,
+        "seed": seed,
+        "threads": runtime.threads(),
+        "precision": keras.config.dtype_policy().name,
+    }
+
+
+def _parameters(config: str) -> dict[str, str | float | int | bool]:
+    """The bindings that HParams can compare: those of one line."""
+    pairs = (line.split(" = ", 1) for line in config.splitlines() if " = " in line)
+    return {name: value for name, value in pairs if not name.startswith("#") and value != "\\"}
