@@ -1,0 +1,55 @@
+# The targets a user and a developer need; `make help` lists them.
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN ?= runs/stanet
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install data train test lint format benchmark results tensorboard clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## make the virtual environment and install kfsl into it
+
+$(INSTALLED): setup.py constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "kfsl needs Python 3.11 to 3.13; $(PYTHON) is $$($(PYTHON) -V). Try make PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+data: $(INSTALLED) ## build the embedded dataset
+	$(BIN)/python -m data_pipelines.prepare --dataset=glyphs
+
+train: data ## train STANet on the embedded dataset, evaluate it and export it (8 minutes)
+	$(BIN)/python -m kfsl.train --gin_file=gin/stanet.gin --run_dir=$(RUN)
+	$(BIN)/python -m kfsl.export --run_dir=$(RUN)
+	$(BIN)/python -m kfsl.evaluate --run_dir=$(RUN)
+	@echo "The run lies in $(RUN), the SavedModel in $(RUN)/saved_model."
+
+test: $(INSTALLED) ## run the whole suite; set KFSL_DATA_DIR to test on real data too
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED) ## check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(INSTALLED) ## mend style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+benchmark: $(INSTALLED) ## time the input pipeline
+	$(BIN)/python benchmarks/pipeline.py
+
+results: $(INSTALLED) ## write RESULTS.md from the evidence in results/
+	$(BIN)/python -m kfsl.results
+
+tensorboard: $(INSTALLED) ## show all runs at http://localhost:6006
+	$(BIN)/tensorboard --logdir=runs
+
+clean: ## delete the virtual environment and caches; runs stay
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

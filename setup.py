@@ -1,0 +1,65 @@
+"""Packaging of kfsl; tool settings are in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "kfsl/__init__.py").read_text())[1]
+COMMANDS = ("train", "evaluate", "export", "predict", "analyze", "show")
+
+# `gin/` has no __init__.py, which would hide the gin package; in the wheel it is kfsl/configs.
+CONFIGS = {"kfsl.configs": "gin"}
+CONFIGS |= {
+    ".".join(["kfsl.configs", *folder.relative_to(HERE / "gin").parts]): str(
+        folder.relative_to(HERE)
+    )
+    for folder in sorted((HERE / "gin").rglob("*"))
+    if folder.is_dir()
+}
+
+setup(
+    name="kfsl",
+    version=VERSION,
+    description="Keras few-shot learning: classifiers from a handful of labelled images per class",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=[*find_packages(include=["kfsl*", "data_pipelines*"]), *CONFIGS],
+    package_dir=CONFIGS,
+    package_data={
+        "data_pipelines.datasets": ["splits/*.json"],
+        **{package: ["*.gin"] for package in CONFIGS},
+    },
+    install_requires=[
+        "absl-py",
+        "gin-config>=0.5",
+        # tensorflow-datasets 4.9.10 imports it without requiring it.
+        "importlib_resources",
+        "keras>=3.9",
+        "matplotlib>=3.8",
+        "numpy",
+        "pillow",
+        "scipy",
+        "tensorboard",
+        "tensorflow>=2.18",
+        "tensorflow-datasets>=4.9.7",
+        "tqdm",
+    ],
+    extras_require={"test": ["pytest", "ruff"]},
+    entry_points={
+        "console_scripts": [
+            *(f"kfsl-{command} = kfsl.{command}:main" for command in COMMANDS),
+            "kfsl-prepare = data_pipelines.prepare:main",
+        ]
+    },
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)
