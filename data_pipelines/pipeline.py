@@ -1,0 +1,283 @@
+"""From samplers to batches of images: `tf.data` pipelines over a class store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
+from data_pipelines.draws import check_sizes
+from data_pipelines.streaming import (
+    check_not_negative,
+    check_shard,
+    delivered,
+    episode_numbers,
+    label_table,
+    mapped,
+    mapped_images,
+)
+from kfsl.episodes import (
+    QUERY_CLASSES,
+    QUERY_IMAGES,
+    SUPPORT_CLASSES,
+    SUPPORT_IMAGES,
+    SUPPORT_LABELS,
+    SUPPORT_MASK,
+)
+
+if TYPE_CHECKING:
+    from data_pipelines.class_split import ClassSplit
+    from data_pipelines.dataset import FewShotDataset
+
+Sampler = Callable[..., dict[str, tf.Tensor]]
+
+
+def episodes(
+    dataset: FewShotDataset,
+    split: str,
+    sampler: Sampler,
+    *,
+    seed: int = 0,
+    start: int = 0,
+    count: int | None = None,
+    meta_batch: int = 1,
+    shard_index: int = 0,
+    num_shards: int = 1,
+    label_level: str = "class",
+    prefetch: int = 2,
+) -> tf.data.Dataset:
+    """Streams meta-batches of episodes, in the order of their numbers.
+
+    Which images an episode has depends on `seed`, `split` and its number alone. Episode `i`
+    belongs to shard `i % num_shards`; a shard's episodes are grouped in order, `meta_batch` at a
+    time. To resume after `n` meta-batches, pass `start=n`.
+
+    Args:
+        dataset: `FewShotDataset`.
+        split: str. Name of the split, such as `"train"`.
+        sampler: function `(split, seed, index) -> dict`, such as
+            `data_pipelines.sampling.fixed_episode` with its sizes bound by gin or
+            `functools.partial`.
+        seed: int, within 64 bits.
+        start: int. Meta-batches (of this shard) to skip; skipping costs nothing.
+        count: int or None. Meta-batches to give; without end when None.
+        meta_batch: int. Episodes per element, the axis `B`.
+        shard_index: int, from 0. This worker.
+        num_shards: int. Workers in all.
+        label_level: str. Whether `support_classes` and `query_classes` name classes or
+            superclasses of the split: `"class"` or `"superclass"`.
+        prefetch: int. Meta-batches made ahead, on the GPU if there is one; 0 for none.
+
+    Returns:
+        `tf.data.Dataset` of `(episode, query_labels)` with static shapes, the episode dict as
+        `kfsl.episodes.EpisodeSpec` describes it: uint8 images `[B, S, H, W, C]` and
+        `[B, Q, H, W, C]`, `support_labels`, `support_classes`, `query_classes`, and
+        `support_mask` if the sampler pads; `query_labels` int32 `[B, Q]`.
+
+    Raises:
+        ValueError: if an argument is out of range, or the sampler asks for more than the split
+            has.
+
+    Example:
+    ```python
+    import functools
+    import tempfile
+    import numpy as np
+    from data_pipelines.class_store import ClassStore, StoredClass, write_class_store
+    from data_pipelines.dataset import FewShotDataset
+    from data_pipelines.pipeline import episodes
+    from data_pipelines.sampling import fixed_episode
+
+    with tempfile.TemporaryDirectory() as folder:
+        classes = [StoredClass(name, "letters", 4) for name in "abc"]
+        images = [(i, np.full((8, 8, 1), i, "uint8")) for i in range(3) for _ in range(4)]
+        write_class_store(f"{folder}/letters", classes, images, image_shape=(8, 8, 1))
+        letters = FewShotDataset(
+            "letters", ClassStore.open(f"{folder}/letters"), {"train": [0, 1, 2]}
+        )
+        sampler = functools.partial(fixed_episode, ways=2, shots=1, queries=3)
+        for episode, query_labels in episodes(letters, "train", sampler, count=2, meta_batch=4):
+            assert episode["support_images"].shape == (4, 2, 8, 8, 1)
+            assert query_labels.shape == (4, 6)
+    ```
+    """
+    check_sizes(meta_batch=meta_batch)
+    check_shard(shard_index, num_shards)
+    classes = dataset.split(split)
+    images = mapped_images(dataset)
+    level = label_table(classes, label_level)
+
+    def sample(number: tf.Tensor) -> dict[str, tf.Tensor]:
+        return _checked_draw(sampler, classes, seed, number * num_shards + shard_index)
+
+    def gather(draw: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        return _episode(images.read_value(), level, draw)
+
+    numbers = episode_numbers(start, count, meta_batch)
+    drawn = mapped(numbers, sample).batch(meta_batch, drop_remainder=True)
+    return delivered(mapped(drawn, gather), prefetch)
+
+
+def batches(
+    dataset: FewShotDataset,
+    split: str,
+    sampler: Sampler,
+    *,
+    seed: int = 0,
+    start: int = 0,
+    count: int | None = None,
+    shard_index: int = 0,
+    num_shards: int = 1,
+    label_level: str = "class",
+    prefetch: int = 2,
+) -> tf.data.Dataset:
+    """Streams plain batches of images with their classes, for pre-training a backbone.
+
+    Batch `i` belongs to shard `i % num_shards`. The rest is as in `episodes`.
+
+    Args:
+        dataset: `FewShotDataset`.
+        split: str. Name of the split.
+        sampler: function `(split, seed, index) -> dict` of `indices` and `class_ids`, such as
+            `data_pipelines.sampling.base_batch`.
+        seed: int, within 64 bits.
+        start: int. Batches (of this shard) to skip.
+        count: int or None. Batches to give; without end when None.
+        shard_index: int, from 0. This worker.
+        num_shards: int. Workers in all.
+        label_level: str. Whether the labels are classes or superclasses of the split.
+        prefetch: int. Batches made ahead, on the GPU if there is one; 0 for none.
+
+    Returns:
+        `tf.data.Dataset` of `({"images": uint8 [n, H, W, C]}, labels int32 [n])`: inputs and
+        targets of an ordinary classifier over all classes of the split.
+
+    Raises:
+        ValueError: if an argument is out of range, or the sampler asks for more than the split
+            has.
+
+    Example:
+    ```python
+    import functools
+    import tempfile
+    import numpy as np
+    from data_pipelines.class_store import ClassStore, StoredClass, write_class_store
+    from data_pipelines.dataset import FewShotDataset
+    from data_pipelines.pipeline import batches
+    from data_pipelines.sampling import base_batch
+
+    with tempfile.TemporaryDirectory() as folder:
+        classes = [StoredClass(name, "letters", 4) for name in "abc"]
+        images = [(i, np.full((8, 8, 1), i, "uint8")) for i in range(3) for _ in range(4)]
+        write_class_store(f"{folder}/letters", classes, images, image_shape=(8, 8, 1))
+        letters = FewShotDataset(
+            "letters", ClassStore.open(f"{folder}/letters"), {"train": [0, 1, 2]}
+        )
+        sampler = functools.partial(base_batch, batch_size=6)
+        for inputs, labels in batches(letters, "train", sampler, count=2):
+            assert inputs["images"].shape == (6, 8, 8, 1)
+            assert (inputs["images"][:, 0, 0, 0].numpy() == labels.numpy()).all()
+    ```
+    """
+    check_shard(shard_index, num_shards)
+    classes = dataset.split(split)
+    images = mapped_images(dataset)
+    level = label_table(classes, label_level)
+
+    def read(number: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        draw = sampler(classes, seed, number * num_shards + shard_index)
+        if "indices" not in draw:
+            raise ValueError(
+                f"batches() needs a sampler of plain batches, such as base_batch; it received "
+                f"one of {sorted(draw)}. Use episodes() for episodes."
+            )
+        labels = draw["class_ids"] if level is None else tf.gather(level, draw["class_ids"])
+        return {"images": tf.gather(images.read_value(), draw["indices"])}, labels
+
+    return delivered(mapped(episode_numbers(start, count, 1), read), prefetch)
+
+
+def episode_at(
+    dataset: FewShotDataset,
+    split: str,
+    sampler: Sampler,
+    seed: int,
+    index: int,
+    *,
+    label_level: str = "class",
+) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    """Looks up one episode by its number.
+
+    Args:
+        dataset: `FewShotDataset`.
+        split: str. Name of the split.
+        sampler: function `(split, seed, index) -> dict`, as `episodes` takes it.
+        seed: int, the seed of the stream.
+        index: int, from 0. Number of the episode in the stream.
+        label_level: str. As in `episodes`.
+
+    Returns:
+        `(episode, query_labels)` as `episodes` gives them, with `B = 1`.
+
+    Raises:
+        ValueError: as `episodes`, and for a negative `index`.
+
+    Example:
+    ```python
+    import functools
+    import tempfile
+    import numpy as np
+    from data_pipelines.class_store import ClassStore, StoredClass, write_class_store
+    from data_pipelines.dataset import FewShotDataset
+    from data_pipelines.pipeline import episode_at
+    from data_pipelines.sampling import fixed_episode
+
+    with tempfile.TemporaryDirectory() as folder:
+        classes = [StoredClass(name, "letters", 4) for name in "abc"]
+        images = [(i, np.full((8, 8, 1), i, "uint8")) for i in range(3) for _ in range(4)]
+        write_class_store(f"{folder}/letters", classes, images, image_shape=(8, 8, 1))
+        letters = FewShotDataset(
+            "letters", ClassStore.open(f"{folder}/letters"), {"train": [0, 1, 2]}
+        )
+        sampler = functools.partial(fixed_episode, ways=2, shots=1, queries=3)
+        episode, query_labels = episode_at(letters, "train", sampler, seed=0, index=41)
+        assert episode["query_images"].shape == (1, 6, 8, 8, 1)
+    ```
+    """
+    check_not_negative(index=index)
+    classes = dataset.split(split)
+    draw = _checked_draw(sampler, classes, seed, tf.constant(index, tf.int64))
+    draw = {name: tensor[None] for name, tensor in draw.items()}
+    return _episode(dataset.store.tensor(), label_table(classes, label_level), draw)
+
+
+def _checked_draw(
+    sampler: Sampler, classes: ClassSplit, seed: int, index: tf.Tensor
+) -> dict[str, tf.Tensor]:
+    draw = sampler(classes, seed, index)
+    if "support_indices" not in draw:
+        raise ValueError(
+            f"episodes() needs a sampler of episodes; it received one of {sorted(draw)}. "
+            "Use batches() for plain batches."
+        )
+    return draw
+
+
+def _episode(
+    images: tf.Tensor, level: tf.Tensor | None, draw: dict[str, tf.Tensor]
+) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    """Fetches the images of drawn episodes: one gather per set, so neither is copied again."""
+    classes = {name: draw[name] for name in ("support_class_ids", "query_class_ids")}
+    if level is not None:
+        classes = {name: tf.gather(level, ids) for name, ids in classes.items()}
+    episode = {
+        SUPPORT_IMAGES: tf.gather(images, draw["support_indices"]),
+        SUPPORT_LABELS: draw["support_labels"],
+        SUPPORT_CLASSES: classes["support_class_ids"],
+        QUERY_IMAGES: tf.gather(images, draw["query_indices"]),
+        QUERY_CLASSES: classes["query_class_ids"],
+    }
+    if "support_mask" in draw:
+        episode[SUPPORT_MASK] = draw["support_mask"]
+    return episode, draw["query_labels"]
