@@ -75,6 +75,7 @@ class SpatialAttention(keras.layers.Layer):
 
 
 def _softmax_over_locations(scores: Any) -> Any:
-    shape = ops.shape(scores)
-    flat = ops.reshape(scores, (*shape[:-2], shape[-2] * shape[-1]))
-    return ops.reshape(ops.softmax(flat, axis=-1), shape)
+    # ops.softmax warns of an axis of size 1, which a map of one location rightly has.
+    largest = ops.max(scores, axis=(-2, -1), keepdims=True)
+    weights = ops.exp(scores - ops.stop_gradient(largest))
+    return weights / ops.sum(weights, axis=(-2, -1), keepdims=True)
