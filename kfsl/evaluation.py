@@ -92,6 +92,7 @@ def evaluate(
     # One episode drawn ahead: what cannot work shows before anything is computed.
     first = experiment.evaluation_sampler(classes, seed, tf.constant(0, tf.int64))
     _check_ways(learner, first["support_labels"].numpy())
+    _check_finite(learner)
     images = episodes * (len(first["support_indices"]) + len(first["query_indices"]))
     source: Any = dataset
     if images > classes.num_images and _can_keep(learner, dataset, split, feature_memory):
@@ -170,8 +171,8 @@ def _predictions(
     logits = predict(episode, tf.constant([seed, number], tf.int64)).numpy()
     if np.isnan(logits).any():
         raise ValueError(
-            f"The logits of episode {number} or one soon after are not numbers: the weights are "
-            "damaged, or training diverged. Train with a smaller learning rate."
+            f"The logits of episode {number}, or one soon after, are not numbers: training "
+            "diverged. Train with a smaller learning rate."
         )
     return np.argmax(logits, axis=-1)
 
@@ -181,6 +182,17 @@ def _can_keep(learner: Learner, dataset: Any, split: str, limit: int) -> bool:
         return False
     size = feature_bytes(learner, dataset.image_shape)
     return size is not None and size * dataset.split(split).num_images <= limit
+
+
+def _check_finite(learner: Learner) -> None:
+    # The logits alone do not tell: ReLU and max pooling can turn a NaN into a number.
+    for weight in learner.weights:
+        values = tf.convert_to_tensor(weight.value)
+        if values.dtype.is_floating and not bool(tf.reduce_all(tf.math.is_finite(values))):
+            raise ValueError(
+                f"The weight {weight.path} is not finite: training diverged, or the file is "
+                "damaged. Train with a smaller learning rate."
+            )
 
 
 def _check_ways(learner: Learner, support_labels: np.ndarray) -> None:

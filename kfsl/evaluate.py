@@ -1,0 +1,156 @@
+"""`python -m kfsl.evaluate`: accuracy of a trained learner on fixed episodes.
+
+    python -m kfsl.evaluate --run_dir=DIR [--split=test] [--episodes=600] [--against=OTHER_DIR]
+
+Writes `evaluation/<split>.json` into the run directory. With `--against` the learner of another
+run meets the same episodes, and the paired difference is printed and written beside it.
+"""
+
+import dataclasses
+import hashlib
+import os
+from typing import Any
+
+from absl import flags
+
+from kfsl import commands, gin_files
+from kfsl.run_directory import RunDirectory, write_json
+
+SPLITS = ("train", "val", "test")
+
+
+def main() -> None:
+    """The console script."""
+    # Defined here, not at import: other commands have flags of the same name.
+    flags.DEFINE_enum("split", "test", SPLITS, "Which classes.")
+    flags.DEFINE_integer("episodes", None, "How many; default: what the configuration says.")
+    flags.DEFINE_string("against", None, "Another run, to meet the same episodes.")
+    commands.run(_main)
+
+
+def _main() -> None:
+    run = RunDirectory(commands.require(commands.RUN_DIR, "the run to evaluate"))
+    options = flags.FLAGS
+    against = RunDirectory(options.against) if options.against else None
+    for line in evaluate_run(
+        run, options.split, options.episodes, against, commands.GIN_PARAM.value
+    ):
+        print(line)
+
+
+def evaluate_run(
+    run: RunDirectory,
+    split: str = "test",
+    episodes: int | None = None,
+    against: RunDirectory | None = None,
+    bindings: list[str] | None = None,
+) -> list[str]:
+    """Evaluates the best learner of a run and writes what it found.
+
+    Args:
+        run: `RunDirectory`.
+        split: str. `"train"`, `"val"` or `"test"`.
+        episodes: int or None. The configuration's own number when None.
+        against: `RunDirectory` or None. A run to compare with.
+        bindings: list of str. Gin bindings that win over the runs' own.
+
+    Returns:
+        list of str, lines for people.
+
+    Raises:
+        ValueError: if a run directory, a binding or the number of episodes is wrong.
+        FileNotFoundError: if a run has no trained learner.
+    """
+    bindings = bindings or []
+    _check(run, against, episodes, bindings)
+    with commands.quiet_start():
+        from kfsl import configurables, evaluation, runtime
+
+    experiment = configurables.trained_experiment(run, bindings)
+    arguments: dict[str, Any] = {"split": split}
+    if episodes is not None:
+        arguments["episodes"] = episodes
+    found = configurables.bound(evaluation.evaluate)(experiment, **arguments)
+    _check_used(bindings, configurables.operative())
+    found = dataclasses.replace(found, weights=_digest(run.best_learner), overrides=bindings)
+    found.save(run.evaluation_path(split))
+    lines = [found.summary(), f"written to {run.evaluation_path(split)}"]
+    if against is None:
+        return lines
+
+    other = _stored(against, split, found)
+    if other is None:
+        # The process has its threads; the other run may have been trained with another number.
+        fixed = [*bindings, f"set_up.threads={runtime.threads()}"]
+        learner = configurables.trained_experiment(against, fixed).learner
+        other = evaluation.evaluate(
+            dataclasses.replace(experiment, learner=learner),
+            split=split,
+            episodes=found.episodes,
+            seed=found.seed,
+        )
+    difference = evaluation.paired_difference(found, other)
+    path = run.evaluation_path(f"{split}_against_{os.path.basename(against.path.rstrip('/'))}")
+    values = {"split": split, "against": against.path, "against_mean": other.mean}
+    write_json(path, {**values, **dataclasses.asdict(difference)})
+    return [*lines, f"against {against.path}: {other.summary()}", difference.summary()]
+
+
+def _check(
+    run: RunDirectory, against: RunDirectory | None, episodes: int | None, bindings: list[str]
+) -> None:
+    if episodes is not None and episodes < 2:
+        raise ValueError(
+            f"--episodes must be at least 2, or there is no interval; received {episodes}."
+        )
+    gin_files.check([], bindings)
+    for directory in (run, against):
+        if directory is not None:
+            check_trained(directory)
+
+
+def check_trained(run: RunDirectory) -> None:
+    """Refuses a folder that is no run, or a run that has no learner yet.
+
+    Raises:
+        RunDirectoryError: if it is no run directory.
+        FileNotFoundError: if nothing was trained.
+    """
+    _ = run.config
+    if not os.path.isfile(run.best_learner):
+        raise FileNotFoundError(
+            f"{run.path!r} has no trained learner yet: continue its training with "
+            f"python -m kfsl.train --run_dir={run.path}"
+        )
+
+
+def _check_used(bindings: list[str], operative: str) -> None:
+    used = {(selector, argument) for _, selector, argument in gin_files.bindings(operative)}
+    for binding in bindings:
+        for _, selector, argument in gin_files.bindings(binding):
+            if (selector.split(".")[-1], argument) not in used:
+                raise ValueError(
+                    f"The binding {binding} is not used in evaluation; nothing was written. "
+                    "Leave it out."
+                )
+
+
+def _stored(run: RunDirectory, split: str, like: Any) -> Any:
+    """The other run's evaluation, if it is of these weights and these episodes."""
+    from kfsl.evaluation_record import Evaluation, differences
+
+    path = run.evaluation_path(split)
+    if not os.path.isfile(path):
+        return None
+    stored = Evaluation.load(path)
+    current = stored.weights == _digest(run.best_learner) and stored.overrides == like.overrides
+    return stored if current and not differences(like, stored) else None
+
+
+def _digest(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+if __name__ == "__main__":
+    main()
