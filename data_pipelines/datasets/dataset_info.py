@@ -39,3 +39,18 @@ class DatasetInfo:
     @property
     def store_name(self) -> str:
         return self.store or self.name
+
+    def check_split(self, split: str | None) -> str:
+        """The chosen lists of classes, or the default.
+
+        Raises:
+            ValueError: the dataset has no lists of that name.
+        """
+        if split is None:
+            return self.split_names[0]
+        if split not in self.split_names:
+            raise ValueError(
+                f"{self.name} has no split lists {split!r}; choose from "
+                f"{', '.join(self.split_names)}."
+            )
+        return split

@@ -1,0 +1,132 @@
+"""Omniglot: 1,623 handwritten characters of 50 alphabets, 20 drawings each."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from data_pipelines.class_store import ClassStore, StoredClass
+from data_pipelines.datasets.class_lists import read_class_lists
+from data_pipelines.datasets.dataset_info import DatasetInfo
+from data_pipelines.datasets.dataset_reader import DatasetReader
+from data_pipelines.datasets.image_files import list_images, read_image
+from data_pipelines.datasets.tfds_builders import read_tfds, stock_builder
+
+DRAWINGS = 20
+ROTATIONS = 4
+LAYOUT = (
+    "<alphabet>/<character>/*.png, or images_background/ and images_evaluation/ with such folders"
+)
+
+INFO = DatasetInfo(
+    name="omniglot",
+    description=(
+        "Handwritten characters, 20 drawings of each by 20 people, ink 0 on paper 255, at 28x28. "
+        "The four rotations by 90 degrees are stored as classes of their own."
+    ),
+    superclass="alphabet (50)",
+    licence="MIT",
+    citation=(
+        "Brenden M. Lake, Ruslan Salakhutdinov, Joshua B. Tenenbaum. Human-level concept learning "
+        "through probabilistic program induction. Science 350(6266), 2015."
+    ),
+    homepage="https://github.com/brendenlake/omniglot",
+    image_shape=(28, 28, 1),
+    num_classes=1623 * ROTATIONS,
+    num_images=1623 * ROTATIONS * DRAWINGS,
+    split_names=("vinyals", "santoro", "crossmod"),
+)
+
+
+def split_lists(
+    store: ClassStore | None = None, split: str | None = None, seed: int = 0
+) -> dict[str, list[str]]:
+    """Lists of characters, `<alphabet>/<character>`, without rotations.
+
+    Args:
+        store: not needed.
+        split: `"vinyals"` (1028/172/423), `"santoro"` (1200/423) or `"crossmod"` (1000/200/423).
+        seed: not needed.
+
+    Returns:
+        dict from split name to the list of characters.
+    """
+    lists = read_class_lists(f"omniglot_{INFO.check_split(split)}")
+    return {
+        name: ["/".join(entry.split("/")[-2:]) for entry in lists[name]]
+        for name in ("train", "val", "test")
+        if name in lists
+    }
+
+
+def characters() -> list[str]:
+    """All 1,623 characters, `<alphabet>/<character>`, sorted."""
+    return sorted(entry for part in split_lists().values() for entry in part)
+
+
+def reader(source: Path | None, work_dir: Path) -> DatasetReader:
+    """Reads a folder tree of alphabets, or TFDS's own `omniglot` without a source."""
+    names = characters()
+    classes = [
+        StoredClass(f"{name}/rot{90 * turns}", name.split("/")[0], DRAWINGS)
+        for name in names
+        for turns in range(ROTATIONS)
+    ]
+    if source is None:
+        builder = stock_builder("omniglot", "github.com")
+        drawings = _tfds_drawings(builder, names)
+        origin = builder.info.full_name
+    else:
+        drawings = _folder_drawings(_drawing_files(source, names))
+        origin = "folders"
+
+    def images() -> Iterator[tuple[int, np.ndarray]]:
+        for index, image in drawings:
+            for turns in range(ROTATIONS):
+                yield index * ROTATIONS + turns, np.rot90(image, turns)
+
+    metadata = {"source": origin, "rotations": ROTATIONS}
+    return DatasetReader(classes, images, INFO.image_shape, metadata)
+
+
+def _drawing_files(source: Path, names: list[str]) -> list[tuple[int, Path]]:
+    roots = [source / f"images_{part}" for part in ("background", "evaluation")]
+    roots = [root for root in roots if root.is_dir()] or [source]
+    folders = {
+        f"{folder.parent.name}/{folder.name}": folder
+        for root in roots
+        for folder in root.glob("*/*")
+        if folder.is_dir()
+    }
+    missing = [name for name in names if name not in folders]
+    if missing:
+        raise ValueError(
+            f"{source} lacks {len(missing):,} of the 1,623 characters of Omniglot, for example "
+            f"{missing[0]}; expected {LAYOUT}."
+        )
+    files = []
+    for index, name in enumerate(names):
+        found = list_images(folders[name])
+        if len(found) != DRAWINGS:
+            raise ValueError(f"{folders[name]} has {len(found)} drawings, expected {DRAWINGS}.")
+        files += [(index, file) for file in found]
+    return files
+
+
+def _folder_drawings(files: list[tuple[int, Path]]) -> Iterator[tuple[int, np.ndarray]]:
+    for index, file in files:
+        yield index, read_image(file, INFO.image_shape)
+
+
+def _tfds_drawings(builder, names: list[str]) -> Iterator[tuple[int, np.ndarray]]:
+    position = {name: i for i, name in enumerate(names)}
+    alphabets = builder.info.features["alphabet"].names
+    height, width, _ = INFO.image_shape
+    for part in ("train", "test"):
+        for example in read_tfds(builder, part):
+            alphabet = alphabets[int(example["alphabet"])]
+            character = f"character{int(example['alphabet_char_id']) + 1:02d}"
+            drawing = Image.fromarray(example["image"]).convert("L")
+            drawing = drawing.resize((width, height), resample=Image.Resampling.LANCZOS)
+            yield position[f"{alphabet}/{character}"], np.asarray(drawing)[..., None]

@@ -1,0 +1,109 @@
+"""Building and reading TensorFlow Datasets, quietly and without hanging."""
+
+import contextlib
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PROBE_TIMEOUT_SECONDS = 5.0
+
+
+def build(builder: Any, data_dir: Path) -> Any:
+    """Writes the TFRecords of one of our own builders.
+
+    Args:
+        builder: `tfds.core.GeneratorBasedBuilder`.
+        data_dir: `pathlib.Path`, its data directory.
+
+    Returns:
+        The builder.
+
+    Raises:
+        ValueError, OSError: as its generator raised them, without TFDS's wrapping.
+    """
+    import tensorflow_datasets as tfds
+
+    tfds.disable_progress_bar()
+    with _quiet_stdout():
+        builder.download_and_prepare(file_format="tfrecord")
+    shutil.rmtree(data_dir / "downloads", ignore_errors=True)
+    return builder
+
+
+def stock_builder(name: str, host: str) -> Any:
+    """TFDS's own dataset, downloaded if TFDS does not have it yet.
+
+    Args:
+        name: `str`, name in the TFDS catalogue.
+        host: `str`, where the archives lie; reached for before TFDS starts, because TFDS retries
+            for minutes when there is no network.
+
+    Returns:
+        A prepared `tfds.core.DatasetBuilder`, in TFDS's own data directory.
+
+    Raises:
+        ConnectionError: the dataset is not there and cannot be downloaded.
+    """
+    require_network(name, host, already_there=_stock_dir(name))
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder(name, file_format="tfrecord")
+    try:
+        with _quiet_stdout():
+            builder.download_and_prepare(file_format="tfrecord")
+    except tfds.download.DownloadError as error:
+        raise ConnectionError(
+            f"Cannot download {name}: {error}. Give a folder with the images: --source=PATH."
+        ) from error
+    return builder
+
+
+def require_network(name: str, host: str, already_there: Path | None = None) -> None:
+    """Fails within seconds when a download cannot work.
+
+    Raises:
+        ConnectionError: the host does not answer; the message names `--source`.
+    """
+    if already_there is not None and any(already_there.glob("*/dataset_info.json")):
+        return
+    if any(os.environ.get(name) for name in ("https_proxy", "HTTPS_PROXY", "all_proxy")):
+        return
+    try:
+        socket.create_connection((host, 443), timeout=PROBE_TIMEOUT_SECONDS).close()
+    except OSError as error:
+        raise ConnectionError(
+            f"Cannot download {name}: {host} is out of reach ({error}). Connect to the network, "
+            "or give a folder with the images: --source=PATH."
+        ) from error
+
+
+def read_tfds(builder: Any, split: str) -> Iterator[dict[str, Any]]:
+    """Examples of a prepared split as NumPy arrays, in the order of the files."""
+    import tensorflow_datasets as tfds
+
+    yield from tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False))
+
+
+def read_labelled(builder: Any) -> Iterator[tuple[str, np.ndarray]]:
+    """`(class name, image)` of all splits of a builder with the features `image` and `label`."""
+    names = builder.info.features["label"].names
+    for split in builder.info.splits:
+        for example in read_tfds(builder, split):
+            yield names[int(example["label"])], example["image"]
+
+
+def _stock_dir(name: str) -> Path:
+    chosen = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    return Path(chosen).expanduser() / name
+
+
+@contextlib.contextmanager
+def _quiet_stdout() -> Iterator[None]:
+    """TFDS prints a banner; standard output belongs to the command."""
+    with open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing):
+        yield
