@@ -86,6 +86,14 @@ def test_feature_map_shape(cls, arguments, size, expected):
     assert cls(image_shape=(size, size, 3), **arguments).output_shape == (None, *expected)
 
 
+@pytest.mark.parametrize("cls", [Conv4, ResNet12, PreActivationResNet12])
+@pytest.mark.parametrize("num_pools", range(5))
+def test_the_first_blocks_pool(cls, num_pools):
+    backbone = cls(filters=(2, 2, 2, 2), num_pools=num_pools)
+    pools = [layer.name for layer in backbone.layers if layer.name.endswith("pool")]
+    assert pools == [f"block{b}_pool" for b in range(1, num_pools + 1)]
+
+
 def test_a_call_has_the_shape_the_graph_promises():
     backbone = Conv4()
     for size, side in ((84, 5), (32, 2), (28, 1)):
