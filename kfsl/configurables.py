@@ -9,8 +9,12 @@ import keras
 
 import gin
 from data_pipelines import datasets, hierarchical_sampling, sampling
+from data_pipelines.class_counts import count_classes
 from kfsl import evaluation, gin_files, runtime, training
+from kfsl.analysis.attention import attention_figure
+from kfsl.analysis.episode_figure import episode_figure
 from kfsl.backbones.conv4 import Conv4
+from kfsl.backbones.pre_activation_resnet12 import PreActivationResNet12
 from kfsl.backbones.resnet12 import ResNet12
 from kfsl.backbones.wide_resnet import WideResNet
 from kfsl.experiment import Experiment
@@ -21,11 +25,12 @@ from kfsl.learners.stanet import STANet
 from kfsl.run_directory import RunDirectory
 
 LEARNERS = (MatchingNetwork, PrototypicalNetwork, STANet)
-BACKBONES = (Conv4, ResNet12, WideResNet)
+BACKBONES = (Conv4, PreActivationResNet12, ResNet12, WideResNet)
+FIGURES = (attention_figure, episode_figure)
 SAMPLERS = (
     sampling.fixed_episode,
     sampling.epoch_episode,
-    sampling.variable_episode,
+    hierarchical_sampling.variable_episode,
     hierarchical_sampling.hierarchical_episode,
 )
 KERAS = (
@@ -50,7 +55,7 @@ class BindingError(ValueError):
 
 def _register() -> None:
     for configurable in (
-        *LEARNERS, *BACKBONES, *SAMPLERS, PixelNormalization, datasets.load_dataset,
+        *LEARNERS, *BACKBONES, *SAMPLERS, *FIGURES, PixelNormalization, datasets.load_dataset, count_classes,
         Experiment, runtime.set_up, *COMMANDS.values(),
     ):  # fmt: skip
         _bound[configurable] = gin.external_configurable(
