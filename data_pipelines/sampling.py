@@ -248,11 +248,13 @@ def _checked_pool(
         check_sizes(total_queries=total_queries)
     pool = class_pool(split, rotations)
     check_ways(split, pool, ways)
-    # All queries may fall to one class when their classes are drawn at random.
-    check_images(
-        split, pool.positions, shots + (queries if total_queries is None else total_queries)
-    )
+    check_images(split, pool.positions, _images_per_class(shots, queries, total_queries))
     return pool
+
+
+def _images_per_class(shots: int, queries: int, total_queries: int | None) -> int:
+    # All queries may fall to one class when their classes are drawn at random.
+    return shots + (queries if total_queries is None else total_queries)
 
 
 def _assemble(
@@ -268,7 +270,7 @@ def _assemble(
     image_seed, rotation_seed, query_seed = seeds
     ways = chosen.shape[0]
     class_ids = positions_in_split(pool, chosen, rotation_seed)
-    per_class = shots + (queries if total_queries is None else total_queries)
+    per_class = _images_per_class(shots, queries, total_queries)
     rows = draw_images(split, image_seed, class_ids, per_class)
     support_labels = np.repeat(np.arange(ways, dtype="int32"), shots)
     if total_queries is None:
