@@ -17,6 +17,7 @@ from tqdm import tqdm
 from data_pipelines.class_store import ClassStore, write_class_store
 from data_pipelines.datasets.dataset_info import DatasetInfo
 from data_pipelines.datasets.dataset_reader import DatasetReader
+from data_pipelines.datasets.image_files import check_headers
 
 try:
     import fcntl
@@ -74,6 +75,7 @@ class Preparation:
     def _write(self, partial: Path) -> None:
         reader = self._reader(partial)
         self._check_counts(reader)
+        check_headers(reader.files)
         size = reader.num_images * int(_product(reader.image_shape))
         _require_space(self.path.parent, size)
         metadata = {

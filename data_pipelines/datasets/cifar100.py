@@ -72,7 +72,9 @@ def reader(source: Path | None, work_dir: Path) -> DatasetReader:
         for index, file in files:
             yield index, read_image(file, INFO.image_shape)
 
-    return DatasetReader(classes, images, INFO.image_shape, {"source": "class folders"})
+    metadata = {"source": "class folders"}
+    every = [file for _, file in files]
+    return DatasetReader(classes, images, INFO.image_shape, metadata, files=every)
 
 
 def _tfds_reader(classes: list[StoredClass]) -> DatasetReader:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ class DatasetReader:
         metadata: dict for the store: at least `source`, and `rotations` or `splits` where the
             dataset has them.
         build: callable, or `None`: work before the first image, such as writing TFRecords.
+        files: sequence of the image files, whose headers are checked before all else.
     """
 
     classes: Sequence[StoredClass]
@@ -27,6 +29,7 @@ class DatasetReader:
     image_shape: tuple[int, int, int]
     metadata: dict[str, Any] = field(default_factory=dict)
     build: Callable[[], object] | None = None
+    files: Sequence[Path] = ()
 
     @property
     def num_images(self) -> int:

@@ -1,10 +1,22 @@
 """Image files: which there are in a folder, and their pixels in one shape."""
 
+import struct
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+# What Pillow raises for damaged files.
+UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    Image.DecompressionBombError,
+    struct.error,
+)
 
 
 def list_images(folder: Path, missing_ok: bool = False) -> list[Path]:
@@ -54,6 +66,21 @@ def require_folders(source: Path, names: tuple[str, ...], layout: str) -> None:
         raise ValueError(f"{source} has no folder {missing[0]}/; expected {layout}.")
 
 
+def check_headers(files: Iterable[Path]) -> None:
+    """Opens each file without decoding it, so that a broken one shows before the long work.
+
+    Raises:
+        ValueError: a file is empty or no image of a known format; the message names it.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for file in files:
+            try:
+                Image.open(file).close()
+            except UNREADABLE as error:
+                raise _unreadable(file, error) from error
+
+
 def read_image(file: Path, image_shape: tuple[int, int, int]) -> np.ndarray:
     """Pixels of an image file in the wanted shape.
 
@@ -94,15 +121,8 @@ def read_image(file: Path, image_shape: tuple[int, int, int]) -> np.ndarray:
                 opened.load()
                 image = ImageOps.exif_transpose(opened)
                 image = _flatten(image).convert("L" if channels == 1 else "RGB")
-    except (
-        UnidentifiedImageError,
-        Image.DecompressionBombError,
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-    ) as error:
-        raise ValueError(f"Cannot read the image {file}: {_reason(error)}.") from error
+    except UNREADABLE as error:
+        raise _unreadable(file, error) from error
     if image.size != (width, height):
         image = image.resize((width, height), resample=Image.Resampling.LANCZOS)
     return np.asarray(image).reshape(image_shape)
@@ -130,7 +150,8 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.clip(np.rint(pixels * scale), 0, 255).astype(np.uint8))
 
 
-def _reason(error: Exception) -> str:
+def _unreadable(file: Path, error: Exception) -> ValueError:
+    reason = str(error).rstrip(".") or type(error).__name__
     if isinstance(error, UnidentifiedImageError):
-        return "it is no image of a known format"
-    return str(error).rstrip(".") or type(error).__name__
+        reason = "it is no image of a known format"
+    return ValueError(f"Cannot read the image {file}: {reason}.")

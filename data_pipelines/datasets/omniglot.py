@@ -73,12 +73,14 @@ def reader(source: Path | None, work_dir: Path) -> DatasetReader:
         for name in names
         for turns in range(ROTATIONS)
     ]
+    files: list[tuple[int, Path]] = []
     if source is None:
         builder = stock_builder("omniglot", "github.com")
         drawings = _tfds_drawings(builder, names)
         origin = builder.info.full_name
     else:
-        drawings = _folder_drawings(_drawing_files(source, names))
+        files = _drawing_files(source, names)
+        drawings = _folder_drawings(files)
         origin = "folders"
 
     def images() -> Iterator[tuple[int, np.ndarray]]:
@@ -87,7 +89,8 @@ def reader(source: Path | None, work_dir: Path) -> DatasetReader:
                 yield index * ROTATIONS + turns, np.rot90(image, turns)
 
     metadata = {"source": origin, "rotations": ROTATIONS}
-    return DatasetReader(classes, images, INFO.image_shape, metadata)
+    every = [file for _, file in files]
+    return DatasetReader(classes, images, INFO.image_shape, metadata, files=every)
 
 
 def _drawing_files(source: Path, names: list[str]) -> list[tuple[int, Path]]:

@@ -1,0 +1,145 @@
+"""miniImageNet: 100 classes of ImageNet, 600 colour images of 84x84 each."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_pipelines.class_store import ClassStore, StoredClass
+from data_pipelines.datasets.class_lists import read_class_lists
+from data_pipelines.datasets.dataset_info import DatasetInfo
+from data_pipelines.datasets.dataset_reader import DatasetReader
+from data_pipelines.datasets.image_files import list_images
+from data_pipelines.datasets.tfds_builders import build, read_labelled
+
+SPLITS = ("train", "val", "test")
+IMAGES_PER_CLASS = 600
+LAYOUT = (
+    "<wnid>/*.jpg, {train,val,test}/<wnid>/*.jpg, or images/ with train.csv, val.csv and test.csv "
+    "(filename,label)"
+)
+
+INFO = DatasetInfo(
+    name="mini_imagenet",
+    description=(
+        "Photographs of 100 ImageNet classes at 84x84, in 64 / 16 / 20 classes. Lists: Sachin "
+        "Ravi, Hugo Larochelle. Optimization as a model for few-shot learning. ICLR 2017. Images "
+        "of another size are scaled without keeping the aspect ratio."
+    ),
+    superclass="none (all classes share one)",
+    licence="ImageNet's terms of access: non-commercial research and education",
+    citation=(
+        "Oriol Vinyals, Charles Blundell, Timothy Lillicrap, Koray Kavukcuoglu, Daan Wierstra. "
+        "Matching Networks for One Shot Learning. NIPS 2016."
+    ),
+    homepage="https://image-net.org",
+    image_shape=(84, 84, 3),
+    num_classes=100,
+    num_images=60_000,
+)
+
+
+def split_lists(
+    store: ClassStore | None = None, split: str | None = None, seed: int = 0
+) -> dict[str, list[str]]:
+    """Lists of WordNet ids per split: 64 / 16 / 20."""
+    INFO.check_split(split)
+    lists = read_class_lists("mini_imagenet")
+    return {name: lists[name] for name in SPLITS}
+
+
+def class_words() -> dict[str, str]:
+    """Maps WordNet ids to words, such as `n01558993` to `robin, American robin, ...`."""
+    return read_class_lists("mini_imagenet")["words"]
+
+
+def reader(source: Path | None, work_dir: Path) -> DatasetReader:
+    """Writes the source as a TFDS dataset in `work_dir`, and reads that."""
+    if source is None:
+        raise ValueError(
+            "miniImageNet cannot be downloaded freely. Give a folder with the images, "
+            f"--source=PATH, laid out as {LAYOUT}."
+        )
+    files = find_files(source)
+    names = sorted(files)
+    for name in names:
+        if len(files[name]) != IMAGES_PER_CLASS:
+            raise ValueError(
+                f"Class {name} has {len(files[name])} images in {source}, expected "
+                f"{IMAGES_PER_CLASS}."
+            )
+    classes = [StoredClass(name, "all", IMAGES_PER_CLASS) for name in names]
+    index = {name: i for i, name in enumerate(names)}
+
+    def builder() -> Any:
+        from data_pipelines.datasets.mini_imagenet_builder import MiniImagenet
+
+        return MiniImagenet(files=files, data_dir=work_dir / "tfds", file_format="tfrecord")
+
+    def images() -> Iterator[tuple[int, np.ndarray]]:
+        for name, image in read_labelled(builder()):
+            yield index[name], image
+
+    return DatasetReader(
+        classes,
+        images,
+        INFO.image_shape,
+        {"source": "folders"},
+        build=lambda: build(builder(), work_dir / "tfds"),
+        files=[file for name in names for file in files[name]],
+    )
+
+
+def find_files(source: Path) -> dict[str, list[Path]]:
+    """Image files of each class, whichever of the three layouts the source has.
+
+    Args:
+        source: `pathlib.Path`.
+
+    Returns:
+        dict from WordNet id to its files, sorted by name.
+
+    Raises:
+        ValueError: classes or files are missing, or the CSV files cannot be read.
+    """
+    wanted = [name for names in split_lists().values() for name in names]
+    if all((source / f"{split}.csv").is_file() for split in SPLITS):
+        files = _files_of_csv(source)
+    else:
+        roots = [source / split for split in SPLITS if (source / split).is_dir()] or [source]
+        files = {
+            name: [file for root in roots for file in list_images(root / name, missing_ok=True)]
+            for name in wanted
+        }
+    missing = [name for name in wanted if not files.get(name)]
+    if missing:
+        raise ValueError(
+            f"{source} lacks {len(missing)} of the 100 classes, for example {missing[0]}; "
+            f"expected {LAYOUT}."
+        )
+    unknown = sorted(set(files) - set(wanted))
+    if unknown:
+        raise ValueError(f"{source} lists {unknown[0]!r}, which is no class of miniImageNet.")
+    return files
+
+
+def _files_of_csv(source: Path) -> dict[str, list[Path]]:
+    present = {file.name for file in list_images(source / "images")}
+    files: dict[str, list[Path]] = {}
+    for split in SPLITS:
+        table = source / f"{split}.csv"
+        with open(table, newline="", encoding="utf-8") as lines:
+            rows = csv.DictReader(lines)
+            if not {"filename", "label"} <= set(rows.fieldnames or ()):
+                raise ValueError(
+                    f"{table} has the columns {rows.fieldnames}, expected filename,label."
+                )
+            for row in rows:
+                if row["filename"] not in present:
+                    raise ValueError(
+                        f"{table} lists {row['filename']}, which {source / 'images'} lacks."
+                    )
+                files.setdefault(row["label"], []).append(source / "images" / row["filename"])
+    return {name: sorted(found) for name, found in files.items()}
