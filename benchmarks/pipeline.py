@@ -1,0 +1,124 @@
+"""Episodes per second from a class store: `python benchmarks/pipeline.py`.
+
+Makes stores of the sizes of Omniglot and miniImageNet in a temporary folder, streams 5-way 1-shot
+15-query episodes and prints, for each: the time from the end of imports to the first episode,
+episodes per second (each of `--repeats` runs, then the median), and by how much private memory
+grew while the store was in use. Numbers depend on what else the machine does: its load is printed.
+"""
+
+import argparse
+import functools
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import tensorflow as tf
+
+from data_pipelines.class_store import ClassStore, StoredClass, write_class_store
+from data_pipelines.dataset import FewShotDataset
+from data_pipelines.pipeline import episodes
+from data_pipelines.sampling import fixed_episode
+
+
+class Setting(NamedTuple):
+    """A store to measure: its size, and the rate to reach."""
+
+    classes: int
+    images: int
+    image_shape: tuple[int, int, int]
+    goal: int
+
+
+SETTINGS = {
+    "omniglot": Setting(4112, 20, (28, 28, 1), 2500),
+    "mini_imagenet": Setting(64, 600, (84, 84, 3), 1000),
+}
+FIRST_EPISODE_GOAL = 3.0
+
+
+def make_store(path: str, setting: Setting) -> None:
+    """Writes a store of noise."""
+    block = np.random.default_rng(0).integers(
+        0, 256, (setting.images, *setting.image_shape), dtype="uint8"
+    )
+
+    def images() -> Iterator[tuple[int, np.ndarray]]:
+        for c in range(setting.classes):
+            for image in block:
+                yield c, image
+
+    classes = [StoredClass(f"class{i:04}", "all", setting.images) for i in range(setting.classes)]
+    write_class_store(path, classes, images(), setting.image_shape)
+
+
+def private_megabytes() -> float:
+    """Anonymous memory of this process; pages of mapped files do not count."""
+    found = re.search(r"RssAnon:\s+(\d+)", Path("/proc/self/status").read_text())
+    return int(found[1]) / 1024
+
+
+def measure(name: str, path: str, arguments: argparse.Namespace) -> None:
+    """Prints the figures of one store; run in a process of its own, so that nothing is warm."""
+    if arguments.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    setting = SETTINGS[name]
+    before = private_megabytes()
+    start = time.perf_counter()
+    dataset = FewShotDataset(name, ClassStore.open(path), {"train": range(setting.classes)})
+    sampler = functools.partial(fixed_episode, ways=5, shots=1, queries=15)
+    stream = iter(episodes(dataset, "train", sampler, meta_batch=arguments.meta_batch))
+    next(stream)
+    first = time.perf_counter() - start
+    rates = []
+    for _ in range(arguments.repeats):
+        steps = max(1, 2 * setting.goal // arguments.meta_batch)
+        start = time.perf_counter()
+        for _ in range(steps):
+            next(stream)
+        rates.append(steps * arguments.meta_batch / (time.perf_counter() - start))
+    grown = private_megabytes() - before
+    median = statistics.median(rates)
+    height, width, channels = setting.image_shape
+    print(
+        f"{name} {height}x{width}x{channels}, {dataset.store.images.nbytes / 2**20:.0f} MiB, "
+        f"meta-batch {arguments.meta_batch}: {median:,.0f} episodes/s "
+        f"(goal {setting.goal:,}: {'reached' if median >= setting.goal else 'MISSED'}; runs "
+        f"{', '.join(f'{rate:,.0f}' for rate in rates)}), first episode after {first:.2f} s "
+        f"(goal {FIRST_EPISODE_GOAL:.0f}), private memory +{grown:.0f} MiB",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--meta_batch", type=int, default=1, help="episodes per element")
+    parser.add_argument("--repeats", type=int, default=3, help="timed runs per store")
+    parser.add_argument("--deterministic", action="store_true", help="with op determinism, as fit")
+    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        measure(*arguments.measure, arguments)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for name, setting in SETTINGS.items():
+            path = os.path.join(folder, name)
+            make_store(path, setting)
+            load = os.getloadavg()[0]
+            print(f"{os.cpu_count()} cores, load before {load:.2f}", flush=True)
+            command = [sys.executable, __file__, *sys.argv[1:], "--measure", name, path]
+            subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    main()
