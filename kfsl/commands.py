@@ -7,7 +7,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 
-from absl import app, flags
+from absl import app, flags, logging
 
 GIN_FILE = flags.DEFINE_multi_string(
     "gin_file", [], "A gin file; may be repeated, the later one wins."
@@ -30,8 +30,9 @@ def run(main: Callable[[], None]) -> None:
     Args:
         main: callable without arguments.
     """
-    # TensorFlow's start-up messages would bury the one line that matters.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Messages of TensorFlow's libraries would bury the one line that matters.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.set_verbosity(logging.WARNING)
 
     def guarded(arguments: list[str]) -> None:
         try:

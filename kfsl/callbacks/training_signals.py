@@ -16,6 +16,7 @@ class TrainingSignals(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         del epoch, logs
         self._steps = 0
+        self._ended: float | None = None
         self._started = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
@@ -30,7 +31,7 @@ class TrainingSignals(keras.callbacks.Callback):
         del epoch
         if logs is None:
             return
-        seconds = getattr(self, "_ended", time.perf_counter()) - self._started
+        seconds = (self._ended or time.perf_counter()) - self._started
         squares = [ops.sum(ops.square(weight)) for weight in self.model.trainable_weights]
         logs["weight_norm"] = float(ops.sqrt(sum(squares)))
         logs["learning_rate"] = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
