@@ -43,6 +43,8 @@ KERAS = (
     keras.optimizers.schedules.PolynomialDecay,
 )
 
+OTHERS = (Experiment, PixelNormalization, count_classes, datasets.load_dataset, runtime.set_up)
+
 #: What each command runs; the bindings of another command's functions may lie unused.
 COMMANDS = {"train": training.train, "evaluate": evaluation.evaluate}
 
@@ -54,13 +56,9 @@ class BindingError(ValueError):
 
 
 def _register() -> None:
-    for configurable in (
-        *LEARNERS, *BACKBONES, *SAMPLERS, *FIGURES, PixelNormalization, datasets.load_dataset, count_classes,
-        Experiment, runtime.set_up, *COMMANDS.values(),
-    ):  # fmt: skip
-        _bound[configurable] = gin.external_configurable(
-            configurable, module=configurable.__module__
-        )
+    for group in (LEARNERS, BACKBONES, SAMPLERS, FIGURES, OTHERS, COMMANDS.values()):
+        for configurable in group:
+            register(configurable)
     for configurable in KERAS:
         _bound[configurable] = gin.external_configurable(configurable, module="keras")
 

@@ -199,7 +199,9 @@ def _figure_summaries(
 def _metadata(experiment: Experiment, seed: int) -> dict[str, Any]:
     return {
         "learner": type(experiment.learner).__name__,
-        "parameters": sum(weight.size for weight in experiment.learner.trainable_weights),
+        "parameters": sum(
+            math.prod(weight.shape) for weight in experiment.learner.trainable_weights
+        ),
         "dataset": experiment.dataset.name,
         "dataset_fingerprint": experiment.dataset.fingerprint,
         "bn_policy": experiment.learner.bn_policy,
