@@ -1,0 +1,142 @@
+"""`python -m kfsl.export`: the SavedModel of a run's best learner.
+
+    python -m kfsl.export --run_dir=RUN [--output=DIR]
+
+Writes `RUN/saved_model`, or another folder. It takes a support set and queries as inputs and
+needs neither kfsl nor Keras.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+
+from kfsl import commands, gin_files
+from kfsl.run_directory import RunDirectory
+from kfsl.saved_model_files import EXAMPLE_FILE, holds_saved_model
+from kfsl.trained_run import check_trained
+
+#: Training images from which the mean pixel is taken.
+MOST_IMAGES = 500
+
+
+def main() -> None:
+    """The console script."""
+    # Defined here, not at import: other commands have flags of the same name.
+    flags.DEFINE_string("output", None, "The folder to write; default: saved_model in the run.")
+    commands.run(_main)
+
+
+def _main() -> None:
+    run = RunDirectory(commands.require(commands.RUN_DIR, "the run to export"))
+    if commands.GIN_FILE.value:
+        raise ValueError("--gin_file has no place here: the run directory has its configuration.")
+    path = flags.FLAGS.output or run.saved_model
+    description = export_run(run, path, commands.GIN_PARAM.value)
+    print("\n".join(summary(path, description)))
+
+
+def export_run(run: RunDirectory, path: str, bindings: Sequence[str] = ()) -> dict[str, Any]:
+    """Exports the best learner of a run.
+
+    Args:
+        run: `RunDirectory`.
+        path: str. The folder to write.
+        bindings: list of str. Gin bindings that win over the run's own.
+
+    Returns:
+        The description that was written beside the graph.
+
+    Raises:
+        ValueError: if it is no run directory, or `path` holds something else.
+        FileNotFoundError: if the run has no trained learner or its dataset is gone.
+    """
+    check(run, path, bindings)
+    with commands.quiet_start():
+        from kfsl import configurables, serving
+
+    experiment = configurables.trained_experiment(run, bindings)
+    _check_used(bindings, configurables.operative())
+    return serving.export(
+        experiment.learner,
+        path,
+        image_shape=experiment.dataset.image_shape,
+        training_data=training_data(experiment.dataset),
+        overrides=bindings,
+    )
+
+
+def check(run: RunDirectory, path: str, bindings: Sequence[str] = ()) -> None:
+    """Finds, before TensorFlow is imported, what would stop an export.
+
+    Raises:
+        ValueError: if it is no run directory, or `path` holds something else.
+        FileNotFoundError: if the run has no trained learner.
+    """
+    check_trained(run)
+    gin_files.check([], list(bindings))
+    if not holds_saved_model(path):
+        raise ValueError(
+            f"{path!r} holds something that kfsl did not export; name another folder with "
+            "--output, or empty it."
+        )
+
+
+def training_data(dataset: Any) -> dict[str, Any]:
+    """What `classes.json` says: the dataset, its licence, and the classes that were trained on.
+
+    Args:
+        dataset: `FewShotDataset`.
+
+    Returns:
+        dict that JSON can hold.
+    """
+    store = dataset.store
+    step = max(1, len(store.images) // MOST_IMAGES)
+    return {
+        "dataset": dataset.name,
+        "licence": store.metadata.get("licence"),
+        "citation": store.metadata.get("citation"),
+        "fingerprint": dataset.fingerprint,
+        "mean_pixel": round(float(store.images[::step].mean()), 2),
+        "training_classes": list(dataset.split("train").class_names),
+    }
+
+
+def summary(path: str, description: dict[str, Any]) -> list[str]:
+    """Where the model lies and how it is used, in lines for people.
+
+    Args:
+        path: str. The folder of the SavedModel.
+        description: dict. What lies beside it as `model.json`.
+
+    Returns:
+        list of str.
+    """
+    ways = description["ways"]["fixed"]
+    number = "any number of new classes" if ways is None else f"{ways} new classes"
+    height, width, channels = description["image"]["trained_shape"]
+    transductive = " Transductive: queries influence each other." * description["transductive"]
+    return [
+        f"{description['learner']} is in {path}",
+        f"It takes {number}, images {height}x{width}x{channels}, BN policy "
+        f"{description['bn_policy']}.{transductive}",
+        f"Try it:          python {os.path.join(path, EXAMPLE_FILE)}",
+        f"On your images:  python -m kfsl.predict --saved_model={path} --support=DIR --query=DIR",
+    ]
+
+
+def _check_used(bindings: Sequence[str], operative: str) -> None:
+    used = {(selector, argument) for _, selector, argument in gin_files.bindings(operative)}
+    for binding in bindings:
+        for _, selector, argument in gin_files.bindings(binding):
+            if (selector.split(".")[-1], argument) not in used:
+                raise ValueError(
+                    f"The binding {binding} is not used by the exported learner; nothing was "
+                    "written. Leave it out."
+                )
+
+
+if __name__ == "__main__":
+    main()

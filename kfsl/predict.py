@@ -1,0 +1,274 @@
+"""`python -m kfsl.predict`: classifies your images from a few examples of each class.
+
+    python -m kfsl.predict --saved_model=DIR --support=DIR --query=DIR|FILE \\
+        [--output=FILE.csv|FILE.json]
+
+The support folder has one folder of images per class. `--run_dir=RUN` takes the place of
+`--saved_model`: the run's best learner, exported if it is not yet.
+"""
+
+import json
+import os
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from kfsl import commands, export, support_report
+from kfsl.image_folders import ImageFiles, SupportFiles, find_queries, find_support
+from kfsl.prediction_table import MOST_ROWS, PredictionTable
+from kfsl.run_directory import RunDirectory, write_text
+from kfsl.saved_model_files import CLASSES_FILE, GRAPH_FILE, read_description
+from kfsl.trained_run import check_trained
+
+OUTPUT_ENDINGS = (".csv", ".json")
+
+
+def main() -> None:
+    """The console script."""
+    # Defined here, not at import: other commands have flags of the same name.
+    flags.DEFINE_string("saved_model", None, "The folder that kfsl.export wrote.")
+    flags.DEFINE_string("support", None, "A folder with one folder of images per class.")
+    flags.DEFINE_string("query", None, "The image to classify, or a folder of images.")
+    flags.DEFINE_string("output", None, "A file for the predictions, .csv or .json.")
+    commands.run(_main)
+
+
+def _main() -> None:
+    options = flags.FLAGS
+    for name, why in (
+        ("support", "a folder with one folder of images per class"),
+        ("query", "the image or the folder of images to classify"),
+    ):
+        if not options[name].value:
+            raise ValueError(f"--{name} is missing: {why}.")
+    for line in predict_folders(_model_path(), options.support, options.query, options.output):
+        print(line)
+
+
+def predict_folders(
+    saved_model: str, support_path: str, query_path: str, output: str | None = None
+) -> list[str]:
+    """Classifies the images of a folder and says how far its support set can be trusted.
+
+    Args:
+        saved_model: str. The folder that `kfsl.export` wrote.
+        support_path: str. A folder with one folder of images per class.
+        query_path: str. An image, or a folder of images.
+        output: str or None. A `.csv` or `.json` file; written whole or not at all.
+
+    Returns:
+        list of str, lines for people.
+
+    Raises:
+        FileNotFoundError: if the model, a folder or the file is missing.
+        ValueError: if an image cannot be read, or the folders do not fit the model.
+    """
+    # Everything a user can get wrong shows before TensorFlow is imported.
+    check_output(output)
+    description = read_description(saved_model)
+    support, queries = find_support(support_path), find_queries(query_path)
+    check_ways(description, support)
+    shape = _image_shape(description)
+    support_images, query_images = support.pixels(shape), queries.pixels(shape)
+    trained_on = _training_data(saved_model)
+
+    table, left_out = _predict(saved_model, description, support, support_images, queries,
+                               query_images)  # fmt: skip
+    warnings = support_report.warnings_of(
+        support, support_images, queries, query_images, trained_on.get("mean_pixel")
+    )
+    transductive = description["transductive"]
+    words = support_report.leave_one_out_lines(support, left_out, transductive)
+    if output:
+        beside = {
+            "saved_model": saved_model,
+            "learner": description["learner"],
+            "support": _support_values(support, left_out),
+            "warnings": [*warnings, support_report.NOT_CALIBRATED],
+        }
+        text = table.csv() if output.lower().endswith(".csv") else table.json(beside)
+        write_text(output, text)
+    return [
+        _model_line(description, trained_on),
+        "",
+        table.text(MOST_ROWS if output else None),
+        *_after_table(table, queries, support, output),
+        "",
+        _support_line(support),
+        *words,
+        *(f"Warning: {warning}" for warning in warnings),
+        support_report.NOT_CALIBRATED,
+    ]
+
+
+def check_output(output: str | None) -> None:
+    """Refuses a file that could not be written after the work is done.
+
+    Raises:
+        ValueError: naming what is wrong with it.
+    """
+    if output is None:
+        return
+    if not output.lower().endswith(OUTPUT_ENDINGS):
+        raise ValueError(f"--output must end in .csv or .json; received {output!r}.")
+    if os.path.isdir(output):
+        raise ValueError(f"--output={output} is a folder; name a file.")
+    folder = os.path.dirname(output) or "."
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"The folder {folder!r} of --output does not exist; make it first.")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"The folder {folder!r} of --output cannot be written to.")
+
+
+def check_ways(description: dict[str, Any], support: SupportFiles) -> None:
+    """Refuses a support set with more or fewer classes than the model takes.
+
+    Raises:
+        ValueError: naming both numbers.
+    """
+    ways, found = description["ways"]["fixed"], len(support.classes)
+    if ways is None or found == ways or (found < ways and description["ways"]["fewer"]):
+        return
+    remedy = (
+        f"Leave {found - ways} out, or classify in several calls"
+        if found > ways
+        else f"Add {ways - found} more"
+    )
+    raise ValueError(
+        f"This {description['learner']} tells exactly {ways} classes apart, and "
+        f"{str(support.root)!r} has {found} folders. {remedy}; or train a method that is free "
+        "in ways, such as PrototypicalNetwork."
+    )
+
+
+def _model_path() -> str:
+    run_path, saved_model = commands.RUN_DIR.value, flags.FLAGS.saved_model
+    if bool(run_path) == bool(saved_model):
+        raise ValueError("Name the model with either --saved_model=DIR or --run_dir=RUN.")
+    if commands.GIN_FILE.value or commands.GIN_PARAM.value:
+        raise ValueError(
+            "--gin_file and --gin_param have no place here: the model is made. To change it, "
+            "export it first: python -m kfsl.export --run_dir=RUN --gin_param=... --output=DIR"
+        )
+    return saved_model or _exported(RunDirectory(run_path))
+
+
+def _exported(run: RunDirectory) -> str:
+    """The run's SavedModel, made now if the run has none of its best learner."""
+    check_trained(run)
+    graph = os.path.join(run.saved_model, GRAPH_FILE)
+    trained = os.path.getmtime(run.best_learner)
+    if not os.path.isfile(graph) or os.path.getmtime(graph) < trained:
+        # An export takes seconds: what else is wrong shows before it.
+        check_output(flags.FLAGS.output)
+        find_support(flags.FLAGS.support)
+        find_queries(flags.FLAGS.query)
+        export.export_run(run, run.saved_model)
+        print(f"exported {run.path} to {run.saved_model}")
+    return run.saved_model
+
+
+def _predict(
+    saved_model: str,
+    description: dict[str, Any],
+    support: SupportFiles,
+    support_images: np.ndarray,
+    queries: ImageFiles,
+    query_images: np.ndarray,
+) -> tuple[PredictionTable, Any]:
+    with commands.quiet_start():
+        from kfsl.prediction import ServedLearner
+
+    served = ServedLearner(saved_model, description["transductive"])
+    features, labels = served.embed(support_images), np.array(support.labels, "int32")
+    probabilities = served.classify(features, labels, served.embed(query_images))
+    left_out = None
+    if not description["transductive"]:
+        left_out = served.leave_one_out(features, labels)
+    # Where fewer classes than ways are allowed, the absent ones have no probability.
+    table = PredictionTable(
+        queries.names, support.classes, probabilities[:, : len(support.classes)]
+    )
+    return table, left_out
+
+
+def _image_shape(description: dict[str, Any]) -> tuple[int, int, int]:
+    shape = tuple(description["image"]["trained_shape"])
+    if shape[2] not in (1, 3):
+        raise ValueError(
+            f"This model takes images of {shape[2]} channels; image files give 1 (grey) or 3 "
+            "(colour). Call its signatures with arrays of your own."
+        )
+    return shape
+
+
+def _training_data(saved_model: str) -> dict[str, Any]:
+    path = os.path.join(saved_model, CLASSES_FILE)
+    if not os.path.isfile(path):
+        return {}
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def _model_line(description: dict[str, Any], trained_on: dict[str, Any]) -> str:
+    height, width, channels = description["image"]["trained_shape"]
+    dataset = f" trained on {trained_on['dataset']}" if "dataset" in trained_on else ""
+    colour = "grey" if channels == 1 else "colour"
+    return f"{description['learner']}{dataset}; images are scaled to {height}x{width}, {colour}."
+
+
+def _after_table(
+    table: PredictionTable, queries: ImageFiles, support: SupportFiles, output: str | None
+) -> list[str]:
+    lines = []
+    if output:
+        hidden = max(0, len(table.images) - MOST_ROWS)
+        more = f"... and {hidden} more; " if hidden else ""
+        lines.append(f"{more}written to {output}")
+    if queries.skipped or support.skipped:
+        lines.append(
+            f"Skipped files, hidden or no images: {support.skipped} in the support set, "
+            f"{queries.skipped} among the queries."
+        )
+    folders = [name.split("/")[0] if "/" in name else None for name in table.images]
+    if all(folder in support.classes for folder in folders):
+        right = sum(a == b for a, b in zip(folders, table.predictions, strict=True))
+        low, high = support_report.wilson_interval(right, len(folders))
+        lines.append(
+            f"{right} of {len(folders)} queries ({right / len(folders):.1%}; 95 % interval "
+            f"{low:.0%} to {high:.0%}) get the class whose folder they lie in."
+        )
+    return lines
+
+
+def _support_line(support: SupportFiles) -> str:
+    if len(set(support.counts)) == 1:
+        return f"Support set: {len(support.classes)} classes of {support.counts[0]} images each."
+    low, high = min(support.counts), max(support.counts)
+    return (
+        f"Support set: {len(support.classes)} classes, {sum(support.counts)} images, {low} to "
+        f"{high} a class."
+    )
+
+
+def _support_values(support: SupportFiles, left_out: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "images_per_class": dict(zip(support.classes, support.counts, strict=True)),
+        "skipped_files": support.skipped,
+        "leave_one_out": None,
+    }
+    if left_out is not None and len(left_out.indices):
+        tried = len(left_out.indices)
+        values["leave_one_out"] = {
+            "images": tried,
+            "correct": left_out.correct,
+            "accuracy": left_out.correct / tried,
+            "interval_95": list(support_report.wilson_interval(left_out.correct, tried)),
+            "disagreeing": support_report.disagreements(support, left_out),
+        }
+    return values
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""What lies beside the graph in a SavedModel of kfsl; read without TensorFlow."""
+
+import json
+import os
+from typing import Any
+
+#: Limits and facts of the model, the classes it was trained on, and a script that uses it.
+MODEL_FILE = "model.json"
+CLASSES_FILE = "classes.json"
+EXAMPLE_FILE = "example.py"
+GRAPH_FILE = "saved_model.pb"
+
+FORMAT_VERSION = 1
+
+
+def read_description(path: str) -> dict[str, Any]:
+    """The `model.json` of an exported model.
+
+    Args:
+        path: str. The folder of the SavedModel.
+
+    Returns:
+        dict; see `docs/serving.md`.
+
+    Raises:
+        FileNotFoundError: if the folder or its graph is missing.
+        ValueError: if it is a SavedModel that kfsl did not export, or one of another format.
+    """
+    if not os.path.isdir(path):
+        raise FileNotFoundError(f"No SavedModel in {path!r}: there is no such folder.")
+    if not os.path.isfile(os.path.join(path, GRAPH_FILE)):
+        raise FileNotFoundError(
+            f"No SavedModel in {path!r}: it has no {GRAPH_FILE}. Name the folder that "
+            "python -m kfsl.export wrote."
+        )
+    description = os.path.join(path, MODEL_FILE)
+    if not os.path.isfile(description):
+        raise ValueError(
+            f"{path!r} is a SavedModel without {MODEL_FILE}, so its limits are unknown. Name one "
+            "that python -m kfsl.export wrote."
+        )
+    with open(description, encoding="utf-8") as file:
+        try:
+            values = json.load(file)
+            version = values["format_version"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{description!r} is damaged ({error}); export again.") from error
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"{description!r} has format version {version}; this release reads version "
+            f"{FORMAT_VERSION}. Export again."
+        )
+    return values
+
+
+def holds_saved_model(path: str) -> bool:
+    """Whether a folder may be replaced by an export: a SavedModel of kfsl, or nothing yet."""
+    if not os.path.isdir(path):
+        return not os.path.lexists(path)
+    return not os.listdir(path) or all(
+        os.path.isfile(os.path.join(path, name)) for name in (GRAPH_FILE, MODEL_FILE)
+    )

@@ -1,0 +1,298 @@
+"""The SavedModel of a learner: it takes a support set and queries, and needs no kfsl or Keras."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kfsl import run_directory, saved_model_example
+from kfsl.learners.learner import Learner
+from kfsl.saved_model_check import (
+    difference_from_learner,
+    smallest_size,
+    takes_any_size,
+    takes_fewer_classes,
+)
+from kfsl.saved_model_files import (
+    CLASSES_FILE,
+    EXAMPLE_FILE,
+    FORMAT_VERSION,
+    MODEL_FILE,
+    holds_saved_model,
+)
+
+Shape = tuple[int | None, int | None, int]
+#: Input of `infer` beside the state, whose keys are the method's.
+QUERY_FEATURES = "query_features"
+
+
+def export(
+    learner: Learner,
+    path: str,
+    *,
+    image_shape: tuple[int, int, int],
+    any_size: bool | None = None,
+    training_data: Mapping[str, Any] | None = None,
+    overrides: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Writes a learner as a SavedModel that takes new classes without training.
+
+    Its signatures are those of one episode, without meta-batch axis (`docs/serving.md`):
+
+    - `serving_default`: `support_images`, `support_labels`, `query_images` -> `probabilities`.
+    - `embed`: `images` -> `features`; `adapt`: `support_features`, `support_labels` -> the
+      state; `infer`: the state and `query_features` -> `probabilities`, `logits`.
+
+    Numbers of support and query images are free; so are ways where `learner.ways` is None, and
+    height and width where the backbone takes any. There is no support mask: nothing has to be
+    padded. Beside the graph lie `model.json` (what the model takes), `classes.json` (what it was
+    trained on) and `example.py`, which uses TensorFlow alone.
+
+    The graph is loaded again and compared with the learner before it takes its place, so that
+    an earlier export is replaced by a complete and correct one or not at all.
+
+    Args:
+        learner: `Learner`, with its weights.
+        path: str. The folder to write; an earlier export there is replaced.
+        image_shape: tuple of three ints. Height, width and channels of the training images.
+        any_size: bool or None. Whether height and width stay free; None finds out.
+        training_data: mapping that JSON can hold, or None. What `classes.json` shall say.
+        overrides: sequence of str. Bindings in which the learner differs from its training.
+
+    Returns:
+        The description that was written as `model.json`.
+
+    Raises:
+        ValueError: if `path` holds something else, the learner's state cannot be served, or the
+            loaded graph does not give the learner's probabilities.
+
+    Example:
+    ```python
+    import tempfile
+    import tensorflow as tf
+    from kfsl import serving
+    from kfsl.backbones.conv4 import Conv4
+    from kfsl.episodes import EpisodeSpec
+    from kfsl.learners.prototypical_network import PrototypicalNetwork
+
+    learner = PrototypicalNetwork(Conv4(image_shape=(8, 8, 1), filters=4, num_pools=2))
+    with tempfile.TemporaryDirectory() as folder:
+        serving.export(learner, f"{folder}/model", image_shape=(8, 8, 1))
+        serve = tf.saved_model.load(f"{folder}/model").signatures["serving_default"]
+        episode, _ = EpisodeSpec(ways=3, shots=2, queries=4, image_shape=(8, 8, 1)).random_episode()
+        probabilities = serve(
+            support_images=tf.constant(episode["support_images"][0]),
+            support_labels=tf.constant(episode["support_labels"][0]),
+            query_images=tf.constant(episode["query_images"][0]),
+        )["probabilities"]
+    assert probabilities.shape == (12, 3)
+    ```
+    """
+    path = os.path.abspath(path)
+    if not holds_saved_model(path):
+        raise ValueError(
+            f"{path!r} holds something that kfsl did not export; name another folder, or empty it."
+        )
+    image_shape = tuple(image_shape)
+    free: Shape = (None, None, image_shape[-1])
+    if any_size is None:
+        any_size = takes_any_size(learner, image_shape, lambda: _signatures(learner, free))
+    served_shape = free if any_size else image_shape
+    signatures = _signatures(learner, served_shape)
+    description = _describe(learner, image_shape, served_shape, signatures)
+    partial = os.path.join(
+        os.path.dirname(path), f".{os.path.basename(path)}.writing-{os.getpid()}"
+    )
+    description["overrides"] = list(overrides)
+    try:
+        _write_graph(learner, signatures, partial)
+        description["difference_from_python"] = difference_from_learner(
+            learner, partial, image_shape, any_size
+        )
+        _write_files(partial, description, training_data or {})
+        _replace(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return description
+
+
+def _signatures(learner: Learner, image_shape: Shape) -> dict[str, Any]:
+    images = tf.TensorSpec((None, *image_shape), tf.uint8)
+    labels = tf.TensorSpec((None,), tf.int32)
+    embed = _concrete(_embed(learner), images=images)
+    features = _like(embed.structured_outputs["features"])
+    adapt = _concrete(_adapt(learner), support_features=features, support_labels=labels)
+    state = {name: _like(tensor) for name, tensor in adapt.structured_outputs.items()}
+    _check_state(learner, state)
+    return {
+        "serving_default": _concrete(
+            _serve(learner), support_images=images, support_labels=labels, query_images=images
+        ),
+        "embed": embed,
+        "adapt": adapt,
+        "infer": _concrete(_infer(learner), **state, query_features=features),
+    }
+
+
+# The served functions are the learner's own; they only add and take away the meta-batch axis.
+
+
+def _serve(learner: Learner) -> Callable:
+    def serve(
+        support_images: tf.Tensor, support_labels: tf.Tensor, query_images: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        with tf.control_dependencies(_label_checks(learner, support_images, support_labels)):
+            episode = {
+                "support_images": support_images[None],
+                "support_labels": support_labels[None],
+                "query_images": query_images[None],
+            }
+        logits = learner(episode, training=False)["logits"][0]
+        return {"probabilities": _probabilities(logits)}
+
+    return serve
+
+
+def _embed(learner: Learner) -> Callable:
+    def embed(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"features": tf.identity(learner.embed(images[None])[0])}
+
+    return embed
+
+
+def _adapt(learner: Learner) -> Callable:
+    def adapt(support_features: tf.Tensor, support_labels: tf.Tensor) -> dict[str, tf.Tensor]:
+        with tf.control_dependencies(_label_checks(learner, support_features, support_labels)):
+            features, labels = support_features[None], support_labels[None]
+        state = learner.adapt(features, labels)
+        return {name: tf.convert_to_tensor(value)[0] for name, value in state.items()}
+
+    return adapt
+
+
+def _infer(learner: Learner) -> Callable:
+    def infer(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        query_features = inputs.pop(QUERY_FEATURES)[None]
+        state = {name: tensor[None] for name, tensor in inputs.items()}
+        logits = learner.infer(state, query_features)["logits"][0]
+        return {"logits": tf.cast(logits, tf.float32), "probabilities": _probabilities(logits)}
+
+    return infer
+
+
+def _probabilities(logits: tf.Tensor) -> tf.Tensor:
+    return tf.nn.softmax(tf.cast(logits, tf.float32))
+
+
+def _label_checks(learner: Learner, images: tf.Tensor, labels: tf.Tensor) -> list[tf.Operation]:
+    checks = [
+        tf.debugging.assert_equal(
+            tf.shape(images)[0], tf.shape(labels)[0], "One label for each support image is needed."
+        ),
+        tf.debugging.assert_positive(tf.size(labels), "The support set is empty."),
+        tf.debugging.assert_non_negative(labels, "Support labels count from 0."),
+    ]
+    if learner.ways is not None:
+        message = f"This model is made for {learner.ways} ways: support labels go from 0 to "
+        limit = tf.constant(learner.ways, tf.int32)
+        checks.append(tf.debugging.assert_less(labels, limit, f"{message}{learner.ways - 1}."))
+    return checks
+
+
+def _concrete(function: Callable, **specs: tf.TensorSpec) -> Any:
+    named = {name: tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in specs.items()}
+    return tf.function(function, autograph=False).get_concrete_function(**named)
+
+
+def _like(tensor: Any) -> tf.TensorSpec:
+    return tf.TensorSpec(tensor.shape, tensor.dtype)
+
+
+def _check_state(learner: Learner, state: Mapping[str, Any]) -> None:
+    for name in state:
+        if not name.isidentifier() or name == QUERY_FEATURES:
+            raise ValueError(
+                f"The state of {type(learner).__name__} has the key {name!r}: a served state "
+                f"needs identifiers other than {QUERY_FEATURES!r}."
+            )
+
+
+def _write_graph(learner: Learner, signatures: Mapping[str, Any], path: str) -> None:
+    # Plain TensorFlow variables: saving the model itself would write what only Keras can read.
+    module = tf.Module()
+    module.weights = [variable.value for variable in learner.variables]
+    tf.saved_model.save(module, path, signatures=dict(signatures))
+
+
+def _describe(
+    learner: Learner,
+    image_shape: tuple[int, int, int],
+    served_shape: Shape,
+    signatures: Mapping[str, Any],
+) -> dict[str, Any]:
+    state = signatures["adapt"].structured_outputs
+    return {
+        "format_version": FORMAT_VERSION,
+        "learner": type(learner).__name__,
+        "bn_policy": learner.bn_policy,
+        "transductive": learner.transductive,
+        "image": {
+            "shape": list(served_shape),
+            "trained_shape": list(image_shape),
+            "smallest_size": smallest_size(learner, image_shape) if None in served_shape else None,
+            "dtype": "uint8",
+            "pixel_range": [0, 255],
+        },
+        "ways": {
+            "fixed": learner.ways,
+            "fewer": learner.ways is None or takes_fewer_classes(learner, image_shape),
+        },
+        "shots": {"minimum": 1, "maximum": None, "may_differ_between_classes": True},
+        "features": _written_spec(signatures["embed"].structured_outputs["features"]),
+        "state": {name: _written_spec(tensor) for name, tensor in sorted(state.items())},
+        "config": keras.saving.serialize_keras_object(learner),
+        "versions": run_directory.environment()["versions"],
+        "exported": run_directory.now(),
+    }
+
+
+def _written_spec(tensor: Any) -> dict[str, Any]:
+    shape = None if tensor.shape.rank is None else tensor.shape.as_list()
+    return {"dtype": tensor.dtype.name, "shape": shape}
+
+
+def _write_files(
+    folder: str, description: Mapping[str, Any], training_data: Mapping[str, Any]
+) -> None:
+    for name, values in ((MODEL_FILE, description), (CLASSES_FILE, training_data)):
+        text = json.dumps(values, indent=1, ensure_ascii=False, default=_plain)
+        run_directory.write_text(os.path.join(folder, name), text + "\n")
+    shutil.copyfile(saved_model_example.__file__, os.path.join(folder, EXAMPLE_FILE))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON.")
+
+
+def _replace(new: str, path: str) -> None:
+    """Puts a complete folder in the place of an earlier one."""
+    old = f"{new}.old"
+    if os.path.isdir(path):
+        # A folder cannot be replaced in one step while it has files.
+        os.replace(path, old)
+    try:
+        os.replace(new, path)
+    except OSError:
+        if os.path.isdir(old):
+            os.replace(old, path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
