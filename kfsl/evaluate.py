@@ -7,14 +7,15 @@ run meets the same episodes, and the paired difference is printed and written be
 """
 
 import dataclasses
-import hashlib
 import os
 from typing import Any
 
 from absl import flags
 
 from kfsl import commands, gin_files
+from kfsl.evaluation_record import Evaluation, differences
 from kfsl.run_directory import RunDirectory, write_json
+from kfsl.trained_run import check_trained, weights_fingerprint
 
 SPLITS = ("train", "val", "test")
 
@@ -64,7 +65,7 @@ def evaluate_run(
     bindings = bindings or []
     _check(run, against, episodes, bindings)
     with commands.quiet_start():
-        from kfsl import configurables, evaluation, runtime
+        from kfsl import configurables, evaluation
 
     experiment = configurables.trained_experiment(run, bindings)
     arguments: dict[str, Any] = {"split": split}
@@ -72,7 +73,7 @@ def evaluate_run(
         arguments["episodes"] = episodes
     found = configurables.bound(evaluation.evaluate)(experiment, **arguments)
     _check_used(bindings, configurables.operative())
-    found = dataclasses.replace(found, weights=_digest(run.best_learner), overrides=bindings)
+    found = dataclasses.replace(found, weights=weights_fingerprint(run), overrides=bindings)
     found.save(run.evaluation_path(split))
     lines = [found.summary(), f"written to {run.evaluation_path(split)}"]
     if against is None:
@@ -80,9 +81,10 @@ def evaluate_run(
 
     other = _stored(against, split, found)
     if other is None:
-        # The process has its threads; the other run may have been trained with another number.
-        fixed = [*bindings, f"set_up.threads={runtime.threads()}"]
-        learner = configurables.trained_experiment(against, fixed).learner
+        # The process has its threads by now; the other run may name another number.
+        learner = configurables.trained_experiment(
+            against, [*bindings, "set_up.threads = 0"]
+        ).learner
         other = evaluation.evaluate(
             dataclasses.replace(experiment, learner=learner),
             split=split,
@@ -93,7 +95,11 @@ def evaluate_run(
     path = run.evaluation_path(f"{split}_against_{os.path.basename(against.path.rstrip('/'))}")
     values = {"split": split, "against": against.path, "against_mean": other.mean}
     write_json(path, {**values, **dataclasses.asdict(difference)})
-    return [*lines, f"against {against.path}: {other.summary()}", difference.summary()]
+    lines += [f"against {against.path}: {other.summary()}", difference.summary()]
+    if found.transductive != other.transductive:
+        which = "this run" if found.transductive else against.path
+        lines.append(f"mind that {which} is transductive: its queries share their statistics")
+    return lines
 
 
 def _check(
@@ -109,21 +115,6 @@ def _check(
             check_trained(directory)
 
 
-def check_trained(run: RunDirectory) -> None:
-    """Refuses a folder that is no run, or a run that has no learner yet.
-
-    Raises:
-        RunDirectoryError: if it is no run directory.
-        FileNotFoundError: if nothing was trained.
-    """
-    _ = run.config
-    if not os.path.isfile(run.best_learner):
-        raise FileNotFoundError(
-            f"{run.path!r} has no trained learner yet: continue its training with "
-            f"python -m kfsl.train --run_dir={run.path}"
-        )
-
-
 def _check_used(bindings: list[str], operative: str) -> None:
     used = {(selector, argument) for _, selector, argument in gin_files.bindings(operative)}
     for binding in bindings:
@@ -135,21 +126,14 @@ def _check_used(bindings: list[str], operative: str) -> None:
                 )
 
 
-def _stored(run: RunDirectory, split: str, like: Any) -> Any:
+def _stored(run: RunDirectory, split: str, like: Evaluation) -> Evaluation | None:
     """The other run's evaluation, if it is of these weights and these episodes."""
-    from kfsl.evaluation_record import Evaluation, differences
-
     path = run.evaluation_path(split)
     if not os.path.isfile(path):
         return None
     stored = Evaluation.load(path)
-    current = stored.weights == _digest(run.best_learner) and stored.overrides == like.overrides
+    current = stored.weights == weights_fingerprint(run) and stored.overrides == like.overrides
     return stored if current and not differences(like, stored) else None
-
-
-def _digest(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 if __name__ == "__main__":

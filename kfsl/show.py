@@ -13,8 +13,9 @@ import os
 from absl import flags
 
 from kfsl import commands, gin_files
-from kfsl.evaluate import SPLITS, check_trained
+from kfsl.evaluate import SPLITS
 from kfsl.run_directory import RunDirectory
+from kfsl.trained_run import check_trained, stored_evaluation
 
 
 def main() -> None:
@@ -65,26 +66,7 @@ def hardest(run: RunDirectory | None, split: str, count: int) -> str:
         raise ValueError(f"--hardest must be at least 1; received {count}.")
     from kfsl.analysis.confusion import confusion_text
 
-    return confusion_text(run_evaluation(run, split), count)
-
-
-def run_evaluation(run: RunDirectory, split: str):
-    """What `kfsl.evaluate` wrote for a split.
-
-    Raises:
-        RunDirectoryError: if it is no run directory.
-        FileNotFoundError: if the run was not evaluated on that split.
-    """
-    from kfsl.evaluation_record import Evaluation
-
-    _ = run.config
-    path = run.evaluation_path(split)
-    if not os.path.isfile(path):
-        raise FileNotFoundError(
-            f"{run.path!r} was not evaluated on the split {split!r}; first run "
-            f"python -m kfsl.evaluate --run_dir={run.path} --split={split}"
-        )
-    return Evaluation.load(path)
+    return confusion_text(stored_evaluation(run, split), count)
 
 
 def show_episode(

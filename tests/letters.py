@@ -1,16 +1,19 @@
 """A small dataset that a learner can learn a little of, and experiments on it."""
 
 import functools
+import os
 
 import keras
 import numpy as np
 
 from data_pipelines.class_store import ClassStore, StoredClass, write_class_store
 from data_pipelines.dataset import FewShotDataset
-from data_pipelines.sampling import fixed_episode
+from data_pipelines.sampling import epoch_episode, fixed_episode
+from kfsl import configurables
 from kfsl.backbones.conv4 import Conv4
 from kfsl.experiment import Experiment
 from kfsl.learners.prototypical_network import PrototypicalNetwork
+from kfsl.run_directory import RunDirectory, environment
 
 SHAPE = (8, 8, 1)
 # Interleaved, so that a split's images do not lie side by side in the store.
@@ -48,3 +51,43 @@ def experiment(path: str, sampler=None, learner=None) -> Experiment:
         dataset=letters(path),
         sampler=sampler or functools.partial(fixed_episode, ways=3, shots=1, queries=4),
     )
+
+
+@configurables.register
+def letters_dataset(path: str) -> FewShotDataset:
+    return letters(path)
+
+
+@configurables.register
+def letters_network(bn_policy: str = "running") -> PrototypicalNetwork:
+    return prototypical_network(bn_policy=bn_policy)
+
+
+@configurables.register
+def letters_epoch(split, seed, index, ways: int = 3) -> dict:
+    return epoch_episode(split, seed, index, ways=ways, shots=1, queries=2)
+
+
+CONFIG = """
+WAYS = 3
+Experiment.learner = @letters_network()
+Experiment.dataset = @letters_dataset()
+letters_dataset.path = {store!r}
+Experiment.sampler = @letters_epoch
+Experiment.evaluation_sampler = @fixed_episode
+fixed_episode.ways = %WAYS
+fixed_episode.queries = 4
+"""
+
+
+def trained_run(path: str, store: str, seed: int = 0, extra: str = "", **metadata) -> RunDirectory:
+    """A run directory as training leaves it, but for the training."""
+    run = RunDirectory(path)
+    run.start(configurables.parse_text(CONFIG.format(store=store) + extra))
+    os.makedirs(os.path.dirname(run.best_learner))
+    prototypical_network(seed).save(run.best_learner)
+    dataset = letters(store)
+    run.update_metadata(
+        {"seed": seed, "dataset_fingerprint": dataset.fingerprint, **environment(), **metadata}
+    )
+    return run

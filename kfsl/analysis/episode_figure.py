@@ -49,10 +49,7 @@ def episode_figure(
     assert figure.axes[0].get_title() == "3-way episode"
     ```
     """
-    probabilities = None
-    if learner is not None:
-        logits = learner(_first(episode, keep_batch=True), training=False)["logits"]
-        probabilities = np.asarray(ops.softmax(ops.convert_to_tensor(logits), axis=-1))[0]
+    probabilities = None if learner is None else _probabilities(learner, episode)
     episode, query_labels = _first(episode), np.asarray(query_labels)[0]
     support_labels = episode["support_labels"]
     ways = int(support_labels.max()) + 1
@@ -86,6 +83,49 @@ def episode_figure(
             percent = f"{predicted + 1}: {100 * probabilities[q, predicted]:.0f} %"
             _label(axes, x + 0.45, top + 1.13, percent, fontsize=5.5, color=color, ha="center")
     return figure
+
+
+def episode_json(
+    learner: keras.Model,
+    episode: dict[str, Any],
+    query_labels: Any,
+    class_names: Sequence[str],
+) -> dict[str, Any]:
+    """The numbers behind `episode_figure`, as JSON can hold them.
+
+    Args:
+        learner: `Learner`.
+        episode: dict of arrays, as `episode_figure` takes it.
+        query_labels: int array, `[B, Q]`.
+        class_names: sequence of str.
+
+    Returns:
+        dict with `classes` (by label), `accuracy`, and `queries`: a list of dicts with
+        `true_class`, `predicted_class` and `probabilities`.
+    """
+    probabilities = _probabilities(learner, episode)
+    first, labels = _first(episode), np.asarray(query_labels)[0]
+    pairs = zip(first["support_labels"], first["support_classes"], strict=True)
+    name_of = {int(label): class_names[c] for label, c in pairs}
+    predicted = np.argmax(probabilities, axis=-1)
+    return {
+        "classes": [name_of[label] for label in sorted(name_of)],
+        "accuracy": float(np.mean(predicted == labels)),
+        "queries": [
+            {
+                "true_class": name_of[int(label)],
+                "predicted_class": name_of[int(guess)],
+                "probabilities": row.tolist(),
+            }
+            for label, guess, row in zip(labels, predicted, probabilities, strict=True)
+        ],
+    }
+
+
+def _probabilities(learner: keras.Model, episode: dict[str, Any]) -> np.ndarray:
+    """Of each query of the first episode, `[Q, ways]`."""
+    logits = learner(_first(episode, keep_batch=True), training=False)["logits"]
+    return np.asarray(ops.softmax(ops.convert_to_tensor(logits), axis=-1))[0]
 
 
 def _first(episode: dict[str, Any], keep_batch: bool = False) -> dict[str, np.ndarray]:

@@ -1,0 +1,102 @@
+"""The analyses that `kfsl.analyze` knows, by name."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kfsl.analysis.analysis_request import AnalysisRequest
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Analysis(NamedTuple):
+    """What an analysis found.
+
+    Args:
+        name: str. Name of its files.
+        figure: matplotlib `Figure` or None, where there is nothing to draw.
+        values: dict that JSON can hold: the numbers in the figure.
+    """
+
+    name: str
+    figure: "Figure | None"
+    values: dict[str, Any]
+
+
+def attention(request: AnalysisRequest) -> Analysis:
+    """What STANet looks at, for one query of an episode."""
+    experiment, episode, query_labels, class_names = request.episode()
+    import numpy as np
+
+    from kfsl.analysis.attention import attention_figure
+
+    learner = experiment.learner
+    figure = attention_figure(learner, episode, query_labels, class_names, query=request.query)
+    labels, classes = (
+        np.asarray(episode[name])[0] for name in ("support_labels", "support_classes")
+    )
+    name_of = {int(label): class_names[c] for label, c in zip(labels, classes, strict=True)}
+    outputs = learner(episode, training=False)
+    values = {
+        "classes": [name_of[label] for label in sorted(name_of)],
+        "true_class": name_of[int(np.asarray(query_labels)[0, request.query])],
+        "logits": np.asarray(outputs["logits"])[0, request.query].tolist(),
+        "support_labels": labels.tolist(),
+        "task_attention": np.asarray(outputs["task_attention"])[0, :, request.query].tolist(),
+    }
+    split = request.split or "val"
+    return Analysis(f"attention_{split}_{request.index}_{request.query}", figure, values)
+
+
+def confusion(request: AnalysisRequest) -> Analysis:
+    """The hardest classes of an evaluation, and those taken for one another."""
+    from kfsl.analysis.confusion import confusion_figure, confusion_json
+    from kfsl.trained_run import stored_evaluation
+
+    split = request.split or "test"
+    evaluation = stored_evaluation(request.run, split)
+    figure = confusion_figure(evaluation, request.count)
+    return Analysis(f"confusion_{split}", figure, confusion_json(evaluation, request.count))
+
+
+def episode(request: AnalysisRequest) -> Analysis:
+    """An episode with the learner's predictions."""
+    experiment, drawn, query_labels, class_names = request.episode()
+    from kfsl.analysis.episode_figure import episode_figure, episode_json
+
+    arguments = (experiment.learner, drawn, query_labels, class_names)
+    name = f"episode_{request.split or 'val'}_{request.index}"
+    return Analysis(name, episode_figure(*arguments), episode_json(*arguments))
+
+
+def validation_curves(request: AnalysisRequest) -> Analysis:
+    """How the validation accuracy of this run and those to compare with grew."""
+    from kfsl.analysis.validation_curves import validation_curves
+
+    runs = (request.run, *request.compare)
+    figure = validation_curves([run.path for run in runs])
+    curves = {
+        run.path: {"steps": list(line.get_xdata()), "accuracy": list(line.get_ydata())}
+        for run, line in zip(runs, figure.axes[0].lines, strict=True)
+    }
+    return Analysis("validation_curves", figure, {"curves": curves})
+
+
+#: A method adds its own analysis here. Functions import what is slow when they are called.
+ANALYSES: dict[str, Callable[[AnalysisRequest], Analysis]] = {
+    "attention": attention,
+    "confusion": confusion,
+    "episode": episode,
+    "validation_curves": validation_curves,
+}
+
+
+def find(name: str) -> Callable[[AnalysisRequest], Analysis]:
+    """The analysis of that name.
+
+    Raises:
+        ValueError: listing the names.
+    """
+    if name not in ANALYSES:
+        raise ValueError(f"--analysis={name} is unknown; there are {', '.join(sorted(ANALYSES))}.")
+    return ANALYSES[name]

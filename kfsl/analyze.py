@@ -1,0 +1,79 @@
+"""`python -m kfsl.analyze`: figures of what a trained learner does, and the numbers in them.
+
+    python -m kfsl.analyze --analysis=NAME --run_dir=DIR [--compare=OTHER_DIR ...]
+        [--split=val] [--index=0] [--query=0] [--count=10]
+
+Writes a PNG and a JSON file into `DIR/analysis/`.
+"""
+
+import os
+
+from absl import flags
+
+from kfsl import commands, gin_files
+from kfsl.analysis import analyses
+from kfsl.analysis.analysis_request import AnalysisRequest
+from kfsl.evaluate import SPLITS
+from kfsl.run_directory import RunDirectory, write_json
+
+
+def main() -> None:
+    """The console script."""
+    # Defined here, not at import: other commands have flags of the same name.
+    names = ", ".join(sorted(analyses.ANALYSES))
+    flags.DEFINE_string("analysis", None, f"Which: {names}.")
+    flags.DEFINE_multi_string("compare", [], "Another run; may be repeated.")
+    flags.DEFINE_enum("split", None, SPLITS, "Which classes; the analysis has a default.")
+    flags.DEFINE_integer("index", 0, "Number of the episode, from 0.", lower_bound=0)
+    flags.DEFINE_integer("query", 0, "Which query of the episode, from 0.", lower_bound=0)
+    flags.DEFINE_integer("count", 10, "Length of lists.", lower_bound=1)
+    commands.run(_main)
+
+
+def _main() -> None:
+    options = flags.FLAGS
+    names = ", ".join(sorted(analyses.ANALYSES))
+    if not options.analysis:
+        raise ValueError(f"--analysis is missing; there are {names}.")
+    request = AnalysisRequest(
+        run=RunDirectory(commands.require(commands.RUN_DIR, "the run to look at")),
+        compare=tuple(RunDirectory(path) for path in options.compare),
+        split=options.split,
+        index=options.index,
+        query=options.query,
+        count=options.count,
+        bindings=tuple(commands.GIN_PARAM.value),
+    )
+    for path in analyze(options.analysis, request):
+        print(f"written to {path}")
+
+
+def analyze(name: str, request: AnalysisRequest) -> list[str]:
+    """Runs an analysis and writes what it found.
+
+    Args:
+        name: str. Key of `kfsl.analysis.analyses.ANALYSES`.
+        request: `AnalysisRequest`.
+
+    Returns:
+        list of str, the files written.
+
+    Raises:
+        ValueError: if there is no such analysis, or it cannot be made of this run.
+        FileNotFoundError: if the run lacks what the analysis needs.
+    """
+    analysis = analyses.find(name)
+    for run in (request.run, *request.compare):
+        _ = run.config
+    gin_files.check([], request.bindings)
+    found = analysis(request)
+    stem = os.path.join(request.run.path, "analysis", found.name)
+    write_json(f"{stem}.json", {"analysis": name, "run": request.run.path, **found.values})
+    if found.figure is None:
+        return [f"{stem}.json"]
+    found.figure.savefig(f"{stem}.png")
+    return [f"{stem}.png", f"{stem}.json"]
+
+
+if __name__ == "__main__":
+    main()

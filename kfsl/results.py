@@ -1,0 +1,147 @@
+"""`python -m kfsl.results`: RESULTS.md from committed evidence.
+
+    python -m kfsl.results [--check]
+    python -m kfsl.results --collect=RUN_DIR --row=NAME [--table=... --method=... --dataset=...
+        --setting="5-way 1-shot" --paper=97.4 --paper_interval=... --note=...]
+
+A row of the table is a folder `results/<row>/` with `row.json` (what the paper says),
+`config.gin`, `metadata.json` and `evaluation.json` (what a run did). `--collect` copies a run's
+evidence there and keeps what `row.json` said already; `--check` fails if RESULTS.md is stale.
+"""
+
+import dataclasses
+import os
+import shutil
+from typing import Any
+
+from absl import flags
+
+from kfsl import commands
+from kfsl.results_row import ResultsRow
+from kfsl.results_table import results_page
+from kfsl.run_directory import RunDirectory, write_text
+from kfsl.trained_run import check_trained, stored_evaluation, weights_fingerprint
+
+TEXT_FIELDS = ("table", "method", "dataset", "setting", "note")
+NUMBER_FIELDS = ("paper", "paper_interval")
+
+
+def main() -> None:
+    """The console script."""
+    # Defined here, not at import: other commands have flags of the same name.
+    flags.DEFINE_string("results", "results", "The folder of evidence.")
+    flags.DEFINE_string("output", "RESULTS.md", "The page.")
+    flags.DEFINE_bool("check", False, "Fail if the page is stale; write nothing.")
+    flags.DEFINE_string("collect", None, "A run directory to take evidence from.")
+    flags.DEFINE_string("split", "test", "The evaluation to collect.")
+    flags.DEFINE_string("row", None, "Name of the row's folder.")
+    for name in TEXT_FIELDS:
+        flags.DEFINE_string(name, None, f"The row's {name}.")
+    for name in NUMBER_FIELDS:
+        flags.DEFINE_float(name, None, f"The row's {name}, in per cent.")
+    commands.run(_main)
+
+
+def _main() -> None:
+    options = flags.FLAGS
+    if options.collect:
+        changes = {name: options[name].value for name in (*TEXT_FIELDS, *NUMBER_FIELDS)}
+        row = collect(
+            RunDirectory(options.collect), options.results, options.row, changes, options.split
+        )
+        print(f"collected {row.folder}: {row.evaluation.summary()}")
+    print(generate(options.results, options.output, options.check))
+
+
+def generate(results: str, output: str, check: bool = False) -> str:
+    """Writes the page, or checks that it is what would be written.
+
+    Args:
+        results: str. The folder of evidence.
+        output: str. The page.
+        check: bool. Write nothing.
+
+    Returns:
+        str, a line for people.
+
+    Raises:
+        FileNotFoundError: if there is no evidence, or a file of a row is missing.
+        ValueError: if the evidence of a row does not fit together, or the page is stale.
+    """
+    if not os.path.isdir(results):
+        raise FileNotFoundError(f"No folder {results!r} of evidence; name it with --results.")
+    folders = sorted(entry.path for entry in os.scandir(results) if entry.is_dir())
+    page = results_page([ResultsRow.load(folder) for folder in folders])
+    if not check:
+        write_text(output, page)
+        return f"{output}: {len(folders)} rows"
+    current = ""
+    if os.path.isfile(output):
+        with open(output, encoding="utf-8") as file:
+            current = file.read()
+    if current != page:
+        raise ValueError(f"{output} is stale: run python -m kfsl.results and commit it.")
+    return f"{output} is up to date: {len(folders)} rows"
+
+
+def collect(
+    run: RunDirectory,
+    results: str,
+    row: str | None,
+    changes: dict[str, str | float | None],
+    split: str = "test",
+) -> ResultsRow:
+    """Copies the evidence of a run into a row's folder.
+
+    Args:
+        run: `RunDirectory`, trained and evaluated.
+        results: str. The folder of evidence.
+        row: str. Name of the row's folder.
+        changes: dict. Fields of `row.json`; None keeps what it says.
+        split: str. Which evaluation.
+
+    Returns:
+        `ResultsRow`.
+
+    Raises:
+        FileNotFoundError: if the run was not trained or not evaluated.
+        ValueError: if the run is not finished, its weights changed after the evaluation, or a
+            field of the row is missing.
+    """
+    if not row or os.path.basename(row) != row or row.startswith("."):
+        raise ValueError(f"--row must name a folder of {results}/; received {row!r}.")
+    check_trained(run)
+    evaluation = stored_evaluation(run, split)
+    if not run.metadata.get("finished"):
+        raise ValueError(
+            f"{run.path!r} is not finished: continue it with "
+            f"python -m kfsl.train --run_dir={run.path}"
+        )
+    if evaluation.weights != weights_fingerprint(run):
+        raise ValueError(
+            f"{run.path!r} was evaluated before its weights changed: run "
+            f"python -m kfsl.evaluate --run_dir={run.path} --split={split}"
+        )
+    folder = os.path.join(results, row)
+    known = ResultsRow.description(folder) if os.path.isdir(folder) else {}
+    description = {**known, **{name: v for name, v in changes.items() if v is not None}}
+    description.setdefault("dataset", evaluation.dataset)
+    description.setdefault("setting", evaluation.setting)
+    # Where the program lies on this machine is no evidence.
+    evaluation = dataclasses.replace(evaluation, environment=_portable(evaluation.environment))
+    collected = ResultsRow(folder, description, _portable(run.metadata), evaluation)
+    os.makedirs(folder, exist_ok=True)
+    shutil.copyfile(run.config_path, os.path.join(folder, "config.gin"))
+    collected.save()
+    return collected
+
+
+def _portable(environment: dict[str, Any]) -> dict[str, Any]:
+    if not environment.get("command_line"):
+        return environment
+    program, *arguments = environment["command_line"]
+    return {**environment, "command_line": [os.path.basename(program), *arguments]}
+
+
+if __name__ == "__main__":
+    main()

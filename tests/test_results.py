@@ -1,0 +1,235 @@
+"""RESULTS.md from evidence."""
+
+import json
+import os
+
+import pytest
+
+from kfsl.evaluation_record import Evaluation
+from kfsl.results import collect, generate
+from kfsl.run_directory import RunDirectory, write_json, write_text
+from kfsl.trained_run import weights_fingerprint
+from tests.test_evaluate import command
+
+METADATA = {
+    "training_seconds": 2460.4,
+    "seed": 3,
+    "machine": {"cpu": "Some CPU | fast", "cores": 2},
+    "commit": "0123456789abcdef+changes",
+    "versions": {"kfsl": "1.0"},
+    "threads": 2,
+    "dataset_fingerprint": "abc",
+    "steps": 100,
+    "finished": "2030-01-01T00:00:00+00:00",
+    "command_line": ["/home/someone/kfsl/train.py", "--gin_file=gin/a.gin"],
+}
+ROW = {"table": "Omniglot", "method": "ProtoNet", "paper": 97.4, "note": "three\nlayers"}
+
+
+def evaluation(**changes) -> Evaluation:
+    fields = {
+        "split": "test",
+        "accuracies": [1.0, 0.9, 1.0, 0.9],
+        "ways": 5,
+        "shots": 1,
+        "queries": 15,
+        "seed": 12345,
+        "dataset": "omniglot",
+        "dataset_fingerprint": "abc",
+        "episodes_fingerprint": "def",
+        "learner": "PrototypicalNetwork",
+        "bn_policy": "running",
+        "transductive": False,
+        "environment": {"command_line": ["/home/someone/kfsl/evaluate.py", "--run_dir=runs/a"]},
+    }
+    return Evaluation(**{**fields, **changes})
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = RunDirectory(str(tmp_path / "run"))
+    run.start("WAYS = 5\n")
+    run.update_metadata(METADATA)
+    write_text(run.best_learner, "weights")
+    evaluation(weights=weights_fingerprint(run)).save(run.evaluation_path("test"))
+    return run
+
+
+@pytest.fixture
+def results(tmp_path):
+    return str(tmp_path / "results")
+
+
+@pytest.fixture
+def page(tmp_path):
+    return str(tmp_path / "RESULTS.md")
+
+
+def table_rows(page):
+    """Each table row as a dict from column to cell."""
+    with open(page, encoding="utf-8") as file:
+        lines = [line[2:-3].split(" | ") for line in file if line.startswith("| ")]
+    return [
+        dict(zip(lines[0], line, strict=True)) for line in lines if line[0] not in ("Method", "---")
+    ]
+
+
+def test_a_run_becomes_a_row(run, results, page):
+    collect(run, results, "omniglot_protonet", ROW)
+    assert sorted(os.listdir(os.path.join(results, "omniglot_protonet"))) == [
+        "config.gin",
+        "evaluation.json",
+        "metadata.json",
+        "row.json",
+    ]
+    assert generate(results, page).endswith("RESULTS.md: 1 rows")
+    (row,) = table_rows(page)
+    # Mean 0.95; sample variance 4 * 0.05 ** 2 / 3.
+    half = 100 * 1.96 * (4 * 0.05**2 / 3 / 4) ** 0.5
+    assert row["Method"] == "ProtoNet [1]"
+    assert row["Dataset"] == "omniglot"
+    assert row["Setting"] == "5-way 1-shot"
+    assert row["Paper"] == "97.4"
+    assert row["Ours"] == f"95.00 ± {half:.2f}"
+    assert row["Difference"] == "-2.40"
+    assert row["Episodes"] == "4"
+    assert row["Seed"] == "3"
+    assert row["Training"] == "41 min"
+    assert row["Hardware"] == r"Some CPU \| fast, 2 cores"
+    assert row["Commit"] == "0123456789 + changes"
+    with open(page, encoding="utf-8") as file:
+        assert "1. three layers\n" in file.read()
+
+
+def test_evidence_does_not_say_where_the_program_lay(run, results):
+    collect(run, results, "row", ROW)
+    for name in os.listdir(os.path.join(results, "row")):
+        with open(os.path.join(results, "row", name), encoding="utf-8") as file:
+            assert "/home/someone" not in file.read()
+
+
+def test_collecting_again_keeps_what_the_row_said(run, results, page):
+    collect(run, results, "row", ROW)
+    collect(run, results, "row", {"paper": 98.0, "paper_interval": 0.5, "note": None})
+    with open(os.path.join(results, "row", "row.json"), encoding="utf-8") as file:
+        assert json.load(file)["note"] == "three\nlayers"
+    generate(results, page)
+    assert table_rows(page)[0]["Paper"] == "98 ± 0.5"
+
+
+def test_a_row_without_a_paper_and_one_that_is_transductive(run, results, page):
+    transductive = evaluation(weights=weights_fingerprint(run), transductive=True)
+    transductive.save(run.evaluation_path("test"))
+    collect(run, results, "row", {"table": "t", "method": "m"})
+    generate(results, page)
+    (row,) = table_rows(page)
+    assert (row["Paper"], row["Difference"]) == ("–", "–")
+    assert row["Setting"] == "5-way 1-shot (transductive)"
+
+
+def test_the_page_depends_on_the_evidence_alone(run, results, page, tmp_path):
+    names = ["b", "a", "d", "c"]
+    for name in names:
+        table = "second" if name in "ab" else "first"
+        collect(run, results, name, {**ROW, "method": name.upper(), "table": table})
+    generate(results, page)
+    assert [row["Method"][0] for row in table_rows(page)] == ["C", "D", "A", "B"]
+    with open(page, encoding="utf-8") as file:
+        text = file.read()
+    assert text.index("## first") < text.index("## second")
+    generate(results, page)
+    with open(page, encoding="utf-8") as file:
+        assert file.read() == text
+
+
+def test_check_tells_a_stale_page(run, results, page):
+    collect(run, results, "row", ROW)
+    with pytest.raises(ValueError, match=r"RESULTS\.md is stale"):
+        generate(results, page, check=True)
+    assert not os.path.exists(page)
+    generate(results, page)
+    assert "up to date" in generate(results, page, check=True)
+    path = os.path.join(results, "row", "row.json")
+    write_json(path, {**ROW, "dataset": "omniglot", "setting": "5-way 1-shot", "paper": 90.0})
+    with pytest.raises(ValueError, match=r"RESULTS\.md is stale"):
+        generate(results, page, check=True)
+
+
+def test_no_rows_yet(results, page):
+    os.makedirs(results)
+    assert generate(results, page).endswith(": 0 rows")
+    assert "up to date" in generate(results, page, check=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("row.json", "{", r"row\.json is no JSON"),
+        ("row.json", "[]", r"row\.json must hold an object"),
+        ("row.json", None, r"No .*row\.json"),
+        ("row.json", '{"table": "t"}', r"needs a text 'method'"),
+        ("metadata.json", None, r"No .*metadata\.json"),
+        ("metadata.json", "{}", r"metadata\.json has no 'training_seconds'"),
+        ("evaluation.json", None, r"No evaluation .*evaluation\.json"),
+        ("evaluation.json", "{}", r"cannot be read"),
+        ("config.gin", None, r"no config\.gin"),
+    ],
+)
+def test_damaged_evidence_is_named(run, results, page, name, text, message):
+    collect(run, results, "row", ROW)
+    path = os.path.join(results, "row", name)
+    os.remove(path)
+    if text is not None:
+        write_text(path, text)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        generate(results, page)
+    assert not os.path.exists(page)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"setting": "5-way 5-shot"}, "'5-way 5-shot', but evaluation.json is of 5-way 1-shot"),
+        ({"paper": 974.0}, "'paper' must be in per cent; received 974.0"),
+        ({"table": None}, "needs a text 'table'; give it with --table"),
+        ({"tabel": "x"}, "unknown field 'tabel'"),
+    ],
+)
+def test_rows_that_claim_what_is_not_so(run, results, changes, message):
+    with pytest.raises(ValueError, match=message):
+        collect(run, results, "row", {**ROW, **changes})
+    assert not os.path.exists(os.path.join(results, "row"))
+
+
+def test_evidence_must_be_of_one_run(run, results):
+    write_text(run.best_learner, "other weights")
+    with pytest.raises(ValueError, match="evaluated before its weights changed"):
+        collect(run, results, "row", ROW)
+    other = evaluation(weights=weights_fingerprint(run), dataset_fingerprint="other")
+    other.save(run.evaluation_path("test"))
+    with pytest.raises(ValueError, match="trained on one dataset and evaluated on another"):
+        collect(run, results, "row", ROW)
+    write_json(run.metadata_path, {k: v for k, v in METADATA.items() if k != "finished"})
+    evaluation(weights=weights_fingerprint(run)).save(run.evaluation_path("test"))
+    with pytest.raises(ValueError, match="is not finished: continue it"):
+        collect(run, results, "row", ROW)
+    with pytest.raises(ValueError, match="--row must name a folder"):
+        collect(run, results, "../row", ROW)
+    with pytest.raises(FileNotFoundError, match="not evaluated on the split 'val'"):
+        collect(run, results, "row", ROW, split="val")
+
+
+def test_as_a_command(run, results, page):
+    where = (f"--results={results}", f"--output={page}")
+    result = command(
+        "kfsl.results", *where, f"--collect={run.path}", "--row=row", "--table=t", "--method=m",
+        "--paper=97.4",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "5-way 1-shot, 4 episodes: 95.00" in result.stdout
+    assert command("kfsl.results", *where, "--check").returncode == 0
+    os.remove(page)
+    result = command("kfsl.results", *where, "--check")
+    assert result.returncode == 2
+    assert result.stderr.startswith("kfsl results: ")
+    assert len(result.stderr.strip().splitlines()) == 1
