@@ -13,9 +13,8 @@ from typing import Any
 from absl import flags
 
 from kfsl import commands, gin_files
-from kfsl.evaluation_record import Evaluation, differences
 from kfsl.run_directory import RunDirectory, write_json
-from kfsl.trained_run import check_trained, weights_fingerprint
+from kfsl.trained_run import check_trained, fitting_evaluation, weights_fingerprint
 
 SPLITS = ("train", "val", "test")
 
@@ -79,7 +78,7 @@ def evaluate_run(
     if against is None:
         return lines
 
-    other = _stored(against, split, found)
+    other = fitting_evaluation(against, found)
     if other is None:
         # The process has its threads by now; the other run may name another number.
         learner = configurables.trained_experiment(
@@ -124,16 +123,6 @@ def _check_used(bindings: list[str], operative: str) -> None:
                     f"The binding {binding} is not used in evaluation; nothing was written. "
                     "Leave it out."
                 )
-
-
-def _stored(run: RunDirectory, split: str, like: Evaluation) -> Evaluation | None:
-    """The other run's evaluation, if it is of these weights and these episodes."""
-    path = run.evaluation_path(split)
-    if not os.path.isfile(path):
-        return None
-    stored = Evaluation.load(path)
-    current = stored.weights == weights_fingerprint(run) and stored.overrides == like.overrides
-    return stored if current and not differences(like, stored) else None
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import hashlib
 import os
 
-from kfsl.evaluation_record import Evaluation
+from kfsl.evaluation_record import Evaluation, differences
 from kfsl.run_directory import RunDirectory
 
 
@@ -53,3 +53,21 @@ def stored_evaluation(run: RunDirectory, split: str) -> Evaluation:
             f"python -m kfsl.evaluate --run_dir={run.path} --split={split}"
         )
     return Evaluation.load(path)
+
+
+def fitting_evaluation(run: RunDirectory, like: Evaluation) -> Evaluation | None:
+    """What is stored of a run, if it is of its present weights and of the same episodes.
+
+    Args:
+        run: `RunDirectory`.
+        like: `Evaluation`, whose episodes count.
+
+    Returns:
+        `Evaluation`, or None if the run has to be evaluated.
+    """
+    path = run.evaluation_path(like.split)
+    if not os.path.isfile(path):
+        return None
+    stored = Evaluation.load(path)
+    current = stored.weights == weights_fingerprint(run) and stored.overrides == like.overrides
+    return stored if current and not differences(like, stored) else None

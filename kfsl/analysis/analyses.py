@@ -76,7 +76,7 @@ def validation_curves(request: AnalysisRequest) -> Analysis:
     runs = (request.run, *request.compare)
     figure = validation_curves([run.path for run in runs])
     curves = {
-        run.path: {"steps": list(line.get_xdata()), "accuracy": list(line.get_ydata())}
+        run.path: {"steps": line.get_xdata().tolist(), "accuracy": line.get_ydata().tolist()}
         for run, line in zip(runs, figure.axes[0].lines, strict=True)
     }
     return Analysis("validation_curves", figure, {"curves": curves})
