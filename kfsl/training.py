@@ -44,6 +44,7 @@ def train(
     patience: int | None = None,
     seed: int = 0,
     jit_compile: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     figures: Sequence[FigureFunction] = (),
     figures_every: int = 5,
     histograms_every: int = 0,
@@ -69,6 +70,7 @@ def train(
         patience: int or None. Validations without improvement after which training stops.
         seed: int. Which episodes training draws.
         jit_compile: bool. XLA; slower on CPU as a rule. Needs `ways` in the learner.
+        callbacks: Keras callbacks of your own; they come before those that save.
         figures: functions `(learner, episode, query_labels, class_names) -> Figure`, shown in
             TensorBoard for the first validation episode.
         figures_every: int. Epochs between two of them.
@@ -97,9 +99,10 @@ def train(
     run.truncate_metrics(first_epoch * steps_per_epoch)
     run.update_metadata(_metadata(experiment, seed) | environment())
 
-    callbacks = [
+    all_callbacks = [
         keras.callbacks.TerminateOnNaN(),
         TrainingSignals(),
+        *callbacks,
         *_figure_summaries(experiment, run, figures, figures_every, seed),
         RunSummary(os.path.join(run.tensorboard, "train"), config, _parameters(config)),
         keras.callbacks.TensorBoard(
@@ -119,7 +122,7 @@ def train(
         epochs=epochs,
         validation_data=validation,
         validation_freq=validation_every,
-        callbacks=callbacks,
+        callbacks=all_callbacks,
         shuffle=False,
         verbose=1 if sys.stdout.isatty() else 2,
     )
