@@ -42,6 +42,10 @@ def _main() -> None:
     ):
         if not options[name].value:
             raise ValueError(f"--{name} is missing: {why}.")
+    # Here too: a run may have to be exported first, which takes seconds.
+    check_output(options.output)
+    find_support(options.support)
+    find_queries(options.query)
     for line in predict_folders(_model_path(), options.support, options.query, options.output):
         print(line)
 
@@ -151,19 +155,22 @@ def _model_path() -> str:
             "--gin_file and --gin_param have no place here: the model is made. To change it, "
             "export it first: python -m kfsl.export --run_dir=RUN --gin_param=... --output=DIR"
         )
-    return saved_model or _exported(RunDirectory(run_path))
+    return saved_model or exported(RunDirectory(run_path))
 
 
-def _exported(run: RunDirectory) -> str:
-    """The run's SavedModel, made now if the run has none of its best learner."""
+def exported(run: RunDirectory) -> str:
+    """The run's SavedModel, made now if the run has none of its best learner.
+
+    Args:
+        run: `RunDirectory`.
+
+    Returns:
+        Its folder.
+    """
     check_trained(run)
     graph = os.path.join(run.saved_model, GRAPH_FILE)
     trained = os.path.getmtime(run.best_learner)
     if not os.path.isfile(graph) or os.path.getmtime(graph) < trained:
-        # An export takes seconds: what else is wrong shows before it.
-        check_output(flags.FLAGS.output)
-        find_support(flags.FLAGS.support)
-        find_queries(flags.FLAGS.query)
         export.export_run(run, run.saved_model)
         print(f"exported {run.path} to {run.saved_model}")
     return run.saved_model
