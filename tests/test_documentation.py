@@ -1,0 +1,67 @@
+"""Every example in docstrings and documents runs."""
+
+import ast
+import os
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import data_pipelines
+import kfsl
+
+ROOT = Path(__file__).parents[1]
+FENCE = re.compile(r"^[ ]*```python\n(.*?)^[ ]*```", re.MULTILINE | re.DOTALL)
+
+
+def modules():
+    for package in (kfsl, data_pipelines):
+        folder = Path(package.__path__[0])
+        for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            path = folder.parent / Path(*info.name.split("."))
+            yield path / "__init__.py" if info.ispkg else path.with_suffix(".py")
+
+
+def docstrings(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            text = ast.get_docstring(node)
+            if text and "```python" in text:
+                yield f"{path.relative_to(ROOT)}:{getattr(node, 'name', 'module')}", text
+
+
+DOCSTRINGS = [example for path in modules() for example in docstrings(path)]
+DOCUMENTS = sorted((ROOT / "docs").glob("*.md"))
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("text", [t for _, t in DOCSTRINGS], ids=[n for n, _ in DOCSTRINGS])
+def test_docstring_example(text):
+    for example in FENCE.findall(text):
+        exec(compile(example, "example", "exec"), {"__name__": "example"})
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=[path.name for path in DOCUMENTS])
+def test_document(path):
+    examples = FENCE.findall(path.read_text(encoding="utf-8"))
+    names = {"__name__": "document"}
+    for example in examples:  # A document's examples follow on each other.
+        exec(compile(example, path.name, "exec"), names)
+
+
+def test_every_public_class_and_learner_has_an_example():
+    named = {name.split(":")[1] for name, _ in DOCSTRINGS}
+    expected = {"STANet", "MatchingNetwork", "PrototypicalNetwork", "Conv4", "BatchNormalization"}
+    assert expected <= named
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *DOCUMENTS], ids=lambda path: path.name)
+def test_links_lead_somewhere(path):
+    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert os.path.exists(path.parent / target), f"{path.name} links to {target}"

@@ -1,0 +1,179 @@
+"""Every configuration that is shipped: found, parsed, built, stepped."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gin
+from data_pipelines import pipeline
+from data_pipelines.class_store import StoredClass, write_class_store
+from data_pipelines.datasets import cifar100, mini_imagenet, omniglot
+from kfsl import configurables, gin_files, training
+from kfsl.learners.stanet import STANet
+from kfsl.run_directory import RunDirectory
+
+ROOT = Path(__file__).parents[1]
+TOP_LEVEL = sorted((ROOT / "gin").glob("*.gin"))
+PAPERS = sorted(p for p in (ROOT / "gin/papers").rglob("*.gin") if p.name[0] != "_")
+IMAGES = 24
+
+
+def relative(path):
+    return str(path.relative_to(ROOT))
+
+
+@pytest.fixture(scope="session")
+def paper_stores(tmp_path_factory):
+    """Noise in the layout of the papers' datasets: all their classes, few images of each."""
+    folder = tmp_path_factory.mktemp("paper_stores")
+    rng = np.random.default_rng(0)
+
+    def write(name, classes, image_shape, rotations=1):
+        noise = rng.integers(0, 256, (IMAGES, *image_shape), dtype="uint8")
+        write_class_store(
+            str(folder / name),
+            [StoredClass(*entry, IMAGES) for entry in classes],
+            ((index, image) for index in range(len(classes)) for image in noise),
+            image_shape,
+            {"name": name, "rotations": rotations},
+        )
+
+    write("cifar100", sorted(cifar100.superclasses().items()), (32, 32, 3))
+    wnids = [wnid for wnids in mini_imagenet.split_lists().values() for wnid in wnids]
+    write("mini_imagenet", [(wnid, "all") for wnid in wnids], (84, 84, 3))
+    characters = [
+        (f"{name}/rot{90 * turns}", name.split("/")[0])
+        for name in omniglot.characters()
+        for turns in range(4)
+    ]
+    write("omniglot", characters, (28, 28, 1), rotations=4)
+    return folder
+
+
+class StopError(Exception):
+    """Ends training before its first step."""
+
+
+def check_bindings(experiment, run):
+    """Constructs all that training needs, and checks that no binding is left over."""
+
+    def operative():
+        configurables.check_used("train")
+        raise StopError
+
+    with pytest.raises(StopError):
+        configurables.bound(training.train)(experiment, run, operative=operative)
+
+
+@pytest.mark.parametrize("path", PAPERS, ids=relative)
+def test_paper_gin_file(path, paper_stores, tmp_path, monkeypatch):
+    monkeypatch.setenv("KFSL_STORE_DIR", str(paper_stores))
+    configurables.parse([relative(path)])
+    experiment = configurables.experiment()
+    check_bindings(experiment, RunDirectory(str(tmp_path / "run")))
+    learner = experiment.learner
+    if isinstance(learner, STANet):
+        assert trainable(learner) == trainable(learner.backbone) + stanet_head(learner)
+        assert ("5shot" in path.stem) == (gin_value("evaluation/fixed_episode.shots") == 5)
+        assert f"{learner.num_layers}layer" in path.stem or "ablation" in path.stem
+    meta_batches = pipeline.episodes(
+        experiment.dataset, "train", experiment.sampler, label_level=experiment.label_level
+    )
+    before = [weight.numpy() for weight in learner.trainable_weights]
+    for data in meta_batches.take(2):
+        logs = learner.train_step(data)
+        assert np.isfinite(logs["loss"])
+    changed = [
+        np.any(b != w.numpy()) for b, w in zip(before, learner.trainable_weights, strict=True)
+    ]
+    assert all(np.any(b != a) for b, a in zip(before, after, strict=True))
+    dataset, sampler = experiment.dataset, experiment.evaluation_sampler
+    episode, _ = pipeline.episode_at(dataset, "test", sampler, seed=0, index=0)
+    ways = gin_value("evaluation/fixed_episode.ways")
+    assert learner(episode)["logits"].shape == (1, 15 * ways, ways)
+
+
+def gin_value(name):
+    return gin.query_parameter(name)()
+
+
+def trainable(model):
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+def stanet_head(learner):
+    """Matrices of equations 3, 6, 8 and of the task attention, and the semantic branch."""
+    channels, ways, size = learner.backbone.output_shape[-1], learner.ways, 64
+    query_sizes = [channels] + [2 * channels] * (learner.num_layers - 1)
+    layers = sum(
+        (size * (query + channels) if learner.spatial_attention == "learned" else 0)
+        + 2 * size * channels
+        + size * (channels + ways)
+        for query in query_sizes
+    )
+    semantic = learner.semantic_classes * (channels + 1) if learner.semantic_classes else 0
+    return layers + ways * size * learner.num_layers + semantic
+
+
+@pytest.fixture(scope="session")
+def glyphs_store(tmp_path_factory):
+    """The embedded dataset, built as a user builds it."""
+    folder = tmp_path_factory.mktemp("stores")
+    command = [sys.executable, "-m", "data_pipelines.prepare", "--dataset=glyphs"]
+    subprocess.run([*command, f"--data_dir={folder}"], check=True, capture_output=True, cwd=ROOT)
+    return folder
+
+
+@pytest.mark.parametrize("path", TOP_LEVEL, ids=relative)
+def test_top_level_gin_file_as_a_user_runs_it(path, glyphs_store, tmp_path):
+    run_dir = tmp_path / "run"
+    environment = {**os.environ, "KFSL_STORE_DIR": str(glyphs_store), "PYTHONPATH": str(ROOT)}
+
+    def command(name, *arguments):
+        arguments = [sys.executable, "-m", f"kfsl.{name}", f"--run_dir={run_dir}", *arguments]
+        result = subprocess.run(
+            arguments, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    tiny = ("train.epochs = 1", "train.steps_per_epoch = 2", "train.validation_episodes = 4")
+    command("train", f"--gin_file={relative(path)}", *(f"--gin_param={each}" for each in tiny))
+    assert "5-way 1-shot" in command("evaluate", "--episodes=8")
+    with open(run_dir / "evaluation" / "test.json", encoding="utf-8") as file:
+        assert len(json.load(file)["accuracies"]) == 8
+    command("export")
+    assert (run_dir / "saved_model" / "saved_model.pb").exists()
+
+
+def test_the_lists_of_gin_files_are_not_empty():
+    assert {path.stem for path in TOP_LEVEL} >= {"stanet", "prototypical_network"}
+    assert len(PAPERS) > 30
+
+
+def test_files_are_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert gin_files.find("gin/stanet.gin") == str(ROOT / "gin/stanet.gin")
+    (tmp_path / "gin").mkdir()
+    (tmp_path / "gin/stanet.gin").write_text("WAYS = 2")
+    assert gin_files.find("gin/stanet.gin") == "gin/stanet.gin"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("include 'gin/nothing.gin'", "nothing.gin"),
+        ("WAYS = = 5", "line 1"),
+        ("include 'loop.gin'", "includes itself"),
+    ],
+)
+def test_what_the_check_finds(text, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop.gin").write_text(text)
+    with pytest.raises(gin_files.GinFileError, match=message):
+        gin_files.check(["loop.gin"])
