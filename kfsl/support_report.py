@@ -170,10 +170,11 @@ def _repeated(
             contradictions.append(f"{names[earlier]} = {names[index]}")
     if contradictions:
         found.append(f"The same image lies in two classes: {_some(contradictions)}.")
-    if copies > len(contradictions):
+    harmless = copies - len(contradictions)
+    if harmless:
         found.append(
-            f"{copies - len(contradictions)} support images are copies of others in their class; "
-            "leave-one-out looks better than it is."
+            f"Support images that are copies of others in their class: {harmless}; leave-one-out "
+            "looks better than it is."
         )
     known = [
         name

@@ -1,0 +1,504 @@
+"""`kfsl.predict` on folders of images: what it says, writes and refuses."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_pipelines.class_store import StoredClass, write_class_store
+from kfsl import commands, export, predict, serving, support_report
+from kfsl.image_folders import find_queries, find_support
+from kfsl.predict import predict_folders
+from kfsl.prediction import MOST_LEFT_OUT, ServedLearner
+from kfsl.prediction_table import PredictionTable
+from tests import letters
+from tests.exported_model import SHAPE, draw, prototypical_network, write_folder
+
+CLASSES = {
+    "ant": [(0, i) for i in range(3)],
+    "bee": [(1, i) for i in range(3)],
+    "cat": [(2, i) for i in range(3)],
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = str(tmp_path_factory.mktemp("exports") / "model")
+    trained_on = {"dataset": "patterns", "mean_pixel": 120.0}
+    learner = prototypical_network(SHAPE)
+    serving.export(learner, path, image_shape=SHAPE, training_data=trained_on)
+    return path
+
+
+@pytest.fixture(scope="module")
+def support(tmp_path_factory):
+    return write_folder(tmp_path_factory.mktemp("images") / "support", CLASSES)
+
+
+@pytest.fixture
+def queries(tmp_path):
+    folder = tmp_path / "queries"
+    folder.mkdir()
+    for number, name in enumerate(CLASSES):
+        draw(number, 9).save(folder / f"{name}.png")
+    return str(folder)
+
+
+def said(lines, text):
+    return any(text in line for line in lines)
+
+
+def test_predicts_and_writes_csv(model, support, queries, tmp_path):
+    output = str(tmp_path / "out.csv")
+    lines = predict_folders(model, support, queries, output)
+    with open(output, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["image"], row["prediction"]) for row in rows] == [
+        ("ant.png", "ant"), ("bee.png", "bee"), ("cat.png", "cat"),
+    ]  # fmt: skip
+    assert list(rows[0]) == ["image", "prediction", "probability", "p(ant)", "p(bee)", "p(cat)"]
+    for row in rows:
+        scores = [float(row[f"p({name})"]) for name in CLASSES]
+        assert sum(scores) == pytest.approx(1.0, abs=1e-5)
+        assert float(row["probability"]) == max(scores) > 0.5
+    assert lines[0] == (
+        "PrototypicalNetwork trained on patterns; images are scaled to 16x16, grey."
+    )
+    assert lines[2].splitlines()[0].split() == ["image", "prediction", "ant", "bee", "cat"]
+    assert said(lines, "Support set: 3 classes of 3 images each.")
+    assert said(lines, "9 of 9 support images (100%; 95 % interval 70% to 100%; guessing 33%)")
+    assert said(lines, "not calibrated")
+    assert not said(lines, "Warning")
+
+
+def test_probabilities_are_the_learners(model, support, queries, tmp_path):
+    output = str(tmp_path / "out.json")
+    predict_folders(model, support, queries, output)
+    with open(output, encoding="utf-8") as file:
+        found = json.load(file)
+    files = find_support(support)
+    episode = {
+        "support_images": files.pixels(SHAPE)[None],
+        "support_labels": np.array([files.labels], "int32"),
+        "query_images": find_queries(queries).pixels(SHAPE)[None],
+    }
+    logits = np.array(prototypical_network(SHAPE)(episode)["logits"][0], "float64")
+    expected = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    expected /= expected.sum(axis=-1, keepdims=True)
+    rows = [list(row["probabilities"].values()) for row in found["predictions"]]
+    np.testing.assert_allclose(rows, expected, atol=1e-5)
+    assert found["classes"] == list(found["predictions"][0]["probabilities"]) == list(CLASSES)
+    assert found["support"]["leave_one_out"]["correct"] == 9
+
+
+def test_any_format_and_size(model, support, tmp_path):
+    folder = tmp_path / "formats"
+    folder.mkdir()
+    bee = draw(1, 5)
+    pixels = np.asarray(bee)
+    bee.resize((61, 61)).convert("RGB").save(folder / "photo.jpg", quality=95)
+    bee.save(folder / "bitmap.bmp")
+    bee.quantize(64).save(folder / "palette.gif")
+    Image.fromarray(pixels.astype("uint16") * 257).save(folder / "sixteen.png")
+    # Fully transparent where the picture is light: over white it is the same picture.
+    alpha = np.where(pixels > 250, 0, 255).astype("uint8")
+    Image.merge("LA", (bee, Image.fromarray(alpha))).save(folder / "alpha.png")
+    turned = Image.fromarray(np.rot90(pixels).copy())
+    exif = Image.Exif()
+    exif[0x0112] = 6  # The camera was turned: rotate clockwise to see it upright.
+    turned.save(folder / "turned.tiff", exif=exif)
+    lines = predict_folders(model, support, str(folder))
+    rows = [line.split() for line in lines[2].splitlines()[1:]]
+    assert len(rows) == 6
+    for name, prediction, _, score, _ in rows:
+        assert prediction == "bee", name
+        assert float(score) > 0.5, name
+
+
+def test_one_file(model, support, tmp_path):
+    draw(2, 7).save(tmp_path / "one.png")
+    lines = predict_folders(model, support, str(tmp_path / "one.png"))
+    assert lines[2].splitlines()[1].split()[:2] == ["one.png", "cat"]
+
+
+def test_queries_in_class_folders_are_scored(model, support, tmp_path):
+    drawings = {"ant": [(0, 20), (0, 21)], "cat": [(2, 20), (1, 21)]}
+    lines = predict_folders(model, support, write_folder(tmp_path / "test", drawings))
+    assert said(lines, "3 of 4 queries (75.0%; 95 % interval 30% to 95%) get the class")
+
+
+def test_what_is_no_image_is_skipped_and_counted(model, tmp_path, queries):
+    folder = Path(write_folder(tmp_path / "support", CLASSES))
+    (folder / "README.txt").write_text("about")
+    (folder / "ant" / ".hidden.png").write_text("no image")
+    (folder / "ant" / "Thumbs.db").write_text("no image")
+    (folder / ".cache").mkdir()
+    (Path(queries) / "notes.txt").write_text("about")
+    lines = predict_folders(model, str(folder), queries)
+    assert said(lines, "3 in the support set, 1 among the queries")
+    assert said(lines, "Support set: 3 classes of 3 images each.")
+
+
+# === The honest word ===
+
+
+def test_an_image_in_the_wrong_folder_is_named(model, queries, tmp_path):
+    drawings = {**CLASSES, "cat": [*CLASSES["cat"], (0, 8)]}
+    output = tmp_path / "out.json"
+    lines = predict_folders(
+        model, write_folder(tmp_path / "support", drawings), queries, str(output)
+    )
+    assert said(lines, "9 of 10 support images")
+    assert said(lines, "cat/3.png disagrees with its folder: it looks like ant (")
+    (found,) = json.loads(output.read_text())["support"]["leave_one_out"]["disagreeing"]
+    assert (found["image"], found["folder"], found["prediction"]) == ("cat/3.png", "cat", "ant")
+
+
+def test_one_shot_cannot_be_estimated(model, queries, tmp_path):
+    drawings = {name: images[:1] for name, images in CLASSES.items()}
+    output = tmp_path / "out.json"
+    lines = predict_folders(
+        model, write_folder(tmp_path / "support", drawings), queries, str(output)
+    )
+    assert said(lines, "cannot be estimated: every class has one image only")
+    assert json.loads(output.read_text())["support"]["leave_one_out"] is None
+
+
+def test_a_class_of_one_image_among_others_is_said(model, queries, tmp_path):
+    drawings = {**CLASSES, "bee": [(1, 0)], "ant": [(0, i) for i in range(4)]}
+    lines = predict_folders(model, write_folder(tmp_path / "support", drawings), queries)
+    assert said(lines, "7 of 7 support images")
+    assert said(lines, "Not estimated, since they have one image only: bee.")
+    assert said(lines, "Class sizes differ very much: bee has 1, ant has 4.")
+
+
+def test_copies_are_pointed_out(model, tmp_path):
+    drawings = {"ant": [(0, 0), (0, 0), (0, 1)], "bee": [(1, 0), (0, 1)]}
+    folder = write_folder(tmp_path / "support", drawings)
+    lines = predict_folders(model, folder, os.path.join(folder, "bee", "0.png"))
+    assert said(lines, "The same image lies in two classes: ant/2.png = bee/1.png.")
+    assert said(lines, "copies of others in their class: 1;")
+    assert said(lines, "Queries that are support images too say nothing: 0.png.")
+
+
+def test_exchanged_ink_and_paper_are_pointed_out(model, support, queries):
+    files, images = find_support(support), np.full((9, *SHAPE), 20, "uint8")
+    found = support_report.warnings_of(files, images, find_queries(queries), images[:3], 230.0)
+    assert said(found, "much darker (mean pixel 20) than the training images (230)")
+    assert not said(
+        support_report.warnings_of(files, images, find_queries(queries), images[:3], 100.0),
+        "darker",
+    )
+
+
+def test_a_transductive_model_says_why_nothing_is_estimated(support, queries, tmp_path):
+    path = str(tmp_path / "model")
+    learner = prototypical_network(SHAPE, bn_policy="batch")
+    serving.export(learner, path, image_shape=SHAPE)
+    lines = predict_folders(path, support, queries)
+    assert said(lines, "cannot be estimated: this model is transductive")
+
+
+def test_leaving_out_is_leaving_out(model):
+    served = ServedLearner(model)
+    rng = np.random.default_rng(0)
+    features = served.embed(rng.integers(0, 256, (4, *SHAPE)).astype("uint8"))
+    labels = np.array([0, 0, 1, 2])
+    left_out = served.leave_one_out(features, labels)
+    assert left_out.indices.tolist() == [0, 1]
+    without_first = served.classify(features[1:], labels[1:], features[:1])
+    np.testing.assert_allclose(left_out.probabilities[0], without_first[0], atol=1e-6)
+
+
+def test_leaving_out_is_capped(model, monkeypatch):
+    served = ServedLearner(model)
+    monkeypatch.setattr(served, "classify", lambda *arguments: np.ones((1, 2)) / 2)
+    labels = np.repeat([0, 1], 1000)
+    left_out = served.leave_one_out(np.zeros((2000, 1)), labels)
+    assert len(np.unique(left_out.indices)) == MOST_LEFT_OUT
+    assert np.bincount(left_out.labels).tolist() == [MOST_LEFT_OUT // 2] * 2
+
+
+@pytest.mark.parametrize(
+    ("correct", "tried", "interval"),
+    # Newcombe (1998), table I, method 3: 15 of 148 and 0 of 20.
+    [(15, 148, (0.0624, 0.1605)), (0, 20, (0.0, 0.1611))],
+)
+def test_wilson_interval(correct, tried, interval):
+    assert support_report.wilson_interval(correct, tried) == pytest.approx(interval, abs=5e-5)
+
+
+def test_many_classes_print_the_likeliest():
+    classes = [f"c{i}" for i in range(20)]
+    probabilities = np.eye(20)[[4, 9]] * 0.9 + 0.005
+    table = PredictionTable(["a.png", "b.png"], classes, probabilities)
+    first, second = table.text().splitlines()[1:]
+    assert first.split()[:4] == ["a.png", "c4", "c4", "0.905,"]
+    assert second.count(",") == 2
+    assert len(table.csv().splitlines()[0].split(",")) == 23
+    assert len(table.text(rows=1).splitlines()) == 2
+
+
+# === What it refuses ===
+
+
+@pytest.fixture
+def damaged(tmp_path):
+    folder = Path(write_folder(tmp_path / "damaged", CLASSES))
+    (folder / "bee" / "1.png").write_bytes((folder / "bee" / "0.png").read_bytes()[:80])
+    return str(folder)
+
+
+def test_an_unreadable_image_is_named_and_the_output_kept(model, damaged, queries, tmp_path):
+    output = tmp_path / "out.csv"
+    output.write_text("earlier")
+    with pytest.raises(ValueError, match=r"bee/1\.png"):
+        predict_folders(model, damaged, queries, str(output))
+    assert output.read_text() == "earlier"
+    assert sorted(os.listdir(tmp_path)) == ["damaged", "out.csv", "queries"]
+
+
+def test_empty_class_folder(model, queries, tmp_path):
+    folder = Path(write_folder(tmp_path / "support", CLASSES))
+    (folder / "dog").mkdir()
+    with pytest.raises(ValueError, match=r"support/dog' has no image"):
+        predict_folders(model, str(folder), queries)
+
+
+@pytest.mark.parametrize(
+    ("classes", "found"), [({}, "no images"), ({"ant": [(0, 0)]}, "only the folder 'ant'")]
+)
+def test_too_few_class_folders(model, queries, tmp_path, classes, found):
+    (tmp_path / "support").mkdir()
+    write_folder(tmp_path / "support", classes)
+    with pytest.raises(ValueError, match=f"at least two classes.*has {found}"):
+        predict_folders(model, str(tmp_path / "support"), queries)
+
+
+def test_images_without_class_folders(model, queries):
+    with pytest.raises(ValueError, match="has 3 images directly in it"):
+        predict_folders(model, queries, queries)
+
+
+@pytest.mark.parametrize("which", ["model", "support", "queries"])
+def test_missing_paths_are_named(model, support, queries, which):
+    paths = {"model": model, "support": support, "queries": queries, which: "/no/such/path"}
+    with pytest.raises(FileNotFoundError, match="/no/such/path"):
+        predict_folders(paths["model"], paths["support"], paths["queries"])
+
+
+def test_no_query_image(model, support, tmp_path):
+    (tmp_path / "notes.txt").write_text("about")
+    with pytest.raises(ValueError, match="No image in"):
+        predict_folders(model, support, str(tmp_path))
+
+
+def test_a_saved_model_of_something_else(model, support, queries, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "saved_model.pb").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"without model\.json"):
+        predict_folders(str(tmp_path / "other"), support, queries)
+    with pytest.raises(FileNotFoundError, match=r"has no saved_model\.pb"):
+        predict_folders(str(tmp_path / "queries"), support, queries)
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [("out.txt", "must end in .csv or .json"), ("no/out.csv", "does not exist; make it first")],
+)
+def test_outputs_that_cannot_be(model, support, queries, tmp_path, output, message):
+    with pytest.raises((ValueError, OSError), match=message):
+        predict_folders(model, support, queries, str(tmp_path / output))
+
+
+@pytest.mark.parametrize(
+    ("ways", "fewer", "refusal"),
+    [(2, True, "Leave 1 out"), (4, False, "Add 1 more"), (4, True, None), (3, False, None)],
+)
+def test_fixed_ways(support, ways, fewer, refusal):
+    description = {"learner": "STANet", "ways": {"fixed": ways, "fewer": fewer}}
+    if refusal is None:
+        predict.check_ways(description, find_support(support))
+        return
+    with pytest.raises(ValueError, match=f"exactly {ways} classes.*has 3 folders. {refusal}"):
+        predict.check_ways(description, find_support(support))
+
+
+def test_fewer_classes_than_ways_where_the_model_allows(support, queries, tmp_path):
+    path = str(tmp_path / "model")
+    serving.export(prototypical_network(SHAPE, ways=5), path, image_shape=SHAPE)
+    rows = [line.split() for line in predict_folders(path, support, queries)[2].splitlines()[1:]]
+    assert [row[1] for row in rows] == ["ant", "bee", "cat"]
+    assert all(sum(map(float, row[2:])) == pytest.approx(1.0, abs=0.002) for row in rows)
+
+
+# === As commands ===
+
+
+def command(module: str, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments], capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--support is missing"),
+        (["--support={support}", "--query={queries}"], "either --saved_model=DIR or --run_dir"),
+        (
+            ["--saved_model={model}", "--support={support}", "--query={queries}/no.png"],
+            "no.png' does not exist",
+        ),
+        (
+            ["--saved_model={model}", "--support={support}", "--query={queries}",
+             "--gin_param=WAYS=3"],
+            "--gin_param have no place here",
+        ),
+        (["--run_dir={queries}", "--support={support}", "--query={queries}"], "has no config.gin"),
+    ],
+)  # fmt: skip
+def test_mistakes_take_one_line_and_no_time(model, support, queries, arguments, message):
+    paths = {"model": model, "support": support, "queries": queries}
+    started = time.monotonic()
+    done = command("kfsl.predict", *(argument.format(**paths) for argument in arguments))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+    # Importing TensorFlow alone takes longer.
+    assert time.monotonic() - started < 3
+
+
+def test_tensorflow_waits_until_the_input_is_read(model, damaged, queries):
+    code = (
+        "import sys\n"
+        "from kfsl.predict import predict_folders\n"
+        "try:\n"
+        "    predict_folders(*sys.argv[1:])\n"
+        "except ValueError as error:\n"
+        "    print('1.png' in str(error), 'tensorflow' in sys.modules)\n"
+    )
+    arguments = [sys.executable, "-c", code, model, damaged, queries]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "True False\n"
+
+
+CONFIG = """
+Experiment.learner = @PrototypicalNetwork()
+PrototypicalNetwork.backbone = @Conv4()
+Conv4.image_shape = (8, 8, 1)
+Conv4.filters = 4
+Conv4.num_pools = 2
+Experiment.dataset = @load_dataset()
+load_dataset.name = 'shapes'
+load_dataset.data_dir = {stores!r}
+Experiment.sampler = @fixed_episode
+fixed_episode.ways = 3
+"""
+
+
+def write_store(path):
+    images = np.random.default_rng(0).integers(0, 256, (6, 4, 8, 8, 1)).astype("uint8")
+    names = [f"class{i}" for i in range(6)]
+    write_class_store(
+        path,
+        [StoredClass(name, name, 4) for name in names],
+        [(i, image) for i in range(6) for image in images[i]],
+        image_shape=(8, 8, 1),
+        metadata={
+            "name": "shapes",
+            "licence": "free",
+            "splits": {"train": names[:3], "val": names[3:4], "test": names[4:]},
+        },
+    )
+    return images
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run directory that a process can read: nothing in it is of the tests' own."""
+    from kfsl import configurables
+    from kfsl.run_directory import RunDirectory
+
+    write_store(str(tmp_path / "stores" / "shapes"))
+    run = RunDirectory(str(tmp_path / "run"))
+    run.start(configurables.parse_text(CONFIG.format(stores=str(tmp_path / "stores"))))
+    os.makedirs(os.path.dirname(run.best_learner))
+    letters.prototypical_network().save(run.best_learner)
+    return run
+
+
+def test_predict_needs_nothing_but_the_run(run, support, queries, tmp_path):
+    output = tmp_path / "out.csv"
+    arguments = (f"--run_dir={run.path}", f"--support={support}", f"--query={queries}")
+    done = command("kfsl.predict", *arguments, f"--output={output}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"exported {run.path} to {run.saved_model}\n")
+    assert "trained on shapes; images are scaled to 8x8, grey." in done.stdout
+    assert len(output.read_text().splitlines()) == 4
+
+
+def test_export_of_a_run(run, tmp_path):
+    description = export.export_run(run, run.saved_model)
+    assert description["learner"] == "PrototypicalNetwork"
+    with open(os.path.join(run.saved_model, "classes.json"), encoding="utf-8") as file:
+        classes = json.load(file)
+    assert classes["dataset"] == "shapes"
+    assert classes["licence"] == "free"
+    assert classes["training_classes"] == ["class0", "class1", "class2"]
+    # Of the training classes alone.
+    mean = write_store(str(tmp_path / "again"))[:3, 0].mean()
+    assert classes["mean_pixel"] == pytest.approx(mean, abs=0.01)
+    lines = export.summary(run.saved_model, description)
+    assert lines[0] == f"PrototypicalNetwork is in {run.saved_model}"
+    assert "any number of new classes, images 8x8x1, BN policy running." in lines[1]
+    assert lines[2].endswith(f"python {run.saved_model}/example.py")
+
+
+def test_a_run_is_exported_again_only_when_it_is_newer(run, monkeypatch):
+    calls = []
+    monkeypatch.setattr(export, "export_run", lambda *arguments: calls.append(arguments))
+    os.makedirs(run.saved_model)
+    graph = os.path.join(run.saved_model, "saved_model.pb")
+    with open(graph, "wb"):
+        pass
+    trained = os.path.getmtime(run.best_learner)
+    os.utime(graph, (trained + 5, trained + 5))
+    assert predict.exported(run) == run.saved_model
+    assert calls == []
+    os.utime(graph, (trained - 5, trained - 5))
+    predict.exported(run)
+    assert len(calls) == 1
+
+
+def test_export_with_another_policy(run, tmp_path):
+    path = str(tmp_path / "support_policy")
+    bindings = ['PrototypicalNetwork.bn_policy = "support"']
+    description = export.export_run(run, path, bindings)
+    assert description["bn_policy"] == "support"
+    assert description["overrides"] == bindings
+    with pytest.raises(ValueError, match=r"fixed_episode\.shots=2 is not used"):
+        export.export_run(run, str(tmp_path / "other"), ["fixed_episode.shots=2"])
+    assert not os.path.exists(tmp_path / "other")
+
+
+def test_export_refuses_what_it_cannot_do(run, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match="kfsl did not export"):
+        export.check(run, str(tmp_path / "thesis"))
+    os.remove(run.best_learner)
+    with pytest.raises(FileNotFoundError, match="no trained learner yet"):
+        export.check(run, run.saved_model)
+    done = command("kfsl.export", f"--run_dir={run.path}")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "no trained learner yet" in done.stderr
+    assert "--run_dir is missing" in commands.one_line(ValueError(command("kfsl.export").stderr))
