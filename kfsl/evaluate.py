@@ -71,7 +71,7 @@ def evaluate_run(
     if episodes is not None:
         arguments["episodes"] = episodes
     found = configurables.bound(evaluation.evaluate)(experiment, **arguments)
-    _check_used(bindings, configurables.operative())
+    _check_used(bindings, run.config, configurables.operative())
     found = dataclasses.replace(found, weights=weights_fingerprint(run), overrides=bindings)
     found.save(run.evaluation_path(split))
     lines = [found.summary(), f"written to {run.evaluation_path(split)}"]
@@ -114,15 +114,34 @@ def _check(
             check_trained(directory)
 
 
-def _check_used(bindings: list[str], operative: str) -> None:
-    used = {(selector, argument) for _, selector, argument in gin_files.bindings(operative)}
+def _check_used(bindings: list[str], config: str, operative: str) -> None:
+    """Refuses a binding of the command line that changed nothing."""
+    uses = _bindings(operative)
+    known = _bindings(config) + [entry for binding in bindings for entry in _bindings(binding)]
     for binding in bindings:
-        for _, selector, argument in gin_files.bindings(binding):
-            if (selector.split(".")[-1], argument) not in used:
+        for scope, name in _bindings(binding):
+            narrower = [s for s, n in known if n == name and len(s) > len(scope)]
+            if not any(
+                n == name and _within(used, scope) and not any(_within(used, s) for s in narrower)
+                for used, n in uses
+            ):
                 raise ValueError(
-                    f"The binding {binding} is not used in evaluation; nothing was written. "
-                    "Leave it out."
+                    f"The binding {binding} has no effect on evaluation; nothing was written. "
+                    "Leave it out, or bind what is used: evaluation/fixed_episode.ways, say, "
+                    "where the configuration has that scope."
                 )
+
+
+def _bindings(text: str) -> list[tuple[list[str], tuple[str, str]]]:
+    """Scopes, and configurable and argument, of each binding."""
+    return [
+        ([part for part in scope.split("/") if part], (selector.split(".")[-1], argument))
+        for scope, selector, argument in gin_files.bindings(text)
+    ]
+
+
+def _within(used: list[str], scope: list[str]) -> bool:
+    return used[: len(scope)] == scope
 
 
 if __name__ == "__main__":

@@ -43,8 +43,9 @@ class Evaluation:
         bn_policy: str. See `Learner.bn_policy`.
         transductive: bool. Whether queries of an episode may influence each other.
         classes: dict, class name to `[correct, queries]`, for the classes that were asked.
-        confusions: list of `[true class, predicted class, times, queries]`, most frequent first;
-            `queries` counts the queries of the true class in episodes that had both.
+        confusions: list of `[true class, predicted class, times, queries]`, the most frequent
+            ones, in order; `queries` counts the queries of the true class in episodes that had
+            both.
         seconds: float. How long it took.
         environment: dict. See `kfsl.run_directory.environment`.
         weights: str. SHA-256 of the file of weights, empty if they were in memory only.

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+#: Of a thousand classes most pairs meet once; the rare confusions would only swell the file.
+MAX_CONFUSIONS = 500
+
 
 class EvaluationTally:
     """Adds up accuracies, sizes and confusions, meta-batch by meta-batch.
@@ -111,13 +114,13 @@ class EvaluationTally:
             for c in np.flatnonzero(self._queries)
         }
 
-    def confusions(self) -> list[list]:
-        """`[true class, predicted class, times, queries]`, most frequent first."""
+    def confusions(self, limit: int = MAX_CONFUSIONS) -> list[list]:
+        """`[true class, predicted class, times, queries]`, the most frequent ones, in order."""
         pairs, times = np.unique(np.concatenate(self._confused), return_counts=True)
         met, place = np.unique(np.concatenate(self._met), return_inverse=True)
         posed = np.bincount(place, weights=np.concatenate(self._met_queries))
         posed = posed[np.searchsorted(met, pairs)]
-        order = np.lexsort((pairs, -times))
+        order = np.lexsort((pairs, -times))[:limit]
         names, count = self.class_names, len(self.class_names)
         return [
             [names[pairs[i] // count], names[pairs[i] % count], int(times[i]), int(posed[i])]

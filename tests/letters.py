@@ -74,8 +74,8 @@ Experiment.learner = @letters_network()
 Experiment.dataset = @letters_dataset()
 letters_dataset.path = {store!r}
 Experiment.sampler = @letters_epoch
-Experiment.evaluation_sampler = @fixed_episode
-fixed_episode.ways = %WAYS
+Experiment.evaluation_sampler = @test/fixed_episode
+test/fixed_episode.ways = %WAYS
 fixed_episode.queries = 4
 """
 

@@ -77,10 +77,19 @@ def test_bindings_win_and_are_recorded(run):
     assert found.overrides == ["WAYS = 4"]
 
 
-def test_a_binding_without_effect_is_refused(run):
-    with pytest.raises(ValueError, match=r"letters_epoch\.ways = 4 is not used"):
-        evaluate_run(run, "test", episodes=2, bindings=["letters_epoch.ways = 4"])
+@pytest.mark.parametrize("binding", ["letters_epoch.ways = 4", "fixed_episode.ways = 4"])
+def test_a_binding_without_effect_is_refused(run, binding):
+    # The sampler of training is not used here, and the scope's own binding of ways wins.
+    with pytest.raises(ValueError, match=rf"{binding} has no effect on evaluation"):
+        evaluate_run(run, "test", episodes=2, bindings=[binding])
     assert not os.path.exists(run.evaluation_path("test"))
+
+
+@pytest.mark.parametrize("binding", ["test/fixed_episode.ways = 4", "fixed_episode.shots = 2"])
+def test_a_binding_with_effect_is_not(run, binding):
+    evaluate_run(run, "test", episodes=2, bindings=[binding])
+    found = Evaluation.load(run.evaluation_path("test"))
+    assert (found.ways, found.shots) in ((4, 1), (3, 2))
 
 
 def test_against_another_run(run, store, tmp_path):

@@ -14,6 +14,7 @@ from data_pipelines.sampling import fixed_episode
 from kfsl import evaluation
 from kfsl.evaluation import evaluate
 from kfsl.evaluation_record import Evaluation, paired_difference
+from kfsl.evaluation_tally import EvaluationTally
 from kfsl.learners.prototypical_network import PrototypicalNetwork
 from kfsl.split_features import embed_split
 from tests import letters
@@ -79,6 +80,15 @@ def test_classes_and_confusions_are_counted_by_name(experiment, found):
     assert rows == {pair: (times, met[pair]) for pair, times in confused.items()}
     counts = [row[2] for row in found.confusions]
     assert counts == sorted(counts, reverse=True)
+
+
+def test_only_the_most_frequent_confusions_are_kept(experiment, found):
+    tally = EvaluationTally(experiment.dataset.split("test").class_names)
+    for episode, labels, predicted in one_by_one(experiment):
+        arrays = {name: tensor.numpy() for name, tensor in episode.items()}
+        tally.add(arrays, labels[None], predicted[None])
+    assert tally.confusions() == found.confusions
+    assert tally.confusions(limit=2) == found.confusions[:2]
 
 
 @pytest.mark.parametrize("meta_batch", [1, 5])
