@@ -1,6 +1,7 @@
 """Decoded images, sorted by class, in one memory-mapped file."""
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -316,8 +317,6 @@ def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
 
 def _header_size(image_shape: tuple[int, int, int]) -> int:
     """Bytes before the pixels; NumPy pads the header so that the image count does not matter."""
-    import io
-
     buffer = io.BytesIO()
     _write_header(buffer, (0, *image_shape))
     return buffer.tell()

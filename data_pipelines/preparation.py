@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import math
 import os
 import shutil
 import sys
@@ -76,8 +77,9 @@ class Preparation:
         reader = self._reader(partial)
         self._check_counts(reader)
         check_headers(reader.files)
-        size = reader.num_images * int(_product(reader.image_shape))
-        _require_space(self.path.parent, size)
+        size = reader.num_images * math.prod(reader.image_shape)
+        # TFRecords of compressed images come on top.
+        _require_space(self.path.parent, size if reader.build is None else 3 * size // 2)
         metadata = {
             "name": self.path.name,
             "dataset": self.info.name,
@@ -186,11 +188,6 @@ def _summary(store: ClassStore) -> str:
         f"{len(store.superclass_names)} superclasses, {len(store.images):,} images of "
         f"{height}x{width}x{channels}, fingerprint {store.fingerprint[:16]}, in {store.path}."
     )
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    height, width, channels = shape
-    return height * width * channels
 
 
 def _require_space(folder: Path, size: int) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import shutil
-import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,15 +50,17 @@ def stock_builder(name: str, host: str) -> Any:
         ConnectionError: the dataset is not there and cannot be downloaded.
     """
     require_network(name, host, already_there=_stock_dir(name))
+    import requests
     import tensorflow_datasets as tfds
 
     builder = tfds.builder(name, file_format="tfrecord")
     try:
         with _quiet_stdout():
             builder.download_and_prepare(file_format="tfrecord")
-    except tfds.download.DownloadError as error:
+    except (tfds.download.DownloadError, requests.RequestException) as error:
         raise ConnectionError(
-            f"Cannot download {name}: {error}. Give a folder with the images: --source=PATH."
+            f"Downloading {name} failed: {error}. Try again, or give a folder with the images: "
+            "--source=PATH."
         ) from error
     return builder
 
@@ -71,15 +73,35 @@ def require_network(name: str, host: str, already_there: Path | None = None) -> 
     """
     if already_there is not None and any(already_there.glob("*/dataset_info.json")):
         return
-    if any(os.environ.get(name) for name in ("https_proxy", "HTTPS_PROXY", "all_proxy")):
-        return
-    try:
-        socket.create_connection((host, 443), timeout=PROBE_TIMEOUT_SECONDS).close()
-    except OSError as error:
+    problem = _connection_problem(f"https://{host}")
+    if problem:
         raise ConnectionError(
-            f"Cannot download {name}: {host} is out of reach ({error}). Connect to the network, "
+            f"Cannot download {name}: {host} is out of reach ({problem}). Connect to the network, "
             "or give a folder with the images: --source=PATH."
-        ) from error
+        )
+
+
+def _connection_problem(address: str) -> str:
+    """Why an address cannot be reached, or an empty string.
+
+    Asked with the library with which TFDS downloads, so that proxies and certificates agree.
+    """
+    import requests
+
+    problems = [f"no answer within {PROBE_TIMEOUT_SECONDS:.0f} s"]
+
+    def probe() -> None:
+        try:
+            requests.head(address, timeout=PROBE_TIMEOUT_SECONDS).close()
+            problems.append("")
+        except requests.RequestException as error:
+            problems.append(type(error).__name__)
+
+    # In a thread, because looking up a name obeys no timeout.
+    thread = threading.Thread(target=probe, daemon=True)
+    thread.start()
+    thread.join(PROBE_TIMEOUT_SECONDS)
+    return problems[-1]
 
 
 def read_tfds(builder: Any, split: str) -> Iterator[dict[str, Any]]:
