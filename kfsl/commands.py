@@ -6,6 +6,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 from absl import app, flags, logging
 
@@ -45,7 +46,7 @@ def run(main: Callable[[], None]) -> None:
         except KeyboardInterrupt:
             fail("interrupted; the same command continues where the last checkpoint is.")
 
-    app.run(guarded)
+    app.run(guarded, flags_parser=_parse_flags)
 
 
 @contextlib.contextmanager
@@ -69,7 +70,7 @@ def quiet_start() -> Iterator[None]:
             os.close(kept)
 
 
-def fail(message: str) -> None:
+def fail(message: str) -> NoReturn:
     """Ends the process with one line on standard error and exit code 2."""
     command = os.path.basename(sys.argv[0]).removesuffix(".py")
     print(f"kfsl {command}: {message}", file=sys.stderr)
@@ -91,6 +92,13 @@ def require(flag: flags.FlagHolder, why: str) -> str:
     if not flag.value:
         raise ValueError(f"--{flag.name} is missing: {why}.")
     return flag.value
+
+
+def _parse_flags(arguments: list[str]) -> list[str]:
+    try:
+        return flags.FLAGS(arguments)
+    except flags.Error as error:
+        fail(f"{one_line(error)} See --help.")
 
 
 def _refuse_positional(arguments: list[str]) -> None:

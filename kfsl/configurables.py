@@ -107,8 +107,7 @@ def parse(paths: Sequence[str], bindings: Sequence[str] = ()) -> str:
         BindingError: naming a configurable, argument or macro that does not exist.
         GinFileError: naming a file that is missing or malformed.
     """
-    text = "\n".join(f"include {gin_files.find(path)!r}" for path in paths)
-    return parse_text(text, bindings)
+    return parse_text("\n".join(gin_files.text(path) for path in paths), bindings)
 
 
 def parse_text(text: str, bindings: Sequence[str] = ()) -> str:

@@ -1,6 +1,7 @@
 """Finds gin files and checks their syntax, before anything slow is imported."""
 
 import os
+import re
 import sysconfig
 from collections.abc import Iterator, Sequence
 
@@ -8,6 +9,9 @@ from gin import config_parser
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))
 _CHECKOUT = os.path.dirname(_PACKAGE)
+
+
+_INCLUDE = re.compile(r"^include\s+(['\"])(.+?)\1[ \t]*(?:#.*)?$", re.MULTILINE)
 
 
 class GinFileError(ValueError):
@@ -65,6 +69,24 @@ def check(paths: Sequence[str], bindings: Sequence[str] = ()) -> None:
         _check_file(path, ())
     for binding in bindings:
         _parse(binding, "--gin_param")
+
+
+def text(path: str) -> str:
+    """A gin file with what it includes in the place of each include.
+
+    gin would look for included files in the current folder alone.
+
+    Args:
+        path: str.
+
+    Returns:
+        Gin text without includes.
+
+    Raises:
+        GinFileError: if a file is missing.
+    """
+    with open(find(path), encoding="utf-8") as file:
+        return _INCLUDE.sub(lambda match: text(match[2]), file.read())
 
 
 def _candidates(path: str) -> Iterator[str]:
