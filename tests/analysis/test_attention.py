@@ -26,6 +26,11 @@ from tests.contract import generic, with_padding
 NAMES = ["Greek/alpha", "Greek/beta", "Latin/a", "Latin/b", "Arabic/$jeem", "Thai/ko"]
 
 
+@pytest.fixture(autouse=True)
+def _seeded():
+    keras.utils.set_random_seed(0)
+
+
 def make(ways=3, channels=1, **arguments):
     backbone = Conv4(image_shape=(None, None, channels), filters=8, num_pools=2)
     return generic(STANet(backbone, ways, num_layers=2, **arguments))

@@ -14,6 +14,11 @@ LAYERS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def _seeded():
+    keras.utils.set_random_seed(0)
+
+
 def inputs(batch=2, queries=3, supports=4, height=5, width=4, channels=6, seed=0):
     rng = np.random.default_rng(seed)
     return (

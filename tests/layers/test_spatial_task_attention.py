@@ -1,5 +1,6 @@
 """One layer of spatial and task attention."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,6 +8,11 @@ import tensorflow as tf
 from kfsl.layers.spatial_task_attention import SPATIAL_ATTENTIONS, SpatialTaskAttention
 
 BATCH, QUERIES, SUPPORTS, HEIGHT, WIDTH, CHANNELS, WAYS = 2, 7, 6, 5, 4, 9, 3
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    keras.utils.set_random_seed(0)
 
 
 def inputs(seed=0):

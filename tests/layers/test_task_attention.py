@@ -1,11 +1,17 @@
 """Task attention."""
 
+import keras
 import numpy as np
 import pytest
 
 from kfsl.layers.task_attention import TaskAttention
 
 BATCH, QUERIES, SUPPORTS, CHANNELS, WAYS = 2, 3, 6, 5, 3
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    keras.utils.set_random_seed(0)
 
 
 def inputs(seed=0):
