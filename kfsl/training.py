@@ -185,9 +185,7 @@ def _figure_summaries(
     episode, query_labels = pipeline.episode_at(
         experiment.dataset, split, experiment.evaluation_sampler, seed=seed, index=0
     )
-    classes = experiment.dataset.split(split)
-    by_class = experiment.label_level == "class"
-    names = classes.class_names if by_class else classes.superclass_names
+    names = experiment.dataset.split(split).class_names
     return [
         FigureSummary(
             os.path.join(run.tensorboard, "validation"),
