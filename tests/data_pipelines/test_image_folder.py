@@ -1,0 +1,147 @@
+"""The user's own folders of images."""
+
+import json
+
+import pytest
+
+from data_pipelines.datasets import load_dataset
+from tests.data_pipelines.image_trees import first_pixels, write_image, write_tree
+
+CLASSES = [f"class{i}" for i in range(8)]
+
+
+def test_image_folder_by_ratio(run_folder, stores, tmp_path):
+    write_tree(tmp_path / "images", CLASSES)
+    code, out, _ = run_folder("--split_ratio=0.5,0.25,0.25", "--split_seed=3")
+    assert code == 0
+    assert "pets: 8 classes in 1 superclasses, 24 images of 8x8x3" in out
+    dataset = load_dataset("pets", data_dir=stores)
+    assert {name: len(part) for name, part in dataset.splits.items()} == {
+        "train": 4,
+        "val": 2,
+        "test": 2,
+    }
+    assert dataset.store.class_names == tuple(CLASSES)
+    assert first_pixels(dataset.store).tolist() == [10 * c + i for c in range(8) for i in range(3)]
+    redrawn = load_dataset("pets", data_dir=stores, split_seed=1)
+    assert redrawn.fingerprint != dataset.fingerprint
+    assert load_dataset("pets", data_dir=stores, split_seed=3).fingerprint == dataset.fingerprint
+
+
+def test_a_second_call_verifies(run_folder, stores, tmp_path):
+    write_tree(tmp_path / "images", CLASSES)
+    assert run_folder()[0] == 0
+    before = (stores / "pets" / "images.npy").stat().st_mtime_ns
+    code, out, _ = run_folder()
+    assert code == 0
+    assert "Was there already, verified." in out
+    assert (stores / "pets" / "images.npy").stat().st_mtime_ns == before
+    code, _, error = run_folder("--split_ratio=0.5,0.5")
+    assert code == 2
+    assert "prepared from other images or options" in error
+    write_image(tmp_path / "images" / "class0" / "new.png", 1)
+    assert "other images" in run_folder()[2]
+    with open(stores / "pets" / "images.npy", "r+b") as file:
+        file.seek(200)
+        file.write(b"\xee")
+    code, _, error = run_folder()
+    assert code == 2
+    assert "is damaged" in error
+
+
+def test_image_folder_with_superclasses_and_split_files(run_folder, stores, tmp_path):
+    write_tree(tmp_path / "images", ["cats/lion", "cats/lynx", "dogs/wolf", "dogs/fox"])
+    lists = {"train": ["lion", "dogs/wolf"], "test": ["cats/lynx"]}
+    (tmp_path / "split.json").write_text(json.dumps(lists))
+    assert run_folder(f"--split_file={tmp_path / 'split.json'}")[0] == 0
+    dataset = load_dataset("pets", data_dir=stores)
+    assert dataset.split("train").class_names == ("cats/lion", "dogs/wolf")
+    assert dataset.split("train").superclass_names == ("cats", "dogs")
+    assert list(dataset.splits) == ["train", "test"]
+    (tmp_path / "other.csv").write_text("class,split\nfox,train\nlion,test\n")
+    other = load_dataset("pets", split=str(tmp_path / "other.csv"), data_dir=stores)
+    assert other.split("train").class_names == ("dogs/fox",)
+    assert other.split("test").class_names == ("cats/lion",)
+
+
+def test_image_folder_with_split_folders(run_folder, stores, tmp_path):
+    write_tree(tmp_path / "images", ["train/a", "train/b", "valid/c", "test/d"])
+    assert run_folder()[0] == 0
+    dataset = load_dataset("pets", data_dir=stores)
+    names = {split: dataset.split(split).class_names for split in dataset.splits}
+    assert names == {"train": ("a", "b"), "val": ("c",), "test": ("d",)}
+
+
+def test_the_same_classes_in_train_and_test_are_merged_when_asked(run_folder, stores, tmp_path):
+    write_tree(tmp_path / "images", ["train/a", "train/b", "test/a", "test/b"])
+    code, _, error = run_folder()
+    assert code == 2
+    assert "Class 'a' lies under train/ and under another split" in error
+    assert run_folder("--split_ratio=0.5,0.5")[0] == 0
+    assert load_dataset("pets", data_dir=stores).store.counts.tolist() == [6, 6]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--split_ratio=0.5,0.6"], "with sum 1"),
+        (["--split_ratio=0.5,x"], "with sum 1"),
+        (["--split_ratio=0.98,0.01,0.01"], "8 classes are too few"),
+        (["--split_ratio=0.5,0.5", "--split_file=x.json"], "exclude each other"),
+        (["--split_file=nothing.json"], "nothing.json does not exist"),
+        (["--image_size=0"], "--image_size=0, expected"),
+        (["--image_size=8x8x8"], "--image_size=8x8x8, expected"),
+        (["--channels=2"], "expected 3"),
+        (["--min_images_per_class=4"], "'class0' has 3 images, --min_images_per_class=4"),
+        (["--name=omniglot"], "is the name of a known dataset"),
+        (["--name=a/b"], "plain folder name"),
+        (["--colour=3"], "Unknown command line flag 'colour'"),
+        (["surplus"], "Unexpected argument 'surplus'"),
+        (["--dataset=birds"], "Unknown dataset 'birds'; known are glyphs"),
+        (["--dataset=glyphs"], "--name is for --dataset=image_folder only"),
+        (["--source=/nowhere"], "--source=/nowhere does not exist"),
+    ],
+)
+def test_mistakes_end_in_one_line(run_folder, stores, tmp_path, arguments, message):
+    write_tree(tmp_path / "images", CLASSES)
+    code, out, error = run_folder(*arguments)
+    assert (code, out) == (2, "")
+    assert error.startswith("kfsl prepare: ")
+    assert message in error
+    assert list(stores.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("lists", "message"),
+    [
+        ({"train": ["class0"], "test": ["class0"]}, "in the split train and again in test"),
+        ({"train": ["class0"], "tset": ["class1"]}, "names the split 'tset'"),
+        ({"train": ["class9"]}, "'class9', which the folder lacks"),
+        ({"test": ["class0"]}, "train has no class"),
+        ({"train": "class0"}, "must hold"),
+    ],
+)
+def test_wrong_split_files_are_named(run_folder, stores, tmp_path, lists, message):
+    write_tree(tmp_path / "images", CLASSES)
+    (tmp_path / "split.json").write_text(json.dumps(lists))
+    code, _, error = run_folder(f"--split_file={tmp_path / 'split.json'}")
+    assert code == 2
+    assert message in error
+    assert list(stores.iterdir()) == []
+
+
+def test_wrong_folders_are_named(run, stores, tmp_path):
+    def prepare_folder(name):
+        code, _, error = run("--dataset=image_folder", f"--source={tmp_path / name}")
+        assert code == 2
+        return error
+
+    write_image(tmp_path / "flat" / "a.png", 0)
+    assert "has no folders; expected <class>/*" in prepare_folder("flat")
+    write_tree(tmp_path / "mixed", ["a", "a/b"])
+    assert "both images and folders" in prepare_folder("mixed")
+    write_tree(tmp_path / "hollow", ["a"])
+    (tmp_path / "hollow" / "b").mkdir()
+    assert "b has no images" in prepare_folder("hollow")
+    assert "is not a folder" in prepare_folder("flat/a.png")
+    assert list(stores.iterdir()) == []
