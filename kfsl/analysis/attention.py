@@ -52,7 +52,7 @@ def attention_figure(
             a class has no name.
 
     Reference:
-        [Yan et al., 2019](https://arxiv.org/abs/1811.00705v2), figure 4.
+        [Yan et al., 2019](https://doi.org/10.1609/aaai.v33i01.33019079), figure 4.
 
     Example:
     ```python

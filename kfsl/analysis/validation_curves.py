@@ -33,7 +33,7 @@ def validation_curves(
         ValueError: no runs, another number of names, or a run without the metric.
 
     Reference:
-        [Yan et al., 2019](https://arxiv.org/abs/1811.00705v2), figure 5: with and without the
+        [Yan et al., 2019](https://doi.org/10.1609/aaai.v33i01.33019079), figure 5: with and without the
         semantic branch.
 
     Example:

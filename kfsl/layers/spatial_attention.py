@@ -29,7 +29,7 @@ class SpatialAttention(keras.layers.Layer):
         ValueError: `key_dim` is not positive.
 
     Reference:
-        [Yan et al., 2019](https://arxiv.org/abs/1811.00705v2), equations 3 and 4.
+        [Yan et al., 2019](https://doi.org/10.1609/aaai.v33i01.33019079), equations 3 and 4.
 
     Example:
 

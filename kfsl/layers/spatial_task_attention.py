@@ -42,7 +42,7 @@ class SpatialTaskAttention(keras.layers.Layer):
         ValueError: A `spatial_attention` it does not know, or a size that is not positive.
 
     Reference:
-        [Yan et al., 2019](https://arxiv.org/abs/1811.00705v2), equations 3 to 9.
+        [Yan et al., 2019](https://doi.org/10.1609/aaai.v33i01.33019079), equations 3 to 9.
 
     Example:
 

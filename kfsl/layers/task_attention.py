@@ -34,7 +34,7 @@ class TaskAttention(keras.layers.Layer):
         ValueError: `key_dim` or `value_dim` is not positive.
 
     Reference:
-        [Yan et al., 2019](https://arxiv.org/abs/1811.00705v2), equations 6, 7 and 9.
+        [Yan et al., 2019](https://doi.org/10.1609/aaai.v33i01.33019079), equations 6, 7 and 9.
 
     Example:
 
@@ -72,14 +72,18 @@ class TaskAttention(keras.layers.Layer):
                 "TaskAttention's values are tied to the number of classes, which must be known. "
                 f"Received: one-hot labels of shape {one_hot_shape}"
             )
-        self.query_kernel = self._kernel("query_kernel", channels, self.key_dim)
-        self.key_kernel = self._kernel("key_kernel", channels, self.key_dim)
+        # One initialiser draws the same values for both: at the start q'k is a positive
+        # semi-definite form and like attends to like. From two draws the attention starts out
+        # blind, and no label can be learnt until it sees.
+        same = keras.initializers.GlorotUniform()
+        self.query_kernel = self._kernel("query_kernel", channels, self.key_dim, same)
+        self.key_kernel = self._kernel("key_kernel", channels, self.key_dim, same)
         self.value_kernel = self._kernel("value_kernel", channels + ways, self.value_dim)
 
-    def _kernel(self, name: str, rows: int, columns: int) -> keras.Variable:
-        return self.add_weight(
-            (rows, columns), initializer="glorot_uniform", name=name, autocast=False
-        )
+    def _kernel(
+        self, name: str, rows: int, columns: int, initializer: Any = "glorot_uniform"
+    ) -> keras.Variable:
+        return self.add_weight((rows, columns), initializer=initializer, name=name, autocast=False)
 
     def call(
         self, query_features: Any, support_features: Any, one_hot: Any, support_mask: Any = None

@@ -58,7 +58,7 @@ class STANet(MetricLearner):
             that are missing or beyond `semantic_classes`, as far as they can be read there.
 
     Reference:
-        [Yan et al., 2019](https://arxiv.org/abs/1811.00705v2), section 4.
+        [Yan et al., 2019](https://doi.org/10.1609/aaai.v33i01.33019079), section 4.
 
     Example:
 
