@@ -176,6 +176,7 @@ class LearnerContract:
         subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
         served = np.load(tmp_path / "episode.probabilities.npy")
         expected = tf.nn.softmax(logits_of(learner, episode)[0]).numpy()
+        assert np.ptp(expected) > 0.01, "nearly uniform probabilities would agree with anything"
         np.testing.assert_allclose(served, expected, atol=1e-5)
 
     @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
@@ -188,6 +189,12 @@ class LearnerContract:
         history = learner.fit(repeated(episode, labels, 3), verbose=0, shuffle=False)
         assert np.isfinite(history.history["loss"][-1])
         assert logits_of(learner, episode).dtype == np.float32
+
+    def test_one_meta_batch_at_a_time(self, learner):
+        episode, labels = self.spec.random_episode()
+        learner.compile(keras.optimizers.Adam(1e-3))
+        logs = learner.train_on_batch(episode, labels, return_dict=True)
+        assert np.isfinite(logs["loss"])
 
     def assert_same(self, actual: np.ndarray, expected: np.ndarray) -> None:
         scale = max(1.0, float(np.max(np.abs(expected))))

@@ -88,9 +88,7 @@ def test_paper_gin_file(path, paper_stores, tmp_path, monkeypatch):
     for data in meta_batches.take(2):
         logs = learner.train_step(data)
         assert np.isfinite(logs["loss"])
-    changed = [
-        np.any(b != w.numpy()) for b, w in zip(before, learner.trainable_weights, strict=True)
-    ]
+    after = [weight.numpy() for weight in learner.trainable_weights]
     assert all(np.any(b != a) for b, a in zip(before, after, strict=True))
     dataset, sampler = experiment.dataset, experiment.evaluation_sampler
     episode, _ = pipeline.episode_at(dataset, "test", sampler, seed=0, index=0)

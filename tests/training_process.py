@@ -1,6 +1,6 @@
 """Trains a small learner with dropout; run as a process, so that a test can kill it.
 
-    python training_process.py STORE RUN_DIR EPOCHS [--die-in-epoch=N]
+Called as `python training_process.py STORE RUN_DIR EPOCHS [--die-in-epoch=N]`.
 """
 
 import os

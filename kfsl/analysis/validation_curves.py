@@ -33,8 +33,8 @@ def validation_curves(
         ValueError: no runs, another number of names, or a run without the metric.
 
     Reference:
-        [Yan et al., 2019](https://doi.org/10.1609/aaai.v33i01.33019079), figure 5: with and without the
-        semantic branch.
+        [Yan et al., 2019](https://doi.org/10.1609/aaai.v33i01.33019079), figure 5: with and
+        without the semantic branch.
 
     Example:
     ```python

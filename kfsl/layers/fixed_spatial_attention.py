@@ -28,8 +28,8 @@ class FixedSpatialAttention(keras.layers.Layer):
         ValueError: `sigma` is not positive.
 
     Reference:
-        [Yan et al., 2019](https://doi.org/10.1609/aaai.v33i01.33019079), table 2, which does not give the
-        width of its Gaussian.
+        [Yan et al., 2019](https://doi.org/10.1609/aaai.v33i01.33019079), table 2, which
+        does not give the width of its Gaussian.
 
     Example:
 

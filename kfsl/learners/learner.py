@@ -200,8 +200,8 @@ class Learner(keras.Model):
         self.episode_accuracy.update_state(y, y_pred["logits"])
         return self.get_metrics_result()
 
-    def train_step(self, data: tuple[dict[str, Any], Any]) -> dict[str, Any]:
-        episode, query_labels = data
+    def train_step(self, data: tuple) -> dict[str, Any]:
+        episode, query_labels, _ = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             outputs = self(episode, training=True)
             loss = self.compute_loss(episode, query_labels, outputs)
@@ -213,8 +213,8 @@ class Learner(keras.Model):
         self.optimizer.apply(gradients, self.trainable_weights)
         return self.compute_metrics(episode, query_labels, outputs)
 
-    def test_step(self, data: tuple[dict[str, Any], Any]) -> dict[str, Any]:
-        episode, query_labels = data
+    def test_step(self, data: tuple) -> dict[str, Any]:
+        episode, query_labels, _ = keras.utils.unpack_x_y_sample_weight(data)
         outputs = self(episode, training=False)
         self._loss_tracker.update_state(self.compute_loss(episode, query_labels, outputs))
         metrics = self.compute_metrics(episode, query_labels, outputs)

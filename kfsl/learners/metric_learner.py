@@ -30,7 +30,8 @@ class MetricLearner(Learner):
         **kwargs: see `Learner`.
 
     Raises:
-        ValueError: if `bn_policy` or `moments` is not one of the above.
+        ValueError: if `bn_policy` or `moments` is not one of the above, or needs moments per
+            episode that the backbone's normalisation cannot give.
     """
 
     def __init__(
@@ -49,6 +50,20 @@ class MetricLearner(Learner):
         self._bn_policy = bn_policy
         self.moments = moments
         self.embed_together = embed_together
+        self._refuse_stock_normalization()
+
+    def _refuse_stock_normalization(self) -> None:
+        if self._bn_policy == "running" and self.moments == "meta_batch":
+            return
+        for layer in self.backbone._flatten_layers():
+            if isinstance(layer, keras.layers.BatchNormalization):
+                raise ValueError(
+                    f"The backbone's layer {layer.name!r} is Keras's BatchNormalization, which "
+                    f"knows nothing of episodes, but bn_policy={self._bn_policy!r} with moments="
+                    f"{self.moments!r} needs moments per episode. Use "
+                    "kfsl.layers.normalization.BatchNormalization, or bn_policy='running' with "
+                    "moments='meta_batch'."
+                )
 
     @property
     def bn_policy(self) -> str:

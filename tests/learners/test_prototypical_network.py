@@ -1,5 +1,6 @@
 """Prototypical Networks."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -94,3 +95,13 @@ def test_a_class_without_support_is_never_predicted(features):
 def test_what_it_refuses(arguments, message):
     with pytest.raises(ValueError, match=message):
         make(**arguments)
+
+
+def test_a_backbone_that_knows_nothing_of_episodes():
+    stock = keras.Sequential(
+        [keras.Input((8, 8, 1)), keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization()]
+    )
+    for arguments in ({"bn_policy": "support"}, {"bn_policy": "batch"}, {"moments": "episode"}):
+        with pytest.raises(ValueError, match="knows nothing of episodes"):
+            PrototypicalNetwork(stock, **arguments)
+    assert not PrototypicalNetwork(stock, moments="meta_batch").transductive
