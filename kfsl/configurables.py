@@ -1,7 +1,9 @@
 """The one place that knows gin: what can be bound, and what was."""
 
+import difflib
 import inspect
 import os
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -44,6 +46,9 @@ KERAS = (
 )
 
 OTHERS = (Experiment, PixelNormalization, count_classes, datasets.load_dataset, runtime.set_up)
+
+#: What any Keras object takes besides the arguments of its own signature.
+KERAS_ARGUMENTS = ("name", "dtype", "trainable")
 
 #: What each command runs; the bindings of another command's functions may lie unused.
 COMMANDS = {"train": training.train, "evaluate": evaluation.evaluate}
@@ -117,9 +122,10 @@ def parse_text(text: str, bindings: Sequence[str] = ()) -> str:
         with gin.unlock_config():
             gin.parse_config([text, *bindings])
             gin.finalize()
+        _check_arguments()
         return gin.config_str(max_line_length=10_000)
     except (ValueError, NameError) as error:
-        raise BindingError(_explained(error)) from error
+        raise BindingError(_explained(str(error).split("\n")[0])) from error
 
 
 def experiment() -> Experiment:
@@ -192,6 +198,32 @@ def check_used(command: str) -> None:
             )
 
 
+def _explained(message: str) -> str:
+    by_name = {configurable.__name__: configurable for configurable in _bound}
+    argument = re.match(r"Configurable '(?:\w+\.)*(\w+)' doesn't have a parameter named", message)
+    if argument:
+        return f"{message} It has {', '.join(_arguments(by_name[argument[1]]))}."
+    unknown = re.match(r"No configurable matching '(?:\w+\.)*(\w+)'", message)
+    if unknown:
+        close = difflib.get_close_matches(unknown[1], by_name, n=3) or sorted(by_name)
+        return f"{message} Perhaps: {', '.join(close)}."
+    return message
+
+
+def _check_arguments() -> None:
+    """Refuses arguments that a class would swallow in its `**kwargs`; gin lets them pass."""
+    by_name = {configurable.__name__: configurable for configurable in _bound}
+    for _, selector, argument in gin_files.bindings(gin.config_str(max_line_length=10_000)):
+        configurable = by_name.get(selector.split(".")[-1])
+        if configurable is None or not argument:
+            continue
+        known = _arguments(configurable)
+        if argument not in (*known, *KERAS_ARGUMENTS):
+            raise BindingError(
+                f"{selector} has no argument {argument!r}; it has {', '.join(known)}."
+            )
+
+
 def _applies(binding: tuple[str, str, str], use: tuple[str, str, str]) -> bool:
     (scope, *name), (used_scope, *used_name) = binding, use
     parts, used_parts = ([p for p in s.split("/") if p] for s in (scope, used_scope))
@@ -205,15 +237,6 @@ def _belongs_to_another_command(selector: str, command: str) -> bool:
 
 def _is_bound(selector: str, argument: str) -> bool:
     return argument in gin.get_bindings(selector, resolve_references=False)
-
-
-def _explained(error: Exception) -> str:
-    message = str(error).split("\n")[0]
-    for configurable in _bound:
-        if f"'{configurable.__name__}'" in message and "parameter named" in message:
-            names = ", ".join(_arguments(configurable))
-            return f"{message} It has: {names}."
-    return message
 
 
 def _arguments(configurable: Any) -> list[str]:

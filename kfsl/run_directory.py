@@ -35,8 +35,8 @@ class RunDirectory:
     from kfsl.run_directory import RunDirectory
 
     run = RunDirectory(tempfile.mkdtemp())
-    run.start("WAYS = 5\n")
-    assert run.config == "WAYS = 5\n"
+    run.start("WAYS = 5")
+    assert run.config == "WAYS = 5"
     ```
     """
 

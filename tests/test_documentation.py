@@ -33,6 +33,9 @@ def docstrings(path):
 
 DOCSTRINGS = [example for path in modules() for example in docstrings(path)]
 DOCUMENTS = sorted((ROOT / "docs").glob("*.md"))
+# test_serving.py runs these: they need an exported model.
+NEEDS_A_MODEL = {"serving.md"}
+RUNNABLE = [path for path in DOCUMENTS if path.name not in NEEDS_A_MODEL]
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +49,7 @@ def test_docstring_example(text):
         exec(compile(example, "example", "exec"), {"__name__": "example"})
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=[path.name for path in DOCUMENTS])
+@pytest.mark.parametrize("path", RUNNABLE, ids=[path.name for path in RUNNABLE])
 def test_document(path):
     examples = FENCE.findall(path.read_text(encoding="utf-8"))
     names = {"__name__": "document"}
