@@ -79,7 +79,7 @@ def test_paper_gin_file(path, paper_stores, tmp_path, monkeypatch):
     learner = experiment.learner
     if isinstance(learner, STANet):
         assert trainable(learner) == trainable(learner.backbone) + stanet_head(learner)
-        assert ("5shot" in path.stem) == (gin_value("evaluation/fixed_episode.shots") == 5)
+        assert ("5shot" in path.stem) == (evaluation_episode("shots") == 5)
         assert f"{learner.num_layers}layer" in path.stem or "ablation" in path.stem
     meta_batches = pipeline.episodes(
         experiment.dataset, "train", experiment.sampler, label_level=experiment.label_level
@@ -92,12 +92,16 @@ def test_paper_gin_file(path, paper_stores, tmp_path, monkeypatch):
     assert all(np.any(b != a) for b, a in zip(before, after, strict=True))
     dataset, sampler = experiment.dataset, experiment.evaluation_sampler
     episode, _ = pipeline.episode_at(dataset, "test", sampler, seed=0, index=0)
-    ways = gin_value("evaluation/fixed_episode.ways")
-    assert learner(episode)["logits"].shape == (1, 15 * ways, ways)
+    ways = evaluation_episode("ways")
+    assert episode["query_images"].shape[1] == 15 * ways
+    episode["query_images"] = episode["query_images"][:, :2]
+    assert learner(episode)["logits"].shape == (1, 2, ways)
 
 
-def gin_value(name):
-    return gin.query_parameter(name)()
+def evaluation_episode(name):
+    """A size of the episodes that validation and test draw."""
+    with gin.config_scope("evaluation"):
+        return gin.get_bindings("fixed_episode")[name]
 
 
 def trainable(model):
