@@ -78,10 +78,10 @@ def run(tmp_path):
     return run
 
 
-def train(store, run, bn_policy="running", **arguments):
+def train(store, run, bn_policy="running", ways=None, **arguments):
     runtime.set_up(seed=1, deterministic=False)
     defaults = {"epochs": 2, "steps_per_epoch": 4, "validation_episodes": 8}
-    learner = letters.prototypical_network(seed=1, bn_policy=bn_policy)
+    learner = letters.prototypical_network(seed=1, bn_policy=bn_policy, ways=ways)
     experiment = letters.experiment(store, learner=learner)
     return training.train(experiment, run, **{**defaults, **arguments})
 
@@ -127,15 +127,23 @@ def test_patience_ends_training(store, run):
     arguments = {"epochs": 30, "patience": 2, "bn_policy": "support"}
     train(store, run, optimizer=keras.optimizers.SGD(0.0), **arguments)
     assert len(metrics(run.path)) == 3
-    assert train(store, run, **arguments) == {}
+    assert train(store, run, optimizer=keras.optimizers.SGD(0.0), **arguments) == {}
+
+
+class Poison(keras.callbacks.Callback):
+    """Makes the weights NaN in the middle of an epoch."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 1:
+            weight = self.model.trainable_weights[0]
+            weight.assign(weight * float("nan"))
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_weights(store, run):
     train(store, run, epochs=1)
     saved = checkpoint_values(run.path)
-    schedule = keras.optimizers.schedules.PiecewiseConstantDecay([5], [1e-3, float("nan")])
     with pytest.raises(training.TrainingError, match="no longer finite in epoch 2"):
-        train(store, run, epochs=3, optimizer=keras.optimizers.Adam(schedule))
+        train(store, run, epochs=3, callbacks=[Poison()])
     for name, value in checkpoint_values(run.path).items():
         np.testing.assert_array_equal(value, saved[name])
     best = keras.saving.load_model(run.best_learner)
@@ -160,6 +168,20 @@ def test_tensorboard_shows_curves_figures_and_configuration(store, run):
     expected |= {"episode_figure", "operative.gin", "_hparams_/session_start_info"}
     assert expected <= tags
     assert any("kernel/histogram" in tag for tag in tags), tags
+
+
+def test_a_binding_compiles_with_xla(store, run):
+    logs = train(store, run, epochs=1, jit_compile=True, ways=3)
+    plain = RunDirectory(run.path + "-plain")
+    plain.start("")
+    expected = train(store, plain, epochs=1, ways=3)
+    assert logs["loss"] == pytest.approx(expected["loss"], rel=1e-3)
+
+
+def test_a_binding_profiles_steps(store, run):
+    train(store, run, epochs=1, profile_steps=(2, 3))
+    traces = [name for _, _, names in os.walk(run.tensorboard) for name in names]
+    assert any(name.endswith(".xplane.pb") for name in traces)
 
 
 def test_more_ways_than_the_split_has(store, run):

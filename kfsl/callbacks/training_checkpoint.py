@@ -55,8 +55,8 @@ class TrainingCheckpoint(keras.callbacks.Callback):
             status.assert_consumed()
         except (AssertionError, ValueError, tf.errors.OpError) as error:
             raise ValueError(
-                f"{self._manager.latest_checkpoint} does not fit this learner ({error}). Name "
-                "another --run_dir."
+                f"{self._manager.latest_checkpoint} does not fit this learner and its optimiser: "
+                "it holds other variables. Name another --run_dir."
             ) from error
         self.best.best = float(self.score.numpy())
         self.best.waited = int(self.waited.numpy())
