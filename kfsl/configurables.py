@@ -47,6 +47,9 @@ KERAS = (
 
 OTHERS = (Experiment, PixelNormalization, count_classes, datasets.load_dataset, runtime.set_up)
 
+#: Long enough that gin breaks no binding: one line is one binding.
+LINE_LENGTH = 10_000
+
 #: What any Keras object takes besides the arguments of its own signature.
 KERAS_ARGUMENTS = ("name", "dtype", "trainable")
 
@@ -123,7 +126,7 @@ def parse_text(text: str, bindings: Sequence[str] = ()) -> str:
             gin.parse_config([text, *bindings])
             gin.finalize()
         _check_arguments()
-        return gin.config_str(max_line_length=10_000)
+        return _configured()
     except (ValueError, NameError) as error:
         raise BindingError(_explained(str(error).split("\n")[0])) from error
 
@@ -173,7 +176,7 @@ def trained_experiment(run: RunDirectory, bindings: Sequence[str] = ()) -> Exper
 
 def operative() -> str:
     """The part of the configuration that was used so far, defaults included."""
-    return gin.operative_config_str(max_line_length=10_000)
+    return _without_rules(gin.operative_config_str(LINE_LENGTH))
 
 
 def check_used(command: str) -> None:
@@ -186,7 +189,7 @@ def check_used(command: str) -> None:
         BindingError: naming the first unused binding.
     """
     used = gin_files.bindings(operative())
-    for scope, selector, argument in gin_files.bindings(gin.config_str(max_line_length=10_000)):
+    for scope, selector, argument in gin_files.bindings(_configured()):
         if _belongs_to_another_command(selector, command):
             continue
         if not any(_applies((scope, selector, argument), use) for use in used):
@@ -213,7 +216,7 @@ def _explained(message: str) -> str:
 def _check_arguments() -> None:
     """Refuses arguments that a class would swallow in its `**kwargs`; gin lets them pass."""
     by_name = {configurable.__name__: configurable for configurable in _bound}
-    for _, selector, argument in gin_files.bindings(gin.config_str(max_line_length=10_000)):
+    for _, selector, argument in gin_files.bindings(_configured()):
         configurable = by_name.get(selector.split(".")[-1])
         if configurable is None or not argument:
             continue
@@ -222,6 +225,15 @@ def _check_arguments() -> None:
             raise BindingError(
                 f"{selector} has no argument {argument!r}; it has {', '.join(known)}."
             )
+
+
+def _configured() -> str:
+    return _without_rules(gin.config_str(LINE_LENGTH))
+
+
+def _without_rules(text: str) -> str:
+    """gin's text without its lines of `=`, which are as long as its longest line may be."""
+    return "\n".join(line for line in text.splitlines() if not line.startswith("# ==")) + "\n"
 
 
 def _applies(binding: tuple[str, str, str], use: tuple[str, str, str]) -> bool:
