@@ -34,6 +34,8 @@ def run(main: Callable[[], None]) -> None:
     # Messages of TensorFlow's libraries would bury the one line that matters.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.set_verbosity(logging.WARNING)
+    # --help prints the main module's docstring, which a console script does not have.
+    sys.modules["__main__"].__doc__ = sys.modules[main.__module__].__doc__
 
     def guarded(arguments: list[str]) -> None:
         try:
