@@ -16,7 +16,7 @@ from kfsl.evaluate import evaluate_run
 from kfsl.learners.stanet import STANet
 from kfsl.run_directory import RunDirectory
 from tests import letters
-from tests.test_evaluate import refusal
+from tests.refusals import refusal
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import pathlib
 import subprocess
 import sys
 
@@ -14,31 +13,13 @@ from kfsl.evaluation_record import Evaluation
 from kfsl.run_directory import RunDirectory
 from kfsl.trained_run import fitting_evaluation
 from tests import letters
+from tests.refusals import refusal
 
 
 def command(module: str, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-m", module, *arguments], capture_output=True, text=True, timeout=120
     )
-
-
-def refusal(folder: pathlib.Path, module: str, *arguments: str) -> str:
-    """The one line with which a command refuses bad input, before it imports TensorFlow."""
-    (folder / "tensorflow.py").write_text("raise SystemExit('TensorFlow was imported')")
-    paths = [str(folder), os.getcwd(), os.environ.get("PYTHONPATH", "")]
-    result = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
-        cwd=folder,
-    )
-    assert result.returncode == 2, result.stderr
-    assert result.stdout == ""
-    assert result.stderr.startswith(f"kfsl {module.removeprefix('kfsl.')}: ")
-    assert len(result.stderr.strip().splitlines()) == 1
-    return result.stderr
 
 
 @pytest.fixture(scope="module")

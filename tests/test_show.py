@@ -22,7 +22,7 @@ from kfsl.evaluation_record import Evaluation
 from kfsl.run_directory import RunDirectory
 from kfsl.show import hardest, show_episode
 from tests import letters
-from tests.test_evaluate import refusal
+from tests.refusals import refusal
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,11 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
 from tests import letters
+from tests.refusals import refusal
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -88,12 +88,12 @@ def test_training_and_training_again(folder):
     ],
     ids=["no-gin", "missing-file", "malformed", "positional"],
 )
-def test_mistakes_seen_before_tensorflow_is_imported(folder, arguments, words):
-    started = time.perf_counter()
-    result = train(folder, *arguments)
-    seconds = time.perf_counter() - started
-    assert_refused(result, *words)
-    assert seconds < 10
+def test_mistakes_seen_before_tensorflow_is_imported(folder, arguments, words, tmp_path):
+    gin_file = tmp_path / "letters.gin"
+    gin_file.write_text((folder / "letters.gin").read_text())
+    message = refusal(tmp_path, "kfsl.train", *arguments)
+    for word in words:
+        assert word in message
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The embedded dataset: its characters, its drawings, and the bytes of its store."""
 
 import collections
+import resource
 import signal
 import subprocess
 import sys
@@ -80,6 +81,12 @@ def test_drawings_vary_but_not_between_calls():
     assert drawings.min() < 64
 
 
+def processor_seconds() -> float:
+    """Time that finished child processes were computing, whatever else the machine does."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def test_prepared_killed_and_prepared_again(tmp_path):
     command = [sys.executable, "-m", "data_pipelines.prepare", "--dataset=glyphs"]
     command.append(f"--data_dir={tmp_path}")
@@ -93,10 +100,10 @@ def test_prepared_killed_and_prepared_again(tmp_path):
     first.wait()
     assert not (tmp_path / "glyphs").exists()
 
-    begin = time.monotonic()
+    before = processor_seconds()
     second = subprocess.run(command, capture_output=True, text=True, check=False)
     assert second.returncode == 0, second.stderr
-    assert time.monotonic() - begin < 60
+    assert processor_seconds() - before < 60
     assert "1,413 classes in 12 superclasses, 28,260 images" in second.stdout
     assert "drawing train" in second.stderr
     assert [entry.name for entry in tmp_path.iterdir()] == ["glyphs"]
