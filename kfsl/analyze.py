@@ -33,6 +33,7 @@ def main() -> None:
 def _main() -> None:
     options = flags.FLAGS
     names = ", ".join(sorted(analyses.ANALYSES))
+    commands.refuse(commands.GIN_FILE, "the run directory has its configuration")
     if not options.analysis:
         raise ValueError(f"--analysis is missing; there are {names}.")
     request = AnalysisRequest(

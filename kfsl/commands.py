@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -19,7 +20,14 @@ GIN_PARAM = flags.DEFINE_multi_string(
 RUN_DIR = flags.DEFINE_string("run_dir", None, "The folder of the run.")
 
 #: What a user's input can raise. Anything else is a defect of kfsl and keeps its traceback.
-USER_ERRORS = (ValueError, OSError, KeyError, RuntimeError, NotImplementedError)
+USER_ERRORS = (ValueError, OSError, RuntimeError, NotImplementedError)
+
+#: What a binding of a wrong type raises inside the function that it was bound to.
+BINDING_ERRORS = (TypeError, ZeroDivisionError)
+GIN_NOTE = "\n  In call to configurable '"
+
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def run(main: Callable[[], None]) -> None:
@@ -45,6 +53,11 @@ def run(main: Callable[[], None]) -> None:
             if os.environ.get("KFSL_TRACEBACK"):
                 traceback.print_exc()
             fail(one_line(error))
+        except BINDING_ERRORS as error:
+            if GIN_NOTE not in str(error) or os.environ.get("KFSL_TRACEBACK"):
+                raise
+            name = str(error).split(GIN_NOTE)[1].split("'")[0]
+            fail(f"{one_line(error)}. Is a binding of {name} of a wrong type?")
         except KeyboardInterrupt:
             fail("interrupted; the same command continues where the last checkpoint is.")
 
@@ -81,7 +94,7 @@ def fail(message: str) -> NoReturn:
 
 def one_line(error: BaseException) -> str:
     """An exception's message without line breaks and without gin's call stack."""
-    text = str(error).split("\n  In call to configurable")[0]
+    text = _ANSI.sub("", str(error).split(GIN_NOTE)[0]).split("Arguments received by")[0]
     return " ".join(text.split()) or type(error).__name__
 
 
@@ -94,6 +107,16 @@ def require(flag: flags.FlagHolder, why: str) -> str:
     if not flag.value:
         raise ValueError(f"--{flag.name} is missing: {why}.")
     return flag.value
+
+
+def refuse(flag: flags.FlagHolder, why: str) -> None:
+    """Refuses a flag that a command shares and does not use.
+
+    Raises:
+        ValueError: if it is given.
+    """
+    if flag.value:
+        raise ValueError(f"--{flag.name} has no place here: {why}.")
 
 
 def _parse_flags(arguments: list[str]) -> list[str]:

@@ -2,8 +2,9 @@
 
 import difflib
 import inspect
-import os
 import re
+import warnings
+import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ from kfsl.learners.matching_network import MatchingNetwork
 from kfsl.learners.prototypical_network import PrototypicalNetwork
 from kfsl.learners.stanet import STANet
 from kfsl.run_directory import RunDirectory
+from kfsl.trained_run import check_trained
 
 LEARNERS = (MatchingNetwork, PrototypicalNetwork, STANet)
 BACKBONES = (Conv4, PreActivationResNet12, ResNet12, WideResNet)
@@ -162,16 +164,37 @@ def trained_experiment(run: RunDirectory, bindings: Sequence[str] = ()) -> Exper
     Raises:
         RunDirectoryError: if it is no run directory.
         FileNotFoundError: if the run has no learner yet.
+        ValueError: if its weights do not fit, or the data are not those it was trained on.
     """
+    check_trained(run)
     parse_text(run.config, bindings)
-    if not os.path.isfile(run.best_learner):
-        raise FileNotFoundError(
-            f"{run.path!r} has no trained learner yet: continue its training with "
-            f"python -m kfsl.train --run_dir={run.path}"
-        )
     trained = experiment()
-    trained.learner.load_weights(run.best_learner)
+    if not any("load_dataset" in binding for binding in bindings):
+        _check_same_data(run, trained)
+    _load_weights(trained.learner, run.best_learner)
     return trained
+
+
+def _check_same_data(run: RunDirectory, trained: Experiment) -> None:
+    before = run.metadata.get("dataset_fingerprint", trained.dataset.fingerprint)
+    if before != trained.dataset.fingerprint:
+        raise ValueError(
+            f"The dataset {trained.dataset.name!r} or its division has changed since {run.path} "
+            "was trained: its test classes may be among those it learnt from. Prepare the data "
+            "as they were, or train anew."
+        )
+
+
+def _load_weights(learner: keras.Model, path: str) -> None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # What it says becomes the error below.
+            learner.load_weights(path)
+    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} is damaged or holds another learner's weights: "
+            f"{str(error).splitlines()[0][:120]}"
+        ) from error
 
 
 def operative() -> str:
@@ -197,7 +220,8 @@ def check_used(command: str) -> None:
             prefix = f"{scope}/" if scope else ""
             raise BindingError(
                 f"The binding {prefix}{binding} is not used by this configuration. Remove it, "
-                "or bind what would use it."
+                "or bind what would use it. If another binding took its place, change the value "
+                "it gives instead, or copy the gin file."
             )
 
 

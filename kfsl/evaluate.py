@@ -7,12 +7,14 @@ run meets the same episodes, and the paired difference is printed and written be
 """
 
 import dataclasses
+import hashlib
 import os
 from typing import Any
 
 from absl import flags
 
 from kfsl import commands, gin_files
+from kfsl.evaluation_record import Evaluation
 from kfsl.run_directory import RunDirectory, write_json
 from kfsl.trained_run import check_trained, fitting_evaluation, weights_fingerprint
 
@@ -30,6 +32,7 @@ def main() -> None:
 
 def _main() -> None:
     run = RunDirectory(commands.require(commands.RUN_DIR, "the run to evaluate"))
+    commands.refuse(commands.GIN_FILE, "the run directory has its configuration")
     options = flags.FLAGS
     against = RunDirectory(options.against) if options.against else None
     for line in evaluate_run(
@@ -73,8 +76,7 @@ def evaluate_run(
     found = configurables.bound(evaluation.evaluate)(experiment, **arguments)
     _check_used(bindings, run.config, configurables.operative())
     found = dataclasses.replace(found, weights=weights_fingerprint(run), overrides=bindings)
-    found.save(run.evaluation_path(split))
-    lines = [found.summary(), f"written to {run.evaluation_path(split)}"]
+    lines = [found.summary(), _save(found, run)]
     if against is None:
         return lines
 
@@ -99,6 +101,21 @@ def evaluate_run(
         which = "this run" if found.transductive else against.path
         lines.append(f"mind that {which} is transductive: its queries share their statistics")
     return lines
+
+
+def _save(found: Evaluation, run: RunDirectory) -> str:
+    """Writes an evaluation, but never over one of the same learner with more episodes."""
+    name = found.split
+    if found.overrides:
+        digest = hashlib.sha256("\n".join(found.overrides).encode()).hexdigest()[:8]
+        name = f"{found.split}_overridden_{digest}"
+    path = run.evaluation_path(name)
+    if os.path.isfile(path):
+        stored = Evaluation.load(path)
+        if stored.weights == found.weights and stored.episodes > found.episodes:
+            return f"not written: {path} has {stored.episodes} episodes"
+    found.save(path)
+    return f"written to {path}"
 
 
 def _check(

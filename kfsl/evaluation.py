@@ -197,8 +197,11 @@ def _check_finite(learner: Learner) -> None:
 
 def _check_ways(learner: Learner, support_labels: np.ndarray) -> None:
     ways = int(support_labels.max()) + 1
-    if learner.ways is not None and ways > learner.ways:
+    if learner.ways is None or ways == learner.ways:
+        return
+    if ways > learner.ways or not learner.takes_fewer_ways:
+        most = "at most " if learner.takes_fewer_ways else ""
         raise ValueError(
             f"{type(learner).__name__} is made for {learner.ways} ways and the episodes have "
-            f"{ways}: draw episodes of at most {learner.ways} ways, or train for more."
+            f"{ways}: draw episodes of {most}{learner.ways} ways, or train for {ways}."
         )

@@ -20,7 +20,8 @@ class Experiment:
             `support_classes` and `query_classes`.
 
     Raises:
-        ValueError: if `label_level` is not one of the two.
+        ValueError: if `label_level` is not one of the two, or the backbone is made for images
+            of another shape than the dataset's.
     """
 
     learner: Learner
@@ -34,5 +35,18 @@ class Experiment:
             raise ValueError(
                 f'`label_level` must be "class" or "superclass"; received {self.label_level!r}.'
             )
+        _check_image_shape(self.learner, self.dataset)
         if self.evaluation_sampler is None:
             self.evaluation_sampler = self.sampler
+
+
+def _check_image_shape(learner: Learner, dataset: FewShotDataset) -> None:
+    backbone = getattr(learner, "backbone", None)
+    if backbone is None:
+        return
+    expected, given = tuple(backbone.input_shape[1:]), tuple(dataset.image_shape)
+    if any(size not in (None, own) for size, own in zip(expected, given, strict=True)):
+        raise ValueError(
+            f"{type(backbone).__name__} is made for images of shape {expected}, and those of "
+            f"{dataset.name!r} are {given}. Bind IMAGE_SHAPE = {given}."
+        )

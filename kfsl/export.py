@@ -30,8 +30,7 @@ def main() -> None:
 
 def _main() -> None:
     run = RunDirectory(commands.require(commands.RUN_DIR, "the run to export"))
-    if commands.GIN_FILE.value:
-        raise ValueError("--gin_file has no place here: the run directory has its configuration.")
+    commands.refuse(commands.GIN_FILE, "the run directory has its configuration")
     path = flags.FLAGS.output or run.saved_model
     description = export_run(run, path, commands.GIN_PARAM.value)
     print("\n".join(summary(path, description)))

@@ -124,6 +124,8 @@ class RunDirectory:
                     f"{self.path!r} holds a run of another configuration: {difference}. Name "
                     "another folder with --run_dir, or delete this one."
                 )
+        elif os.path.exists(self.path) and not os.path.isdir(self.path):
+            raise RunDirectoryError(f"{self.path!r} is a file; name a folder with --run_dir.")
         elif os.path.isdir(self.path) and os.listdir(self.path):
             raise RunDirectoryError(
                 f"{self.path!r} is not empty and not a run directory; name another --run_dir."

@@ -54,7 +54,7 @@ def _run_directory(paths: list[str]) -> str:
 
 
 def _summary(run: RunDirectory, logs: dict[str, float]) -> str:
-    steps = run.metadata["steps"]
+    steps = run.metadata.get("steps", 0)
     if not logs:
         return f"{run.path} is done: {steps} steps were trained before. Nothing to do."
     accuracy = ""

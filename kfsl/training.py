@@ -3,6 +3,7 @@
 import math
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,9 +12,11 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from data_pipelines import pipeline
+from data_pipelines.draws import check_sizes
 from kfsl import runtime
 from kfsl.callbacks.best_learner import BestLearner
 from kfsl.callbacks.figure_summary import FigureSummary
+from kfsl.callbacks.finite_weights import weights_are_finite
 from kfsl.callbacks.metrics_log import MetricsLog
 from kfsl.callbacks.run_summary import RunSummary
 from kfsl.callbacks.training_checkpoint import TrainingCheckpoint
@@ -69,7 +72,8 @@ def train(
         validation_every: int. Epochs between two validations.
         patience: int or None. Validations without improvement after which training stops.
         seed: int. Which episodes training draws.
-        jit_compile: bool. XLA; slower on CPU as a rule. Needs `ways` in the learner.
+        jit_compile: bool. XLA; slower on CPU as a rule, and not deterministic: bind
+            `set_up.deterministic = False` with it.
         callbacks: Keras callbacks of your own; they come before those that save.
         figures: functions `(learner, episode, query_labels, class_names) -> Figure`, shown in
             TensorBoard for the first validation episode.
@@ -82,14 +86,24 @@ def train(
 
     Raises:
         TrainingError: if the loss is no longer finite. The last good weights are kept.
-        ValueError: if the split has too few classes or images for the episodes.
+        ValueError: if the split has too few classes or images for the episodes, a size is not
+            positive, or the run was begun on other data.
     """
+    check_sizes(
+        epochs=epochs,
+        steps_per_epoch=steps_per_epoch,
+        meta_batch=meta_batch,
+        validation_meta_batch=validation_meta_batch,
+        validation_every=validation_every,
+        figures_every=figures_every,
+    )
     learner = experiment.learner
-    learner.compile(optimizer=optimizer or keras.optimizers.Adam(1e-3), jit_compile=jit_compile)
+    _check_same_data(run, experiment)
+    _compile(learner, optimizer or keras.optimizers.Adam(1e-3), jit_compile)
     validation = _validation(experiment, validation_episodes, validation_meta_batch, seed)
     _build(learner, _episodes(experiment, seed, 0, meta_batch))
 
-    best = BestLearner(run.best_learner, patience=patience)
+    best = BestLearner(run.best_learner, patience=patience, validated=validation is not None)
     checkpoint = TrainingCheckpoint(run.checkpoints, learner, best)
     first_epoch = checkpoint.restore()
     if first_epoch >= epochs or best.exhausted:
@@ -97,7 +111,7 @@ def train(
     config = operative()
     write_text(run.operative_path, config)
     run.truncate_metrics(first_epoch * steps_per_epoch)
-    run.update_metadata(_metadata(experiment, seed) | environment())
+    _record_session(run, _metadata(experiment, seed) | environment())
 
     all_callbacks = [
         keras.callbacks.TerminateOnNaN(),
@@ -127,15 +141,37 @@ def train(
         verbose=1 if sys.stdout.isatty() else 2,
     )
     logs = {name: values[-1] for name, values in history.history.items()}
-    if not math.isfinite(logs["loss"]):
+    if not (math.isfinite(logs["loss"]) and weights_are_finite(learner)):
         raise TrainingError(
-            f"The loss is no longer finite in epoch {history.epoch[-1] + 1}; training stopped. "
-            f"{run.path} keeps the last good weights; lower the learning rate, and train into "
-            "another --run_dir."
+            "The loss or a weight is no longer finite in epoch "
+            f"{history.epoch[-1] + 1}; training stopped. {run.path} keeps the last good weights; "
+            "lower the learning rate, and train into another --run_dir."
         )
     run.update_metadata({"finished": now(), "steps": (history.epoch[-1] + 1) * steps_per_epoch})
     run.update_metadata({"training_seconds": run.training_seconds()})
     return logs
+
+
+def _compile(
+    learner: keras.Model, optimizer: keras.optimizers.Optimizer, jit_compile: bool
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # It becomes the error below.
+        learner.compile(optimizer=optimizer, jit_compile=jit_compile)
+    if jit_compile and not learner.jit_compile:
+        raise ValueError(
+            "train.jit_compile = True is not possible with deterministic operations; bind "
+            "set_up.deterministic = False too."
+        )
+
+
+def _check_same_data(run: RunDirectory, experiment: Experiment) -> None:
+    before = run.metadata.get("dataset_fingerprint")
+    if before is not None and before != experiment.dataset.fingerprint:
+        raise ValueError(
+            f"{run.path} was begun on other data: the dataset {experiment.dataset.name!r} or its "
+            "division has changed since. Train into another --run_dir."
+        )
 
 
 def _episodes(experiment: Experiment, seed: int, start: int, meta_batch: int) -> tf.data.Dataset:
@@ -195,6 +231,19 @@ def _figure_summaries(
         )
         for figure in figures
     ]
+
+
+def _record_session(run: RunDirectory, values: dict[str, Any]) -> None:
+    """Adds this call to the metadata; those of the calls before it stay, as `sessions`."""
+    earlier = run.metadata.get("sessions", [])
+    if earlier and earlier[-1]["threads"] != values["threads"]:
+        print(
+            f"Mind that {values['threads']} threads go on where {earlier[-1]['threads']} began: "
+            "the bits will not be those of a run that was not interrupted."
+        )
+    told = ("commit", "threads", "command_line")
+    session = {"started": now()} | {name: values[name] for name in told}
+    run.update_metadata(values | {"sessions": [*earlier, session]})
 
 
 def _metadata(experiment: Experiment, seed: int) -> dict[str, Any]:

@@ -153,6 +153,19 @@ def test_top_level_gin_file_as_a_user_runs_it(path, glyphs_store, tmp_path):
     assert (run_dir / "saved_model" / "saved_model.pb").exists()
 
 
+ROWS = sorted(path.parent for path in (ROOT / "results").glob("*/config.gin"))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_reported_rows_are_of_the_configurations_that_are_shipped(row):
+    (path,) = (path for path in PAPERS if path.stem == row.name)
+    shipped = configurables.parse([relative(path)]).splitlines()
+    reported = (row / "config.gin").read_text().splitlines()
+    assert [line for line in reported if line[:1] != "#"] == [
+        line for line in shipped if line[:1] != "#"
+    ]
+
+
 def test_the_lists_of_gin_files_are_not_empty():
     assert {path.stem for path in TOP_LEVEL} >= {"stanet", "prototypical_network"}
     assert len(PAPERS) > 30

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from data_pipelines.sampling import fixed_episode
 from kfsl import runtime, training
+from kfsl.callbacks.best_learner import BestLearner
 from kfsl.run_directory import RunDirectory
 from tests import letters
 
@@ -104,6 +105,14 @@ def test_what_a_run_leaves_behind(store, run):
     assert {"commit", "versions", "machine", "threads", "finished"} <= metadata.keys()
 
 
+def test_each_call_is_recorded(store, run):
+    train(store, run, epochs=1)
+    train(store, run, epochs=2)
+    sessions = run.metadata["sessions"]
+    assert len(sessions) == 2
+    assert all({"commit", "threads", "command_line", "started"} <= each.keys() for each in sessions)
+
+
 def test_a_second_call_trains_nothing(store, run):
     train(store, run)
     before = metrics(run.path)
@@ -131,19 +140,24 @@ def test_patience_ends_training(store, run):
 
 
 class Poison(keras.callbacks.Callback):
-    """Makes the weights NaN in the middle of an epoch."""
+    """Makes a weight NaN in some step of an epoch of four."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.step = step
 
     def on_train_batch_end(self, batch, logs=None):
-        if batch == 1:
+        if batch == self.step:
             weight = self.model.trainable_weights[0]
             weight.assign(weight * float("nan"))
 
 
-def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_weights(store, run):
+@pytest.mark.parametrize("step", [1, 3])
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_weights(store, run, step):
     train(store, run, epochs=1)
     saved = checkpoint_values(run.path)
     with pytest.raises(training.TrainingError, match="no longer finite in epoch 2"):
-        train(store, run, epochs=3, callbacks=[Poison()])
+        train(store, run, epochs=3, callbacks=[Poison(step)])
     for name, value in checkpoint_values(run.path).items():
         np.testing.assert_array_equal(value, saved[name])
     best = keras.saving.load_model(run.best_learner)
@@ -172,10 +186,37 @@ def test_tensorboard_shows_curves_figures_and_configuration(store, run):
 
 def test_a_binding_compiles_with_xla(store, run):
     logs = train(store, run, epochs=1, jit_compile=True, ways=3)
+    assert logs
     plain = RunDirectory(run.path + "-plain")
     plain.start("")
     expected = train(store, plain, epochs=1, ways=3)
     assert logs["loss"] == pytest.approx(expected["loss"], rel=1e-3)
+
+
+def test_epochs_without_validation_count_for_nothing(store, run):
+    train(store, run, epochs=5, validation_every=2, bn_policy="support",
+          optimizer=keras.optimizers.SGD(0.0), patience=2)  # fmt: skip
+    lines = metrics(run.path)
+    assert [line["epoch"] for line in lines if "val_accuracy" in line] == [2, 4]
+    best = BestLearner(str(run.path + "/judged.keras"), patience=2)
+    best.set_model(letters.prototypical_network())
+    for epoch, score in enumerate((0.9, None, 0.5, None, 0.4)):
+        best.on_epoch_end(epoch, {} if score is None else {"val_accuracy": score})
+    assert (best.best, best.waited, best.exhausted) == (0.9, 2, True)
+
+
+def test_data_that_changed_since_are_refused(store, run, tmp_path):
+    train(store, run)
+    other = str(tmp_path / "letters")
+    letters.write_letters(other, noise=10.0)
+    with pytest.raises(ValueError, match="begun on other data"):
+        train(other, run, epochs=4)
+
+
+@pytest.mark.parametrize("name", ["epochs", "steps_per_epoch", "meta_batch", "validation_every"])
+def test_sizes_are_positive(store, run, name):
+    with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1"):
+        train(store, run, **{name: 0})
 
 
 def test_a_binding_profiles_steps(store, run):

@@ -5,27 +5,35 @@ import os
 
 import keras
 
+from kfsl.callbacks.finite_weights import weights_are_finite
+
 
 class BestLearner(keras.callbacks.Callback):
     """Saves the learner at each epoch that validates best so far; may stop after `patience`.
 
     Unlike Keras's ModelCheckpoint and EarlyStopping its state can be saved, so a resumed run
     neither forgets the best score nor starts to wait anew. Without validation the latest
-    learner is the best one.
+    learner is the best one; with it, epochs that are not validated count for nothing.
 
     Args:
         path: str. A `.keras` file; replaced as a whole.
         monitor: str. Key of the epoch's logs; larger is better.
-        patience: int or None. Epochs without improvement after which training stops.
+        patience: int or None. Validations without improvement after which training stops.
+        validated: bool. Whether there is any validation.
     """
 
     def __init__(
-        self, path: str, monitor: str = "val_accuracy", patience: int | None = None
+        self,
+        path: str,
+        monitor: str = "val_accuracy",
+        patience: int | None = None,
+        validated: bool = True,
     ) -> None:
         super().__init__()
         self.path = path
         self.monitor = monitor
         self.patience = patience
+        self.validated = validated
         self.best = -math.inf
         self.waited = 0
 
@@ -36,13 +44,17 @@ class BestLearner(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         del epoch
-        logs = logs or {}
-        if not math.isfinite(logs.get("loss", 0.0)):
-            return
-        score = logs.get(self.monitor)
-        if score is None or score > self.best:
-            self.best = self.best if score is None else float(score)
-            self.waited = 0
+        score = (logs or {}).get(self.monitor)
+        if not weights_are_finite(self.model):
+            self.model.stop_training = True
+        elif score is not None:
+            self._judge(float(score))
+        elif not self.validated or not os.path.exists(self.path):
+            self._save()
+
+    def _judge(self, score: float) -> None:
+        if score > self.best:
+            self.best, self.waited = score, 0
             self._save()
         else:
             self.waited += 1

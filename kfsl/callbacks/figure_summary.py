@@ -30,7 +30,7 @@ class FigureSummary(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         del logs
-        if epoch % self.every:
+        if epoch % self.every and epoch + 1 != self.params.get("epochs"):
             return
         image = figure_to_rgb(self.draw(self.model))
         with self._writer.as_default(step=epoch):

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from kfsl.callbacks.best_learner import BestLearner
+from kfsl.callbacks.finite_weights import weights_are_finite
 
 
 class TrainingCheckpoint(keras.callbacks.Callback):
@@ -63,7 +64,8 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         return int(self.epochs.numpy())
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        if not math.isfinite((logs or {}).get("loss", 0.0)):
+        del logs
+        if not weights_are_finite(self.model):
             return
         self.epochs.assign(epoch + 1)
         self.score.assign(self.best.best)

@@ -123,6 +123,9 @@ class Learner(keras.Model):
         """
         raise NotImplementedError
 
+    #: Whether a learner made for some number of ways can be given fewer.
+    takes_fewer_ways: bool = True
+
     @property
     def transductive(self) -> bool:
         """Whether a prediction may depend on the other queries of its episode."""

@@ -77,6 +77,7 @@ class STANet(MetricLearner):
 
     # A label position has its own column of W_v and row of W_o: relabelling is another input.
     permutes_with_classes = False
+    takes_fewer_ways = False
 
     def __init__(
         self,
