@@ -260,10 +260,42 @@ def _without_rules(text: str) -> str:
     return "\n".join(line for line in text.splitlines() if not line.startswith("# ==")) + "\n"
 
 
+def check_overrides(overrides: Sequence[str], run: RunDirectory, what: str) -> None:
+    """Refuses bindings of the command line that changed nothing of what a command does.
+
+    Args:
+        overrides: list of str. Bindings that should win over the run's own.
+        run: `RunDirectory`.
+        what: str. What they should have had an effect on, for the message.
+
+    Raises:
+        BindingError: naming the first binding without effect.
+    """
+    uses = gin_files.bindings(operative())
+    known = gin_files.bindings("\n".join([run.config, *overrides]))
+    for override in overrides:
+        for binding in gin_files.bindings(override):
+            narrower = [other for other in known if _is_narrower(other, binding)]
+            if not any(
+                _applies(binding, use) and not any(_applies(other, use) for other in narrower)
+                for use in uses
+            ):
+                raise BindingError(
+                    f"The binding {override} has no effect on {what}; nothing was written. Leave "
+                    "it out, or bind what is used: evaluation/fixed_episode.ways, say, where the "
+                    "configuration has that scope."
+                )
+
+
+def _is_narrower(binding: tuple[str, str, str], than: tuple[str, str, str]) -> bool:
+    return _applies(than, binding) and binding[0] != than[0]
+
+
 def _applies(binding: tuple[str, str, str], use: tuple[str, str, str]) -> bool:
     (scope, *name), (used_scope, *used_name) = binding, use
     parts, used_parts = ([p for p in s.split("/") if p] for s in (scope, used_scope))
-    return name == used_name and used_parts[: len(parts)] == parts
+    same = [part.split(".")[-1] for part in name] == [part.split(".")[-1] for part in used_name]
+    return same and used_parts[: len(parts)] == parts
 
 
 def _belongs_to_another_command(selector: str, command: str) -> bool:

@@ -74,7 +74,7 @@ def evaluate_run(
     if episodes is not None:
         arguments["episodes"] = episodes
     found = configurables.bound(evaluation.evaluate)(experiment, **arguments)
-    _check_used(bindings, run.config, configurables.operative())
+    configurables.check_overrides(bindings, run, "evaluation")
     found = dataclasses.replace(found, weights=weights_fingerprint(run), overrides=bindings)
     lines = [found.summary(), _save(found, run)]
     if against is None:
@@ -129,36 +129,6 @@ def _check(
     for directory in (run, against):
         if directory is not None:
             check_trained(directory)
-
-
-def _check_used(bindings: list[str], config: str, operative: str) -> None:
-    """Refuses a binding of the command line that changed nothing."""
-    uses = _bindings(operative)
-    known = _bindings(config) + [entry for binding in bindings for entry in _bindings(binding)]
-    for binding in bindings:
-        for scope, name in _bindings(binding):
-            narrower = [s for s, n in known if n == name and len(s) > len(scope)]
-            if not any(
-                n == name and _within(used, scope) and not any(_within(used, s) for s in narrower)
-                for used, n in uses
-            ):
-                raise ValueError(
-                    f"The binding {binding} has no effect on evaluation; nothing was written. "
-                    "Leave it out, or bind what is used: evaluation/fixed_episode.ways, say, "
-                    "where the configuration has that scope."
-                )
-
-
-def _bindings(text: str) -> list[tuple[list[str], tuple[str, str]]]:
-    """Scopes, and configurable and argument, of each binding."""
-    return [
-        ([part for part in scope.split("/") if part], (selector.split(".")[-1], argument))
-        for scope, selector, argument in gin_files.bindings(text)
-    ]
-
-
-def _within(used: list[str], scope: list[str]) -> bool:
-    return used[: len(scope)] == scope
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def export_run(run: RunDirectory, path: str, bindings: Sequence[str] = ()) -> di
         from kfsl import configurables, serving
 
     experiment = configurables.trained_experiment(run, bindings)
-    _check_used(bindings, configurables.operative())
+    configurables.check_overrides(bindings, run, "the exported learner")
     return serving.export(
         experiment.learner,
         path,
@@ -125,17 +125,6 @@ def summary(path: str, description: dict[str, Any]) -> list[str]:
         f"Try it:          python {os.path.join(path, EXAMPLE_FILE)}",
         f"On your images:  python -m kfsl.predict --saved_model={path} --support=DIR --query=DIR",
     ]
-
-
-def _check_used(bindings: Sequence[str], operative: str) -> None:
-    used = {(selector, argument) for _, selector, argument in gin_files.bindings(operative)}
-    for binding in bindings:
-        for _, selector, argument in gin_files.bindings(binding):
-            if (selector.split(".")[-1], argument) not in used:
-                raise ValueError(
-                    f"The binding {binding} is not used by the exported learner; nothing was "
-                    "written. Leave it out."
-                )
 
 
 if __name__ == "__main__":

@@ -113,7 +113,10 @@ def show_episode(
     else:
         experiment = configurables.trained_experiment(run, bindings)
         learner, seed = experiment.learner, run.metadata.get("seed")
-    figure = episode_figure(learner, *numbered_episode(experiment, split, index, seed))
+    drawn = numbered_episode(experiment, split, index, seed)
+    if run is not None:
+        configurables.check_overrides(bindings, run, "this episode")
+    figure = episode_figure(learner, *drawn)
     os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
     figure.savefig(output)
     return output

@@ -52,10 +52,24 @@ def test_number_of_episodes_comes_from_the_configuration(store, tmp_path):
 
 
 def test_bindings_win_and_are_recorded(run):
-    evaluate_run(run, "test", episodes=6, bindings=["WAYS = 4"])
-    found = Evaluation.load(run.evaluation_path("test"))
+    found = overridden(run, 6, "WAYS = 4")
     assert found.ways == 4
     assert found.overrides == ["WAYS = 4"]
+
+
+def overridden(run, episodes, binding):
+    """An evaluation under another binding, which has a file of its own."""
+    lines = evaluate_run(run, "test", episodes=episodes, bindings=[binding])
+    assert not os.path.exists(run.evaluation_path("test"))
+    return Evaluation.load(lines[1].removeprefix("written to "))
+
+
+def test_more_episodes_are_not_replaced_by_fewer(run):
+    evaluate_run(run, "test", episodes=6)
+    assert "has 6 episodes" in evaluate_run(run, "test", episodes=4)[1]
+    assert Evaluation.load(run.evaluation_path("test")).episodes == 6
+    evaluate_run(run, "test", episodes=8)
+    assert Evaluation.load(run.evaluation_path("test")).episodes == 8
 
 
 @pytest.mark.parametrize("binding", ["letters_epoch.ways = 4", "fixed_episode.ways = 4"])
@@ -68,8 +82,7 @@ def test_a_binding_without_effect_is_refused(run, binding):
 
 @pytest.mark.parametrize("binding", ["test/fixed_episode.ways = 4", "fixed_episode.shots = 2"])
 def test_a_binding_with_effect_is_not(run, binding):
-    evaluate_run(run, "test", episodes=2, bindings=[binding])
-    found = Evaluation.load(run.evaluation_path("test"))
+    found = overridden(run, 2, binding)
     assert (found.ways, found.shots) in ((4, 1), (3, 2))
 
 
