@@ -55,6 +55,8 @@ def test_a_killed_run_ends_with_the_same_bits(store, tmp_path):
     assert finished.returncode == 0, finished.stderr
     assert run_process(store, killed, "--die-in-epoch=1").returncode == -signal.SIGKILL
     assert not os.path.exists(killed / "best" / "learner.keras")
+    assert run_process(store, killed, "--die-after-epoch=2").returncode == -signal.SIGKILL
+    assert len(metrics(killed)) == 1
     assert run_process(store, killed, "--die-in-epoch=4").returncode == -signal.SIGKILL
     assert len(metrics(killed)) == 3
     resumed = run_process(store, killed)

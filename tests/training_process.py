@@ -1,9 +1,10 @@
 """Trains a small learner with dropout; run as a process, so that a test can kill it.
 
-Called as `python training_process.py STORE RUN_DIR EPOCHS [--die-in-epoch=N]`.
+Called as `python training_process.py STORE RUN_DIR EPOCHS [--die-in-epoch=N | --die-after-epoch=N]`.
 """
 
 import os
+import re
 import signal
 import sys
 
@@ -21,17 +22,22 @@ STEPS = 6
 
 
 class Die(keras.callbacks.Callback):
-    """Kills the process, as a power cut would, in the middle of an epoch."""
+    """Kills the process, as a power cut would: in the middle of an epoch, or before it is saved."""
 
-    def __init__(self, epoch: int) -> None:
+    def __init__(self, when: str, epoch: int) -> None:
         super().__init__()
+        self.when = when
         self.epoch = epoch
 
     def on_epoch_begin(self, epoch, logs=None):
         self.armed = epoch + 1 == self.epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.armed and batch == STEPS // 2:
+        if self.armed and self.when == "in" and batch == STEPS // 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.armed:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -41,12 +47,13 @@ def network() -> PrototypicalNetwork:
     return PrototypicalNetwork(keras.Model(conv4.input, outputs))
 
 
-def main(store: str, run_dir: str, epochs: int, die_in_epoch: int = 0) -> None:
+def main(store: str, run_dir: str, epochs: int, death: str = "") -> None:
     runtime.set_up(seed=3)
     run = RunDirectory(run_dir)
     run.start("")
     schedule = keras.optimizers.schedules.CosineDecay(1e-2, epochs * STEPS)
-    callbacks = [Die(die_in_epoch)] if die_in_epoch else []
+    match = re.fullmatch(r"--die-(in|after)-epoch=(\d+)", death)
+    callbacks = [Die(match[1], int(match[2]))] if match else []
     training.train(
         letters.experiment(store, learner=network()),
         run,
@@ -61,5 +68,4 @@ def main(store: str, run_dir: str, epochs: int, die_in_epoch: int = 0) -> None:
 
 
 if __name__ == "__main__":
-    die = [int(a.split("=")[1]) for a in sys.argv[4:]]
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), *die)
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), *sys.argv[4:])
