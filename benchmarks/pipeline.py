@@ -25,7 +25,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
-from data_pipelines.class_store import ClassStore, StoredClass, write_class_store
+from data_pipelines.class_store import ClassStore, StoredClass
+from data_pipelines.class_store_writer import write_class_store
 from data_pipelines.dataset import FewShotDataset
 from data_pipelines.pipeline import episodes
 from data_pipelines.sampling import fixed_episode

@@ -28,7 +28,8 @@ class FewShotDataset:
     ```python
     import tempfile
     import numpy as np
-    from data_pipelines.class_store import ClassStore, StoredClass, write_class_store
+    from data_pipelines.class_store import ClassStore, StoredClass
+    from data_pipelines.class_store_writer import write_class_store
     from data_pipelines.dataset import FewShotDataset
 
     with tempfile.TemporaryDirectory() as folder:

@@ -84,7 +84,8 @@ def episodes(
     import functools
     import tempfile
     import numpy as np
-    from data_pipelines.class_store import ClassStore, StoredClass, write_class_store
+    from data_pipelines.class_store import ClassStore, StoredClass
+    from data_pipelines.class_store_writer import write_class_store
     from data_pipelines.dataset import FewShotDataset
     from data_pipelines.pipeline import episodes
     from data_pipelines.sampling import fixed_episode
@@ -162,7 +163,8 @@ def batches(
     import functools
     import tempfile
     import numpy as np
-    from data_pipelines.class_store import ClassStore, StoredClass, write_class_store
+    from data_pipelines.class_store import ClassStore, StoredClass
+    from data_pipelines.class_store_writer import write_class_store
     from data_pipelines.dataset import FewShotDataset
     from data_pipelines.pipeline import batches
     from data_pipelines.sampling import base_batch
@@ -228,7 +230,8 @@ def episode_at(
     import functools
     import tempfile
     import numpy as np
-    from data_pipelines.class_store import ClassStore, StoredClass, write_class_store
+    from data_pipelines.class_store import ClassStore, StoredClass
+    from data_pipelines.class_store_writer import write_class_store
     from data_pipelines.dataset import FewShotDataset
     from data_pipelines.pipeline import episode_at
     from data_pipelines.sampling import fixed_episode

@@ -15,7 +15,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from data_pipelines.class_store import ClassStore, write_class_store
+from data_pipelines.class_store import ClassStore
+from data_pipelines.class_store_writer import write_class_store
 from data_pipelines.datasets.dataset_info import DatasetInfo
 from data_pipelines.datasets.dataset_reader import DatasetReader
 from data_pipelines.datasets.image_files import check_headers

@@ -59,7 +59,8 @@ def evaluate(
     import functools
     import tempfile
     import numpy as np
-    from data_pipelines.class_store import ClassStore, StoredClass, write_class_store
+    from data_pipelines.class_store import ClassStore, StoredClass
+    from data_pipelines.class_store_writer import write_class_store
     from data_pipelines.dataset import FewShotDataset
     from data_pipelines.sampling import fixed_episode
     from kfsl.backbones.conv4 import Conv4

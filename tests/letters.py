@@ -6,7 +6,8 @@ import os
 import keras
 import numpy as np
 
-from data_pipelines.class_store import ClassStore, StoredClass, write_class_store
+from data_pipelines.class_store import ClassStore, StoredClass
+from data_pipelines.class_store_writer import write_class_store
 from data_pipelines.dataset import FewShotDataset
 from data_pipelines.sampling import epoch_episode, fixed_episode
 from kfsl import configurables

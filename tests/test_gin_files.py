@@ -11,7 +11,8 @@ import pytest
 
 import gin
 from data_pipelines import pipeline
-from data_pipelines.class_store import StoredClass, write_class_store
+from data_pipelines.class_store import StoredClass
+from data_pipelines.class_store_writer import write_class_store
 from data_pipelines.datasets import cifar100, mini_imagenet, omniglot
 from kfsl import configurables, gin_files, training
 from kfsl.learners.stanet import STANet

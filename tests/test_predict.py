@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipelines.class_store import StoredClass, write_class_store
+from data_pipelines.class_store import StoredClass
+from data_pipelines.class_store_writer import write_class_store
 from kfsl import commands, export, predict, serving, support_report
 from kfsl.image_folders import find_queries, find_support
 from kfsl.predict import predict_folders

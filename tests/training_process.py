@@ -1,6 +1,7 @@
 """Trains a small learner with dropout; run as a process, so that a test can kill it.
 
-Called as `python training_process.py STORE RUN_DIR EPOCHS [--die-in-epoch=N | --die-after-epoch=N]`.
+Called as `python training_process.py STORE RUN_DIR EPOCHS [DEATH]`, where DEATH is
+`--die-in-epoch=N` or `--die-after-epoch=N`.
 """
 
 import os

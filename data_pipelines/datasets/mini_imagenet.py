@@ -50,11 +50,6 @@ def split_lists(
     return {name: lists[name] for name in SPLITS}
 
 
-def class_words() -> dict[str, str]:
-    """Maps WordNet ids to words, such as `n01558993` to `robin, American robin, ...`."""
-    return read_class_lists("mini_imagenet")["words"]
-
-
 def reader(source: Path | None, work_dir: Path) -> DatasetReader:
     """Writes the source as a TFDS dataset in `work_dir`, and reads that."""
     if source is None:

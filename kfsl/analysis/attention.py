@@ -1,6 +1,5 @@
 """What STANet looks at: spatial attention over the images, task attention beneath them."""
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,7 +44,7 @@ def attention_figure(
         columns: int. Most support images to draw, but at least one a class. Defaults to `10`.
 
     Returns:
-        `matplotlib.figure.Figure`; `figure_to_rgb` and `figure_to_png` render it.
+        `matplotlib.figure.Figure`; `figure_to_rgb` renders it.
 
     Raises:
         ValueError: the learner's outputs have no attention, the query is not in the episode, or
@@ -120,20 +119,6 @@ def figure_to_rgb(figure: Figure) -> np.ndarray:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
-
-
-def figure_to_png(figure: Figure) -> bytes:
-    """Renders a figure to the bytes of a PNG file; needs no display.
-
-    Args:
-        figure: `matplotlib.figure.Figure`.
-
-    Returns:
-        bytes.
-    """
-    file = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(file)
-    return file.getvalue()
 
 
 def _one_query(episode: dict[str, Any], query: int) -> dict[str, np.ndarray]:

@@ -1,20 +1,17 @@
 """The attention figure."""
 
-import io
 import warnings
 
 import keras
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
-from PIL import Image
 
 from kfsl.analysis.attention import (
     OTHER,
     RIGHT,
     WRONG,
     attention_figure,
-    figure_to_png,
     figure_to_rgb,
 )
 from kfsl.backbones.conv4 import Conv4
@@ -112,7 +109,7 @@ def test_padding_is_not_drawn():
     assert titles[0] == titles[1]
 
 
-def test_pixels_and_png_are_the_same_picture_without_a_warning():
+def test_pixels_are_the_picture_without_a_warning():
     episode, labels = episode_of(channels=3)
     figure = attention_figure(make(channels=3), episode, labels, ["名前"] * 6)
     with warnings.catch_warnings():
@@ -121,8 +118,6 @@ def test_pixels_and_png_are_the_same_picture_without_a_warning():
     assert pixels.dtype == np.uint8
     width, height = (figure.get_size_inches() * figure.dpi).astype(int)
     assert pixels.shape == (height, width, 3)
-    png = np.asarray(Image.open(io.BytesIO(figure_to_png(figure))).convert("RGB"))
-    np.testing.assert_array_equal(png, pixels)
     # The frames' green and the maps' colours are really there.
     green = np.array([int(RIGHT[i : i + 2], 16) for i in (1, 3, 5)])
     assert np.sum(np.all(pixels == green, axis=-1)) > 500

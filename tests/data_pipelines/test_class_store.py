@@ -7,7 +7,8 @@ import os
 import numpy as np
 import pytest
 
-from data_pipelines.class_store import ClassStore, StoredClass, write_class_store
+from data_pipelines.class_store import ClassStore, StoredClass
+from data_pipelines.class_store_writer import write_class_store
 from data_pipelines.dataset import FewShotDataset
 
 SHAPE = (6, 5, 3)

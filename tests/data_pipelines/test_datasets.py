@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from data_pipelines.class_store import StoredClass, write_class_store
+from data_pipelines.class_store import StoredClass
+from data_pipelines.class_store_writer import write_class_store
 from data_pipelines.datasets import (
     DATASETS,
     cifar100,

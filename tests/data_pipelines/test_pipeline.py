@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data_pipelines.class_store import ClassStore, StoredClass, write_class_store
+from data_pipelines.class_store import ClassStore, StoredClass
+from data_pipelines.class_store_writer import write_class_store
 from data_pipelines.dataset import FewShotDataset
 from data_pipelines.hierarchical_sampling import variable_episode
 from data_pipelines.pipeline import batches, episode_at, episodes
@@ -216,7 +217,8 @@ MEASURE = """
 import functools, re, sys
 import numpy as np
 import tensorflow as tf
-from data_pipelines.class_store import ClassStore, StoredClass, write_class_store
+from data_pipelines.class_store import ClassStore, StoredClass
+from data_pipelines.class_store_writer import write_class_store
 from data_pipelines.dataset import FewShotDataset
 from data_pipelines.pipeline import batches, episodes
 from data_pipelines.sampling import base_batch, fixed_episode
