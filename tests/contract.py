@@ -188,6 +188,7 @@ class LearnerContract:
         episode, labels = self.spec.random_episode(meta_batch=2)
         history = learner.fit(repeated(episode, labels, 3), verbose=0, shuffle=False)
         assert np.isfinite(history.history["loss"][-1])
+        assert np.isfinite(history.history["gradient_norm"][-1])
         assert logits_of(learner, episode).dtype == np.float32
 
     def test_one_meta_batch_at_a_time(self, learner):

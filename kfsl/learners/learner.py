@@ -211,8 +211,10 @@ class Learner(keras.Model):
             scaled_loss = self.optimizer.scale_loss(loss)
         self._loss_tracker.update_state(loss)
         gradients = tape.gradient(scaled_loss, self.trainable_weights)
-        loss_scale = self.optimizer.scale_loss(1.0)
-        self.gradient_norm.update_state(tf.linalg.global_norm(gradients) / loss_scale)
+        norm = tf.linalg.global_norm(gradients) / self.optimizer.scale_loss(1.0)
+        # In float16 the optimiser skips steps that overflow, and so does the mean.
+        finite = tf.math.is_finite(norm)
+        self.gradient_norm.update_state(tf.where(finite, norm, 0.0), tf.cast(finite, norm.dtype))
         self.optimizer.apply(gradients, self.trainable_weights)
         return self.compute_metrics(episode, query_labels, outputs)
 
