@@ -482,7 +482,9 @@ def test_export_with_another_policy(run, tmp_path):
     description = export.export_run(run, path, bindings)
     assert description["bn_policy"] == "support"
     assert description["overrides"] == bindings
-    with pytest.raises(ValueError, match=r"fixed_episode\.shots=2 is not used"):
+    with pytest.raises(
+        ValueError, match=r"fixed_episode\.shots=2 has no effect on the exported learner"
+    ):
         export.export_run(run, str(tmp_path / "other"), ["fixed_episode.shots=2"])
     assert not os.path.exists(tmp_path / "other")
 

@@ -120,6 +120,23 @@ def test_mistakes_in_bindings(folder, binding, words):
     assert not (folder / "new").exists()
 
 
+def test_xla_by_a_binding(folder):
+    losses = []
+    for run_dir, jit_compile in (("xla", True), ("plain", False)):
+        bindings = (f"train.jit_compile = {jit_compile}", "set_up.deterministic = False")
+        result = train(
+            folder,
+            "--gin_file=letters.gin",
+            f"--run_dir={run_dir}",
+            *(f"--gin_param={binding}" for binding in bindings),
+        )
+        # Keras would say so, if it went on without XLA.
+        assert (result.returncode, result.stderr) == (0, "")
+        lines = (folder / run_dir / "metrics.jsonl").read_text().splitlines()
+        losses.append(json.loads(lines[-1])["loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
 def test_a_folder_of_something_else_is_left_alone(folder):
     (folder / "photos").mkdir()
     (folder / "photos" / "cat.jpg").write_text("")

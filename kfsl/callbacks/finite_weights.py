@@ -21,7 +21,7 @@ def weights_are_finite(learner: keras.Model) -> bool:
     from kfsl.backbones.conv4 import Conv4
     from kfsl.callbacks.finite_weights import weights_are_finite
 
-    backbone = Conv4(image_shape=(8, 8, 1), filters=2)
+    backbone = Conv4(image_shape=(28, 28, 1), filters=2)
     assert weights_are_finite(backbone)
     backbone.weights[0].assign(backbone.weights[0] * float("nan"))
     assert not weights_are_finite(backbone)
