@@ -20,7 +20,7 @@ GIN_PARAM = flags.DEFINE_multi_string(
 RUN_DIR = flags.DEFINE_string("run_dir", None, "The folder of the run.")
 
 #: What a user's input can raise. Anything else is a defect of kfsl and keeps its traceback.
-USER_ERRORS = (ValueError, OSError, RuntimeError, NotImplementedError)
+USER_ERRORS = (ValueError, OSError, RuntimeError)
 
 #: What a binding of a wrong type raises inside the function that it was bound to.
 BINDING_ERRORS = (TypeError, ZeroDivisionError)
