@@ -74,7 +74,7 @@ class TaskAttention(keras.layers.Layer):
             )
         # One initialiser draws the same values for both: at the start q'k is a positive
         # semi-definite form and like attends to like. From two draws the attention starts out
-        # blind, and no label can be learnt until it sees.
+        # blind, and labels are learnt later.
         same = keras.initializers.GlorotUniform()
         self.query_kernel = self._kernel("query_kernel", channels, self.key_dim, same)
         self.key_kernel = self._kernel("key_kernel", channels, self.key_dim, same)
