@@ -4,7 +4,7 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -22,6 +22,7 @@ from kfsl.callbacks.run_summary import RunSummary
 from kfsl.callbacks.training_checkpoint import TrainingCheckpoint
 from kfsl.callbacks.training_signals import TrainingSignals
 from kfsl.experiment import Experiment
+from kfsl.learners.learner import Learner
 from kfsl.run_directory import RunDirectory, environment, now, write_text
 
 #: Draws a learner's view of an episode: (learner, episode, query labels, class names).
@@ -38,6 +39,7 @@ def train(
     *,
     operative: Callable[[], str] = str,
     optimizer: keras.optimizers.Optimizer | None = None,
+    part_optimizers: Mapping[str, keras.optimizers.Optimizer] | None = None,
     epochs: int = 100,
     steps_per_epoch: int = 100,
     meta_batch: int = 1,
@@ -64,6 +66,7 @@ def train(
         operative: callable. Called when everything is constructed and nothing is trained;
             returns the text of the operative configuration.
         optimizer: Keras optimiser; `Adam(1e-3)` when None.
+        part_optimizers: dict or None. Optimisers of their own for the learner's `weight_parts`.
         epochs: int. Each ends with validation and a checkpoint.
         steps_per_epoch: int. Updates per epoch.
         meta_batch: int. Episodes per update.
@@ -99,7 +102,7 @@ def train(
     )
     learner = experiment.learner
     _check_same_data(run, experiment)
-    _compile(learner, optimizer or keras.optimizers.Adam(1e-3), jit_compile)
+    _compile(learner, optimizer or keras.optimizers.Adam(1e-3), part_optimizers, jit_compile)
     validation = _validation(experiment, validation_episodes, validation_meta_batch, seed)
     _build(learner, _episodes(experiment, seed, 0, meta_batch))
 
@@ -153,11 +156,14 @@ def train(
 
 
 def _compile(
-    learner: keras.Model, optimizer: keras.optimizers.Optimizer, jit_compile: bool
+    learner: Learner,
+    optimizer: keras.optimizers.Optimizer,
+    part_optimizers: Mapping[str, keras.optimizers.Optimizer] | None,
+    jit_compile: bool,
 ) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # It becomes the error below.
-        learner.compile(optimizer=optimizer, jit_compile=jit_compile)
+        learner.compile(optimizer, part_optimizers=part_optimizers, jit_compile=jit_compile)
     if jit_compile and not learner.jit_compile:
         raise ValueError(
             "train.jit_compile = True is not possible with deterministic operations; bind "
@@ -207,7 +213,7 @@ def _build(learner: keras.Model, episodes: tf.data.Dataset) -> None:
     for episode, query_labels in episodes.take(1):
         learner.compute_loss(episode, query_labels, learner(episode))
     learner.reset_metrics()
-    learner.optimizer.build(learner.trainable_variables)
+    learner.build_optimizers()
 
 
 def _figure_summaries(

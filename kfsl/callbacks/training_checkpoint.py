@@ -31,7 +31,7 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         self.epochs = tf.Variable(0, dtype="int64")
         self.score = tf.Variable(-math.inf, dtype="float64")
         self.waited = tf.Variable(0, dtype="int64")
-        variables = [*learner.variables, *learner.optimizer.variables]
+        variables = [*learner.variables, *(v for o in learner.optimizers for v in o.variables)]
         checkpoint = tf.train.Checkpoint(
             variables=[variable.value for variable in variables],
             epochs=self.epochs,

@@ -1,5 +1,6 @@
 """The contract that every few-shot learner keeps."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -65,6 +66,7 @@ class Learner(keras.Model):
         self.part_losses = {
             name: keras.metrics.Mean(name=f"{name}_loss") for name in self.loss_names
         }
+        self.part_optimizers: dict[str, keras.optimizers.Optimizer] = {}
         self.gradient_norm = keras.metrics.Mean(name="gradient_norm")
         self.built = True
 
@@ -198,6 +200,56 @@ class Learner(keras.Model):
             total = total + 0.5 * self.weight_decay * sum(squares)
         return total
 
+    # === Optimisers ===
+
+    def weight_parts(self) -> dict[str, list[keras.Variable]]:
+        """Named groups of trainable weights that may have an optimiser of their own."""
+        return {}
+
+    def compile(
+        self,
+        optimizer: Any = "adam",
+        *,
+        part_optimizers: Mapping[str, keras.optimizers.Optimizer] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Keras's `compile`, with optimisers of their own for parts of the weights.
+
+        Args:
+            optimizer: Keras optimiser, for all weights without one of their own.
+            part_optimizers: dict or None. Names of `weight_parts` to Keras optimisers.
+            **kwargs: see `keras.Model.compile`.
+
+        Raises:
+            ValueError: if there is no such part.
+        """
+        parts = self.weight_parts()
+        unknown = sorted(set(part_optimizers or {}) - set(parts))
+        if unknown:
+            raise ValueError(
+                f"{type(self).__name__} has no part {unknown[0]!r} for an optimiser of its own; "
+                f"it has {', '.join(sorted(parts)) or 'none'}."
+            )
+        super().compile(optimizer, **kwargs)
+        self.part_optimizers = dict(part_optimizers or {})
+
+    @property
+    def optimizers(self) -> list[keras.optimizers.Optimizer]:
+        """The optimiser, then those of the parts."""
+        return [optimizer for optimizer, _ in self._weights_of_optimizers()]
+
+    def build_optimizers(self) -> None:
+        """Makes the optimisers' variables for the weights that each of them updates."""
+        for optimizer, weights in self._weights_of_optimizers():
+            optimizer.build(weights)
+
+    def _weights_of_optimizers(self) -> list[tuple[Any, list[keras.Variable]]]:
+        parts = self.weight_parts()
+        own = {id(w) for name in self.part_optimizers for w in parts[name]}
+        rest = [weight for weight in self.trainable_weights if id(weight) not in own]
+        of_parts = [(self.part_optimizers[name], parts[name]) for name in self.part_optimizers]
+        return [(self.optimizer, rest), *of_parts]
+
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
         del x, sample_weight
         self.episode_accuracy.update_state(y, y_pred["logits"])
@@ -205,18 +257,43 @@ class Learner(keras.Model):
 
     def train_step(self, data: tuple) -> dict[str, Any]:
         episode, query_labels, _ = keras.utils.unpack_x_y_sample_weight(data)
+        outputs, loss, gradients = self.loss_and_gradients(episode, query_labels)
+        self._loss_tracker.update_state(loss)
+        self.update_weights(gradients)
+        return self.compute_metrics(episode, query_labels, outputs)
+
+    def loss_and_gradients(
+        self, episode: dict[str, Any], query_labels: Any
+    ) -> tuple[dict[str, Any], Any, list[Any]]:
+        """What `call` returns, the loss, and its gradient for each trainable weight.
+
+        In float16 the gradients are those of the optimiser's scaled loss, and the replicas of a
+        distribution strategy, whose gradients are summed, have their share of the mean.
+        """
         with tf.GradientTape() as tape:
             outputs = self(episode, training=True)
             loss = self.compute_loss(episode, query_labels, outputs)
-            scaled_loss = self.optimizer.scale_loss(loss)
-        self._loss_tracker.update_state(loss)
-        gradients = tape.gradient(scaled_loss, self.trainable_weights)
-        norm = tf.linalg.global_norm(gradients) / self.optimizer.scale_loss(1.0)
+            scaled_loss = self.optimizer.scale_loss(loss) / _replicas(loss.dtype)
+        return outputs, loss, tape.gradient(scaled_loss, self.trainable_weights)
+
+    def update_weights(self, gradients: list[Any]) -> None:
+        """Applies gradients with the optimiser, or with that of each weight's part."""
+        scale = self.optimizer.scale_loss(1.0)
+        norm = tf.linalg.global_norm(gradients) / scale
         # In float16 the optimiser skips steps that overflow, and so does the mean.
         finite = tf.math.is_finite(norm)
         self.gradient_norm.update_state(tf.where(finite, norm, 0.0), tf.cast(finite, norm.dtype))
-        self.optimizer.apply(gradients, self.trainable_weights)
-        return self.compute_metrics(episode, query_labels, outputs)
+        weights = self.trainable_weights
+        if not self.part_optimizers:
+            self.optimizer.apply(gradients, weights)
+            return
+        of = {id(w): g for w, g in zip(weights, gradients, strict=True)}
+        for optimizer, part in self._weights_of_optimizers():
+            found = [of[id(weight)] for weight in part]
+            if optimizer is not self.optimizer:
+                # The loss was scaled for the other optimiser, which alone skips overflow.
+                found = [tf.where(finite, gradient / scale, 0.0) for gradient in found]
+            optimizer.apply(found, part)
 
     def test_step(self, data: tuple) -> dict[str, Any]:
         episode, query_labels, _ = keras.utils.unpack_x_y_sample_weight(data)
@@ -286,3 +363,7 @@ def mask_absent(logits: Any, support_counts: Any) -> Any:
 def restored(layer: Any) -> Any:
     """A layer, from itself or from its serialised form."""
     return keras.saving.deserialize_keras_object(layer) if isinstance(layer, dict) else layer
+
+
+def _replicas(dtype: Any) -> Any:
+    return tf.cast(tf.distribute.get_strategy().num_replicas_in_sync, dtype)
