@@ -348,7 +348,7 @@ class GradientLearner(Learner):
         def body(task: Any, loss: Any, sums: list[Any], logits: Any) -> tuple:
             one = {key: tf.gather(value, [task]) for key, value in apart.items()}
             if "seed" in shared:
-                one["seed"] = shared["seed"] + tf.stack([tf.zeros_like(count), task])
+                one["seed"] = shared["seed"] + tf.cast([0, task], tf.int64)
             outputs, task_loss, found = super(GradientLearner, self).loss_and_gradients(
                 one, tf.gather(query_labels, [task])
             )
