@@ -22,13 +22,14 @@ from kfsl.backbones.resnet12 import ResNet12
 from kfsl.backbones.wide_resnet import WideResNet
 from kfsl.experiment import Experiment
 from kfsl.layers.pixel_normalization import PixelNormalization
+from kfsl.learners.maml import MAML
 from kfsl.learners.matching_network import MatchingNetwork
 from kfsl.learners.prototypical_network import PrototypicalNetwork
 from kfsl.learners.stanet import STANet
 from kfsl.run_directory import RunDirectory
 from kfsl.trained_run import check_trained
 
-LEARNERS = (MatchingNetwork, PrototypicalNetwork, STANet)
+LEARNERS = (MAML, MatchingNetwork, PrototypicalNetwork, STANet)
 BACKBONES = (Conv4, PreActivationResNet12, ResNet12, WideResNet)
 FIGURES = (attention_figure, episode_figure)
 SAMPLERS = (
@@ -308,7 +309,13 @@ def _is_bound(selector: str, argument: str) -> bool:
 
 
 def _arguments(configurable: Any) -> list[str]:
-    return [name for name in inspect.signature(configurable).parameters if name != "kwargs"]
+    """The names that a function or class takes; a learner, those of its base classes too."""
+    parameters = list(inspect.signature(configurable).parameters)
+    if "kwargs" in parameters and inspect.isclass(configurable):
+        for base in configurable.__bases__:
+            if base.__module__.startswith("kfsl.learners."):
+                parameters += _arguments(base)
+    return [name for name in dict.fromkeys(parameters) if name != "kwargs"]
 
 
 _register()
