@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
+from data_pipelines.affine import transformed
 from data_pipelines.draws import check_sizes
 from data_pipelines.streaming import (
     check_not_negative,
@@ -283,4 +284,12 @@ def _episode(
     }
     if "support_mask" in draw:
         episode[SUPPORT_MASK] = draw["support_mask"]
+    if "support_affines" in draw:
+        if images.dtype != tf.uint8:
+            raise ValueError(
+                "Episodes whose images are transformed cannot be made of features that were kept. "
+                "Evaluate with feature_memory = 0."
+            )
+        episode[SUPPORT_IMAGES] = transformed(episode[SUPPORT_IMAGES], draw["support_affines"])
+        episode[QUERY_IMAGES] = transformed(episode[QUERY_IMAGES], draw["query_affines"])
     return episode, draw["query_labels"]

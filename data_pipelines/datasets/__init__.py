@@ -37,7 +37,8 @@ def load_dataset(
         name: `str`, one of `DATASETS`, or the `--name` under which your own image folder was
             prepared.
         split: `str`, which lists of classes: for `omniglot` `"vinyals"` (1028/172/423, default),
-            `"santoro"` (1200/423) or `"crossmod"` (1000/200/423); for `meta_cifar100` `"easy"`
+            `"santoro"` (1200/423), `"crossmod"` (1000/200/423) or `"leap"` (20 characters of each
+            of 25/11/10 alphabets); for `meta_cifar100` `"easy"`
             (default), `"moderate"` or `"hard"`; for an image folder a JSON or CSV file that
             replaces the lists made when it was prepared. The other datasets have one.
         data_dir: folder of the class stores. Default: the environment variable `KFSL_STORE_DIR`,
@@ -45,8 +46,8 @@ def load_dataset(
         held_out: `int`, train classes that become the split `val` where the lists have none. All
             rotations of a character count as one and move together.
         held_out_seed: `int`, which classes those are.
-        split_seed: `int`, draws other lists where a rule makes them (`meta_cifar100`); 0 gives
-            the lists that lie beside the code.
+        split_seed: `int`, draws other lists where a rule makes them (`meta_cifar100`, where
+            0 gives the lists that lie beside the code, and Omniglot's `"leap"`).
 
     Returns:
         A `FewShotDataset`. Nothing but the names is read from disk.

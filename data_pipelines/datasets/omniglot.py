@@ -35,8 +35,12 @@ INFO = DatasetInfo(
     image_shape=(28, 28, 1),
     num_classes=1623 * ROTATIONS,
     num_images=1623 * ROTATIONS * DRAWINGS,
-    split_names=("vinyals", "santoro", "crossmod"),
+    split_names=("vinyals", "santoro", "crossmod", "leap"),
 )
+
+#: The multi-shot protocol: alphabets of the meta-training and the test set, the rest validates,
+#: and characters of each alphabet.
+LEAP_TRAIN, LEAP_TEST, LEAP_CHARACTERS = 25, 10, 20
 
 
 def split_lists(
@@ -46,17 +50,44 @@ def split_lists(
 
     Args:
         store: not needed.
-        split: `"vinyals"` (1028/172/423), `"santoro"` (1200/423) or `"crossmod"` (1000/200/423).
-        seed: not needed.
+        split: `"vinyals"` (1028/172/423), `"santoro"` (1200/423), `"crossmod"` (1000/200/423)
+            or `"leap"` (20 characters of each of 25/11/10 alphabets, drawn by the seed).
+        seed: `int`, for `"leap"`: which alphabets and characters.
 
     Returns:
         dict from split name to the list of characters.
     """
+    if INFO.check_split(split) == "leap":
+        return _alphabets_apart(characters(), seed)
     lists = read_class_lists(f"omniglot_{INFO.check_split(split)}")
     return {
         name: ["/".join(entry.split("/")[-2:]) for entry in lists[name]]
         for name in ("train", "val", "test")
         if name in lists
+    }
+
+
+def _alphabets_apart(names: list[str], seed: int) -> dict[str, list[str]]:
+    """Whole alphabets in one split or another, as many characters of each (LEAP)."""
+    # RandomState: its stream is frozen, so a seed means the same division for ever.
+    random = np.random.RandomState(seed)
+    alphabets: dict[str, list[str]] = {}
+    for name in names:
+        alphabets.setdefault(name.split("/")[0], []).append(name)
+    large = sorted(each for each in alphabets if len(alphabets[each]) >= LEAP_CHARACTERS)
+    order = [large[i] for i in random.permutation(len(large))]
+    chosen = {
+        each: [alphabets[each][i] for i in random.permutation(len(alphabets[each]))]
+        for each in order
+    }
+    parts = {
+        "train": order[:LEAP_TRAIN],
+        "val": order[LEAP_TRAIN + LEAP_TEST :],
+        "test": order[LEAP_TRAIN : LEAP_TRAIN + LEAP_TEST],
+    }
+    return {
+        split: sorted(name for each in members for name in chosen[each][:LEAP_CHARACTERS])
+        for split, members in parts.items()
     }
 
 
