@@ -17,20 +17,23 @@ from kfsl import evaluation, gin_files, runtime, training
 from kfsl.analysis.attention import attention_figure
 from kfsl.analysis.episode_figure import episode_figure
 from kfsl.backbones.conv4 import Conv4
+from kfsl.backbones.mlp import MLP
 from kfsl.backbones.pre_activation_resnet12 import PreActivationResNet12
 from kfsl.backbones.resnet12 import ResNet12
 from kfsl.backbones.wide_resnet import WideResNet
 from kfsl.experiment import Experiment
 from kfsl.layers.pixel_normalization import PixelNormalization
+from kfsl.learners.cavia import CAVIA
 from kfsl.learners.maml import MAML
 from kfsl.learners.matching_network import MatchingNetwork
+from kfsl.learners.meta_sgd import MetaSGD
 from kfsl.learners.prototypical_network import PrototypicalNetwork
 from kfsl.learners.stanet import STANet
 from kfsl.run_directory import RunDirectory
 from kfsl.trained_run import check_trained
 
-LEARNERS = (MAML, MatchingNetwork, PrototypicalNetwork, STANet)
-BACKBONES = (Conv4, PreActivationResNet12, ResNet12, WideResNet)
+LEARNERS = (CAVIA, MAML, MatchingNetwork, MetaSGD, PrototypicalNetwork, STANet)
+BACKBONES = (Conv4, MLP, PreActivationResNet12, ResNet12, WideResNet)
 FIGURES = (attention_figure, episode_figure)
 SAMPLERS = (
     sampling.fixed_episode,

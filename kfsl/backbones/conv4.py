@@ -43,6 +43,8 @@ class Conv4(Backbone):
         order: str. What follows a convolution, in which order: `"bn"`, `"activation"` and
             `"pool"`, joined by hyphens. CAVIA and Reptile have `"bn-pool-activation"`, Leap
             `"pool-bn-activation"`. Defaults to `"bn-activation-pool"`.
+        kernel_initializer: str or `keras.Initializer`. Of the convolutions. Defaults to
+            `"glorot_uniform"`.
         pool_padding: str. `"valid"`, or `"same"`: sizes are rounded up. Defaults to `"valid"`.
         normalization: str. `"exact"`: `kfsl.layers.normalization.BatchNormalization`.
             `"stock"`: Keras's own layer, whose second derivatives TensorFlow gets wrong; it
@@ -88,6 +90,7 @@ class Conv4(Backbone):
         bn_center: bool = True,
         strides: int = 1,
         order: str = "bn-activation-pool",
+        kernel_initializer: Any = "glorot_uniform",
         pool_padding: str = "valid",
         normalization: str = "exact",
         **kwargs: Any,
@@ -123,6 +126,7 @@ class Conv4(Backbone):
                 strides=strides,
                 padding="same",
                 use_bias=use_bias,
+                kernel_initializer=kernel_initializer,
                 dtype=dtype,
                 name=f"block{block}_conv",
             )(x)
@@ -143,6 +147,7 @@ class Conv4(Backbone):
         self.bn_center = bn_center
         self.strides = strides
         self.order = order
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.pool_padding = pool_padding
         self.normalization = normalization
 
@@ -160,6 +165,7 @@ class Conv4(Backbone):
             "bn_center": self.bn_center,
             "strides": self.strides,
             "order": self.order,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "pool_padding": self.pool_padding,
             "normalization": self.normalization,
         }

@@ -98,19 +98,22 @@ class GradientLearner(Learner):
         self.draws = keras.random.SeedGenerator(0) if self.draws_at_adaptation else None
 
     def _make_network(self) -> keras.Model:
+        logits = self._classified(self.backbone.output)
+        return keras.Model(self.backbone.input, logits, name="network")
+
+    def _classified(self, features: Any) -> Any:
+        """Pooling and head on the backbone's maps or vectors; all are Keras tensors."""
         dtype = self.dtype_policy
-        features = self.backbone.output
-        if len(features.shape) > 2 and self.pooling == "average":
+        shape = tuple(features.shape)
+        if len(shape) > 2 and self.pooling == "average":
             features = keras.layers.GlobalAveragePooling2D(dtype=dtype, name="average")(features)
         features = keras.layers.Flatten(dtype=dtype, name="flatten")(features)
         if features.shape[-1] is None:
             raise ValueError(
                 "The head needs to know the number of features: give the backbone an "
-                f"image_shape without None, or pooling='average'. Its maps are "
-                f"{tuple(self.backbone.output.shape)}."
+                f"image_shape without None, or pooling='average'. Its maps are {shape}."
             )
-        logits = keras.layers.Dense(self.ways, dtype=dtype, name="head")(features)
-        return keras.Model(self.backbone.input, logits, name="network")
+        return keras.layers.Dense(self.ways, dtype=dtype, name="head")(features)
 
     def _chosen(self) -> tuple[int, ...]:
         """Positions of the adapted tensors among the network's trainable variables."""

@@ -66,5 +66,9 @@ class MAML(GradientLearner):
             return SGD(rates[0])
         return SGD([rates[i] for i in range(len(self.adapted_indices))])
 
+    def weight_parts(self) -> dict[str, list[keras.Variable]]:
+        """`rates`: the learned inner rates, where there are any."""
+        return {} if self.learned_rates is None else {"rates": [self.learned_rates]}
+
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "inner_rate": self.inner_rate, "rates": self.rates}
