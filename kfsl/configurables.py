@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 import gin
-from data_pipelines import datasets, hierarchical_sampling, sampling
+from data_pipelines import datasets, hierarchical_sampling, multishot_sampling, sampling
 from data_pipelines.class_counts import count_classes
 from kfsl import evaluation, gin_files, runtime, training
 from kfsl.analysis.attention import attention_figure
@@ -28,11 +28,12 @@ from kfsl.learners.maml import MAML
 from kfsl.learners.matching_network import MatchingNetwork
 from kfsl.learners.meta_sgd import MetaSGD
 from kfsl.learners.prototypical_network import PrototypicalNetwork
+from kfsl.learners.reptile import Reptile
 from kfsl.learners.stanet import STANet
 from kfsl.run_directory import RunDirectory
 from kfsl.trained_run import check_trained
 
-LEARNERS = (CAVIA, MAML, MatchingNetwork, MetaSGD, PrototypicalNetwork, STANet)
+LEARNERS = (CAVIA, MAML, MatchingNetwork, MetaSGD, PrototypicalNetwork, Reptile, STANet)
 BACKBONES = (Conv4, MLP, PreActivationResNet12, ResNet12, WideResNet)
 FIGURES = (attention_figure, episode_figure)
 SAMPLERS = (
@@ -40,6 +41,7 @@ SAMPLERS = (
     sampling.epoch_episode,
     hierarchical_sampling.variable_episode,
     hierarchical_sampling.hierarchical_episode,
+    multishot_sampling.alphabet_episode,
 )
 KERAS = (
     keras.optimizers.Adam,

@@ -259,12 +259,18 @@ class GradientLearner(Learner):
         batch_moments = training or self._bn_policy != "running"
 
         def loss(weights: gradients.Weights, step: Any) -> Any:
-            rows, row_labels, row_mask = self._mini_batch(images, labels, mask, seed, step)
+            size = self.mini_batch_size(training)
+            rows, row_labels, row_mask = self._mini_batch(images, labels, mask, seed, step, size)
             with moments_scope(1, mask=row_mask) if batch_moments else contextlib.nullcontext():
                 logits, _ = self.outputs_with(weights, rows, training=batch_moments)
             return masked_cross_entropy(row_labels, logits, row_mask, counts)
 
         return loss
+
+    def mini_batch_size(self, training: bool) -> int | None:
+        """Support images of an inner step; None for the whole support set."""
+        del training
+        return self.inner_batch
 
     def infer(
         self, state: dict[str, Any], query_features: Any, training: bool = False
@@ -304,15 +310,15 @@ class GradientLearner(Learner):
         return moments
 
     def _mini_batch(
-        self, images: Any, labels: Any, mask: Any, seed: Any, step: Any
+        self, images: Any, labels: Any, mask: Any, seed: Any, step: Any, size: int | None
     ) -> tuple[Any, Any, Any]:
-        if self.inner_batch is None:
+        if size is None:
             return images, labels, mask
         seed = tf.random.experimental.stateless_fold_in(seed, -1 - tf.cast(step, seed.dtype))
         scores = tf.random.stateless_uniform(tf.shape(labels), seed, alg="philox")
         if mask is not None:
             scores = tf.where(mask, scores, 2.0)  # Padding comes last.
-        rows = tf.argsort(scores)[: self.inner_batch]
+        rows = tf.argsort(scores)[:size]
         return (
             tf.gather(images, rows),
             tf.gather(labels, rows),
