@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from kfsl.episodes import QUERY_IMAGES, SUPPORT_IMAGES, SUPPORT_LABELS, EpisodeSpec
 from kfsl.learners.learner import Learner
+from kfsl.saved_model_signatures import STEPS
 
 SERVED_INPUTS = (SUPPORT_IMAGES, SUPPORT_LABELS, QUERY_IMAGES)
 #: Of the probabilities, where the logits are of size 1; half precision rounds coarser.
@@ -104,39 +105,76 @@ def difference_from_learner(
     largest = 0.0
     for number, shape in enumerate(sizes):
         episode = _episode(learner, shape, ways=learner.ways or 3 + number, shots=1 + number)
-        logits = learner(episode, training=False)["logits"][0].numpy()
-        probabilities = tf.nn.softmax(logits).numpy()
-        size = float(np.max(np.abs(logits)))
-        tolerance = TOLERANCES[learner.compute_dtype]
-        whole, inferred = _served(loaded.signatures, episode)
-        for name, found, expected, allowed in (
-            ("serving_default's probabilities", whole, probabilities, tolerance * max(1.0, size)),
-            ("infer's probabilities", inferred["probabilities"], probabilities,
-             tolerance * max(1.0, size)),
-            ("infer's logits", inferred["logits"], logits, tolerance * size),
-        ):  # fmt: skip
-            difference = float(np.max(np.abs(found.numpy() - expected)))
-            if not difference <= allowed:
-                raise ValueError(
-                    f"The exported graph of {type(learner).__name__} differs from the learner: "
-                    f"{name} by {difference:.2g} where {allowed:.2g} is rounding, images {shape}. "
-                    "Nothing was written. A method whose state hides in attributes, or that "
-                    "draws random numbers in adapt, cannot be served."
-                )
-        largest = max(largest, float(np.max(np.abs(whole.numpy() - probabilities))))
+        for steps in _steps_to_compare(learner):
+            served = _served(learner, loaded.signatures, episode, steps)
+            largest = max(largest, _difference(learner, episode, steps, served))
     return largest
 
 
-def _served(signatures: Any, episode: dict[str, np.ndarray]) -> tuple[tf.Tensor, dict]:
-    """What `serving_default` says, and what `infer` says."""
+def _steps_to_compare(learner: Learner) -> list[int | None]:
+    """None is the learner's own number, which `serving_default` takes."""
+    if not learner.adapts_in_steps:
+        return [None]
+    return [None, 1 if learner.default_steps > 1 else learner.default_steps + 1]
+
+
+def _served(
+    learner: Learner, signatures: Any, episode: dict[str, np.ndarray], steps: int | None
+) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """The probabilities of the whole, and what `infer` says after `embed` and `adapt`."""
     inputs = {name: tf.constant(episode[name][0]) for name in SERVED_INPUTS}
-    features = [
+    if steps is None:
+        whole = signatures["serving_default"](**inputs)
+    else:
+        whole = signatures["serve_with_steps"](**inputs, steps=tf.constant(steps))
+    chosen = {}
+    if learner.adapts_in_steps:
+        chosen[STEPS] = tf.constant(learner.default_steps if steps is None else steps)
+    support, query = (
         signatures["embed"](images=inputs[name])["features"]
         for name in (SUPPORT_IMAGES, QUERY_IMAGES)
-    ]
-    state = signatures["adapt"](support_features=features[0], support_labels=inputs[SUPPORT_LABELS])
-    inferred = signatures["infer"](**state, query_features=features[1])
-    return signatures["serving_default"](**inputs)["probabilities"], inferred
+    )
+    labels = inputs[SUPPORT_LABELS]
+    state = signatures["adapt"](support_features=support, support_labels=labels, **chosen)
+    return whole["probabilities"], signatures["infer"](**state, query_features=query)
+
+
+def _difference(
+    learner: Learner,
+    episode: dict[str, np.ndarray],
+    steps: int | None,
+    served: tuple[tf.Tensor, dict[str, tf.Tensor]],
+) -> float:
+    """The largest difference of a probability; what is more than rounding is refused."""
+    logits = _logits(learner, episode, steps)
+    probabilities = tf.nn.softmax(logits).numpy()
+    size = float(np.max(np.abs(logits)))
+    tolerance = TOLERANCES[learner.compute_dtype]
+    whole, inferred = served
+    signature = "serving_default" if steps is None else f"serve_with_steps(steps={steps})"
+    for name, found, expected, allowed in (
+        (f"{signature}'s probabilities", whole, probabilities, tolerance * max(1.0, size)),
+        ("infer's probabilities", inferred["probabilities"], probabilities,
+         tolerance * max(1.0, size)),
+        ("infer's logits", inferred["logits"], logits, tolerance * size),
+    ):  # fmt: skip
+        difference = float(np.max(np.abs(found.numpy() - expected)))
+        if not difference <= allowed:
+            raise ValueError(
+                f"The exported graph of {type(learner).__name__} differs from the learner: "
+                f"{name} by {difference:.2g} where {allowed:.2g} is rounding, images "
+                f"{episode[QUERY_IMAGES].shape[2:]}. Nothing was written. A method whose state "
+                "hides in attributes, or that draws random numbers in adapt, cannot be served."
+            )
+    return float(np.max(np.abs(whole.numpy() - probabilities)))
+
+
+def _logits(learner: Learner, episode: dict[str, np.ndarray], steps: int | None) -> np.ndarray:
+    if steps is None:
+        return learner(episode, training=False)["logits"][0].numpy()
+    support, query = learner.embed_episode(episode, training=False)
+    state = learner.adapt(support, episode[SUPPORT_LABELS], steps=steps)
+    return learner.infer(state, query)["logits"][0].numpy()
 
 
 def _episode(

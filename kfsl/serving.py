@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -25,10 +25,7 @@ from kfsl.saved_model_files import (
     MODEL_FILE,
     holds_saved_model,
 )
-
-Shape = tuple[int | None, int | None, int]
-#: Input of `infer` beside the state, whose keys are the method's.
-QUERY_FEATURES = "query_features"
+from kfsl.saved_model_signatures import Shape, signatures_of
 
 
 def export(
@@ -47,6 +44,8 @@ def export(
     - `serving_default`: `support_images`, `support_labels`, `query_images` -> `probabilities`.
     - `embed`: `images` -> `features`; `adapt`: `support_features`, `support_labels` -> the
       state; `infer`: the state and `query_features` -> `probabilities`, `logits`.
+    - Where `learner.adapts_in_steps`, `adapt` takes `steps` too, and `serve_with_steps` is
+      `serving_default` with it; `serving_default` takes the learner's own number of steps.
 
     Numbers of support and query images are free; so are ways where `learner.ways` is None, and
     height and width where the backbone takes any. There is no support mask: nothing has to be
@@ -101,9 +100,9 @@ def export(
     image_shape = tuple(image_shape)
     free: Shape = (None, None, image_shape[-1])
     if any_size is None:
-        any_size = takes_any_size(learner, image_shape, lambda: _signatures(learner, free))
+        any_size = takes_any_size(learner, image_shape, lambda: signatures_of(learner, free))
     served_shape = free if any_size else image_shape
-    signatures = _signatures(learner, served_shape)
+    signatures = signatures_of(learner, served_shape)
     description = _describe(learner, image_shape, served_shape, signatures)
     partial = os.path.join(
         os.path.dirname(path), f".{os.path.basename(path)}.writing-{os.getpid()}"
@@ -119,107 +118,6 @@ def export(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return description
-
-
-def _signatures(learner: Learner, image_shape: Shape) -> dict[str, Any]:
-    images = tf.TensorSpec((None, *image_shape), tf.uint8)
-    labels = tf.TensorSpec((None,), tf.int32)
-    embed = _concrete(_embed(learner), images=images)
-    features = _like(embed.structured_outputs["features"])
-    adapt = _concrete(_adapt(learner), support_features=features, support_labels=labels)
-    state = {name: _like(tensor) for name, tensor in adapt.structured_outputs.items()}
-    _check_state(learner, state)
-    return {
-        "serving_default": _concrete(
-            _serve(learner), support_images=images, support_labels=labels, query_images=images
-        ),
-        "embed": embed,
-        "adapt": adapt,
-        "infer": _concrete(_infer(learner), **state, query_features=features),
-    }
-
-
-# The served functions are the learner's own; they only add and take away the meta-batch axis.
-
-
-def _serve(learner: Learner) -> Callable:
-    def serve(
-        support_images: tf.Tensor, support_labels: tf.Tensor, query_images: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
-        with tf.control_dependencies(_label_checks(learner, support_images, support_labels)):
-            episode = {
-                "support_images": support_images[None],
-                "support_labels": support_labels[None],
-                "query_images": query_images[None],
-            }
-        logits = learner(episode, training=False)["logits"][0]
-        return {"probabilities": _probabilities(logits)}
-
-    return serve
-
-
-def _embed(learner: Learner) -> Callable:
-    def embed(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"features": tf.identity(learner.embed(images[None])[0])}
-
-    return embed
-
-
-def _adapt(learner: Learner) -> Callable:
-    def adapt(support_features: tf.Tensor, support_labels: tf.Tensor) -> dict[str, tf.Tensor]:
-        with tf.control_dependencies(_label_checks(learner, support_features, support_labels)):
-            features, labels = support_features[None], support_labels[None]
-        state = learner.adapt(features, labels)
-        return {name: tf.convert_to_tensor(value)[0] for name, value in state.items()}
-
-    return adapt
-
-
-def _infer(learner: Learner) -> Callable:
-    def infer(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        query_features = inputs.pop(QUERY_FEATURES)[None]
-        state = {name: tensor[None] for name, tensor in inputs.items()}
-        logits = learner.infer(state, query_features)["logits"][0]
-        return {"logits": tf.cast(logits, tf.float32), "probabilities": _probabilities(logits)}
-
-    return infer
-
-
-def _probabilities(logits: tf.Tensor) -> tf.Tensor:
-    return tf.nn.softmax(tf.cast(logits, tf.float32))
-
-
-def _label_checks(learner: Learner, images: tf.Tensor, labels: tf.Tensor) -> list[tf.Operation]:
-    checks = [
-        tf.debugging.assert_equal(
-            tf.shape(images)[0], tf.shape(labels)[0], "One label for each support image is needed."
-        ),
-        tf.debugging.assert_positive(tf.size(labels), "The support set is empty."),
-        tf.debugging.assert_non_negative(labels, "Support labels count from 0."),
-    ]
-    if learner.ways is not None:
-        message = f"This model is made for {learner.ways} ways: support labels go from 0 to "
-        limit = tf.constant(learner.ways, tf.int32)
-        checks.append(tf.debugging.assert_less(labels, limit, f"{message}{learner.ways - 1}."))
-    return checks
-
-
-def _concrete(function: Callable, **specs: tf.TensorSpec) -> Any:
-    named = {name: tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in specs.items()}
-    return tf.function(function, autograph=False).get_concrete_function(**named)
-
-
-def _like(tensor: Any) -> tf.TensorSpec:
-    return tf.TensorSpec(tensor.shape, tensor.dtype)
-
-
-def _check_state(learner: Learner, state: Mapping[str, Any]) -> None:
-    for name in state:
-        if not name.isidentifier() or name == QUERY_FEATURES:
-            raise ValueError(
-                f"The state of {type(learner).__name__} has the key {name!r}: a served state "
-                f"needs identifiers other than {QUERY_FEATURES!r}."
-            )
 
 
 def _write_graph(learner: Learner, signatures: Mapping[str, Any], path: str) -> None:
@@ -253,6 +151,9 @@ def _describe(
             "fewer": learner.ways is None or takes_fewer_classes(learner, image_shape),
         },
         "shots": {"minimum": 1, "maximum": None, "may_differ_between_classes": True},
+        "steps": None
+        if learner.default_steps is None
+        else {"default": learner.default_steps, "free": learner.adapts_in_steps},
         "features": _written_spec(signatures["embed"].structured_outputs["features"]),
         "state": {name: _written_spec(tensor) for name, tensor in sorted(state.items())},
         "config": keras.saving.serialize_keras_object(learner),

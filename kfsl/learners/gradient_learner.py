@@ -56,6 +56,7 @@ class GradientLearner(Learner):
     """
 
     permutes_with_classes = False
+    adapts_in_steps = True
 
     def __init__(
         self,
@@ -135,6 +136,10 @@ class GradientLearner(Learner):
     @property
     def transductive(self) -> bool:
         return self._bn_policy == "batch"
+
+    @property
+    def default_steps(self) -> int:
+        return self.steps if self.evaluation_steps is None else self.evaluation_steps
 
     @property
     def draws_at_adaptation(self) -> bool:
@@ -326,9 +331,7 @@ class GradientLearner(Learner):
         )
 
     def _steps(self, training: bool) -> int:
-        if training or self.evaluation_steps is None:
-            return self.steps
-        return self.evaluation_steps
+        return self.steps if training else self.default_steps
 
     def _seeds(self, images: Any, seed: Any) -> Any:
         """A seed for each episode, int64 `[B, 2]`."""
@@ -414,16 +417,19 @@ def map_tasks(function: Callable, inputs: dict[str, Any]) -> Any:
     if next(iter(inputs.values())).shape[0] == 1:
         outputs = function({key: value[0] for key, value in inputs.items()})
         return tf.nest.map_structure(lambda tensor: tensor[None], outputs)
-    first = tf.nest.map_structure(lambda value: value[0], inputs)
+    if tf.executing_eagerly():
+        tasks = [
+            function({key: value[i] for key, value in inputs.items()})
+            for i in range(next(iter(inputs.values())).shape[0])
+        ]
+        return tf.nest.map_structure(lambda *tensors: tf.stack(tensors), *tasks)
+    # Traced once: for what it returns, and as what is mapped.
+    first = {key: value[0] for key, value in inputs.items()}
+    traced = tf.function(function, autograph=False).get_concrete_function(first)
     signature = tf.nest.map_structure(
-        lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), _traced(function, first)
+        lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), traced.structured_outputs
     )
-    return tf.map_fn(function, inputs, fn_output_signature=signature)
-
-
-def _traced(function: Callable, inputs: Any) -> Any:
-    """What a function would return, found without computing it."""
-    return tf.function(function, autograph=False).get_concrete_function(inputs).structured_outputs
+    return tf.map_fn(traced, inputs, fn_output_signature=signature)
 
 
 def masked_cross_entropy(labels: Any, logits: Any, mask: Any, counts: Any) -> Any:

@@ -128,6 +128,14 @@ class Learner(keras.Model):
     #: Whether a learner made for some number of ways can be given fewer.
     takes_fewer_ways: bool = True
 
+    #: Whether `adapt` takes `steps`, so that a served model can be asked for another number.
+    adapts_in_steps: bool = False
+
+    @property
+    def default_steps(self) -> int | None:
+        """Gradient steps of an adaptation outside training; None where there are none."""
+        return None
+
     @property
     def transductive(self) -> bool:
         """Whether a prediction may depend on the other queries of its episode."""
@@ -242,6 +250,13 @@ class Learner(keras.Model):
         """Makes the optimisers' variables for the weights that each of them updates."""
         for optimizer, weights in self._weights_of_optimizers():
             optimizer.build(weights)
+
+    def make_train_function(self, force: bool = False) -> Any:
+        # A step that makes the optimisers' variables is traced twice.
+        if not all(optimizer.built for optimizer in self.optimizers):
+            with self.distribute_strategy.scope():
+                self.build_optimizers()
+        return super().make_train_function(force)
 
     def _weights_of_optimizers(self) -> list[tuple[Any, list[keras.Variable]]]:
         parts = self.weight_parts()
