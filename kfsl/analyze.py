@@ -1,7 +1,8 @@
 """`python -m kfsl.analyze`: figures of what a trained learner does, and the numbers in them.
 
     python -m kfsl.analyze --analysis=NAME --run_dir=DIR [--compare=OTHER_DIR ...]
-        [--split=val] [--index=0] [--query=0] [--count=10]
+        [--split=val] [--index=0] [--query=0] [--count=10] [--episodes=100]
+        [--levels=0,0.1,1] [--noise_scale=std]
 
 Writes a PNG and a JSON file into `DIR/analysis/`.
 """
@@ -27,6 +28,9 @@ def main() -> None:
     flags.DEFINE_integer("index", 0, "Number of the episode, from 0.", lower_bound=0)
     flags.DEFINE_integer("query", 0, "Which query of the episode, from 0.", lower_bound=0)
     flags.DEFINE_integer("count", 10, "Length of lists.", lower_bound=1)
+    flags.DEFINE_list("levels", [], "What is varied: noise, or inner steps; as 0,0.1,1.")
+    flags.DEFINE_integer("episodes", None, "How many, where several are drawn.", lower_bound=2)
+    flags.DEFINE_enum("noise_scale", "std", ("std", "variance"), "What a level of noise is.")
     commands.run(_main)
 
 
@@ -43,10 +47,23 @@ def _main() -> None:
         index=options.index,
         query=options.query,
         count=options.count,
+        levels=_numbers(options.levels),
+        episodes=options.episodes,
+        noise_scale=options.noise_scale,
         bindings=tuple(commands.GIN_PARAM.value),
     )
     for path in analyze(options.analysis, request):
         print(f"written to {path}")
+
+
+def _numbers(levels: list[str]) -> tuple[float, ...]:
+    try:
+        return tuple(float(level) for level in levels)
+    except ValueError:
+        raise ValueError(
+            f"--levels takes numbers with commas between them, such as 0,0.1,1; received "
+            f"{','.join(levels)!r}."
+        ) from None
 
 
 def analyze(name: str, request: AnalysisRequest) -> list[str]:

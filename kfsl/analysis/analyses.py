@@ -69,6 +69,84 @@ def episode(request: AnalysisRequest) -> Analysis:
     return Analysis(name, episode_figure(*arguments), episode_json(*arguments))
 
 
+def gradient_noise(request: AnalysisRequest) -> Analysis:
+    """How noise on the inner gradients costs this run and those to compare with accuracy."""
+    from kfsl.analysis import gradient_noise as noise
+    from kfsl.analysis.compared_learners import gradient_learners
+
+    levels = request.levels or noise.LEVELS
+    deviations = noise.standard_deviations(levels, request.noise_scale)
+    experiment, learners = gradient_learners(request)
+    from kfsl import configurables, evaluation
+
+    arguments: dict[str, Any] = {"split": request.split or "test"}
+    if request.episodes is not None:
+        arguments["episodes"] = request.episodes
+    evaluate = configurables.bound(evaluation.evaluate)
+    found = noise.noisy_evaluations(experiment, learners, deviations, evaluate, **arguments)
+    values = noise.noise_values(found, levels, request.noise_scale)
+    return Analysis(f"gradient_noise_{arguments['split']}", noise.noise_figure(values), values)
+
+
+def inner_steps(request: AnalysisRequest) -> Analysis:
+    """Accuracy and support loss after 0, 1, ... inner steps, on the same episodes."""
+    from kfsl.analysis import inner_steps as curves
+    from kfsl.analysis.compared_learners import gradient_learners
+
+    steps = curves.step_numbers(request.levels)
+    experiment, learners = gradient_learners(request)
+    from kfsl.evaluation import EVALUATION_SEED
+
+    split = request.split or "test"
+    values = curves.steps_values(
+        experiment,
+        learners,
+        steps or curves.default_steps(list(learners.values())),
+        split=split,
+        episodes=request.episodes or curves.EPISODES,
+        seed=EVALUATION_SEED,
+    )
+    return Analysis(f"inner_steps_{split}", curves.steps_figure(values), values)
+
+
+def modulation_spectrum(request: AnalysisRequest) -> Analysis:
+    """What ModGrad's modulation lets through of the gradient, and of noise on it."""
+    from kfsl.analysis import modulation_spectrum as spectra
+    from kfsl.analysis.compared_learners import gradient_learners
+    from kfsl.analysis.gradient_noise import standard_deviations
+    from kfsl.analysis.modulation_figure import modulation_figure
+    from kfsl.analysis.spectra import RADII
+
+    noise = [level for level in request.levels or spectra.LEVELS if level != 0]
+    deviations = [0.0, *standard_deviations(noise, request.noise_scale)]
+    experiment, learners = gradient_learners(request)
+    from kfsl.evaluation import EVALUATION_SEED
+
+    spectra.check_modulated(learners)
+    arguments = {
+        "split": request.split or "test",
+        "episodes": request.episodes or spectra.EPISODES,
+        "seed": EVALUATION_SEED,
+    }
+    runs = {
+        path: spectra.modulation_values(experiment, learner, deviations, **arguments)
+        for path, learner in learners.items()
+    }
+    values = {**arguments, "radii": list(RADII), "runs": runs}
+    return Analysis(
+        f"modulation_spectrum_{request.split or 'test'}", modulation_figure(runs), values
+    )
+
+
+def shots_and_steps(request: AnalysisRequest) -> Analysis:
+    """The evaluations of several runs: accuracy by shots, inner steps or columns."""
+    from kfsl.analysis.shots_and_steps import evaluation_rows, rows_figure
+
+    split = request.split or "test"
+    rows = evaluation_rows([request.run, *request.compare], split)
+    return Analysis(f"shots_and_steps_{split}", rows_figure(rows, split), {"rows": rows})
+
+
 def validation_curves(request: AnalysisRequest) -> Analysis:
     """How the validation accuracy of this run and those to compare with grew."""
     from kfsl.analysis.validation_curves import validation_curves
@@ -87,6 +165,10 @@ ANALYSES: dict[str, Callable[[AnalysisRequest], Analysis]] = {
     "attention": attention,
     "confusion": confusion,
     "episode": episode,
+    "gradient_noise": gradient_noise,
+    "inner_steps": inner_steps,
+    "modulation_spectrum": modulation_spectrum,
+    "shots_and_steps": shots_and_steps,
     "validation_curves": validation_curves,
 }
 

@@ -22,6 +22,10 @@ class AnalysisRequest:
         index: int. Number of the episode, where one is drawn.
         query: int. Which of its queries, where one is drawn.
         count: int. Length of lists.
+        levels: tuple of float. Values of what an analysis varies, such as noise or numbers of
+            inner steps; empty leaves them to the analysis.
+        episodes: int or None. How many; None leaves the number to the analysis.
+        noise_scale: str. What levels of noise are: `"std"` or `"variance"`.
         bindings: tuple of str. Gin bindings that win over the run's own.
     """
 
@@ -31,6 +35,9 @@ class AnalysisRequest:
     index: int = 0
     query: int = 0
     count: int = 10
+    levels: tuple[float, ...] = ()
+    episodes: int | None = None
+    noise_scale: str = "std"
     bindings: tuple[str, ...] = ()
 
     def experiment(self) -> "Experiment":

@@ -51,7 +51,7 @@ def validation_curves(
     """
     if not run_dirs:
         raise ValueError("Name at least one run directory.")
-    names = _folder_names(run_dirs) if names is None else names
+    names = run_names(run_dirs) if names is None else names
     if len(names) != len(run_dirs):
         raise ValueError(f"Received {len(names)} names for {len(run_dirs)} runs: {list(names)}.")
     figure = Figure(figsize=(6.4, 4.0), dpi=110, layout="constrained")
@@ -76,7 +76,23 @@ def validation_curves(
     return figure
 
 
-def _folder_names(run_dirs: Sequence[str]) -> list[str]:
+def run_names(run_dirs: Sequence[str]) -> list[str]:
+    """Names for a legend: those of the folders, or the paths where folders share a name.
+
+    Args:
+        run_dirs: sequence of str. Run directories.
+
+    Returns:
+        list of str, one for each.
+
+    Example:
+    ```python
+    from kfsl.analysis.validation_curves import run_names
+
+    assert run_names(["runs/maml", "runs/cavia/"]) == ["maml", "cavia"]
+    assert run_names(["a/run", "b/run"]) == ["a/run", "b/run"]
+    ```
+    """
     names = [os.path.basename(os.path.abspath(folder)) for folder in run_dirs]
     return names if len(set(names)) == len(names) else list(run_dirs)
 

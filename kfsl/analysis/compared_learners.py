@@ -1,0 +1,88 @@
+"""Trained learners of several runs, to meet the same episodes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kfsl.analysis.analysis_request import AnalysisRequest
+from kfsl.run_directory import RunDirectory
+from kfsl.trained_run import check_trained
+
+if TYPE_CHECKING:
+    from kfsl.experiment import Experiment
+    from kfsl.learners.gradient_learner import GradientLearner
+    from kfsl.learners.learner import Learner
+
+
+def gradient_learners(request: AnalysisRequest) -> tuple[Experiment, dict[str, GradientLearner]]:
+    """The experiment of a request's run, and the learners of all its runs.
+
+    The other runs give their learners alone: all meet the episodes of the first.
+
+    Args:
+        request: `AnalysisRequest`.
+
+    Returns:
+        `Experiment` of `request.run`, and a dict from the runs' paths to learners, the first
+        run's in front. gin's configuration is the first run's.
+
+    Raises:
+        FileNotFoundError: if a run has no trained learner.
+        ValueError: if a run's learner takes no gradient steps.
+    """
+    for run in request.compare:
+        check_trained(run)
+    experiment = request.experiment()
+    from kfsl import configurables
+
+    learners = {request.run.path: checked(experiment.learner, request.run)}
+    for run in request.compare:
+        # The process has its threads by now; the other run may name another number.
+        bindings = [*request.bindings, "set_up.threads = 0"]
+        other = configurables.trained_experiment(run, bindings)
+        learners[run.path] = checked(other.learner, run)
+    configurables.parse_text(request.run.config, request.bindings)
+    return experiment, learners
+
+
+def checked(learner: Learner, run: RunDirectory) -> GradientLearner:
+    """The learner of a run, if gradient steps adapt it.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    from kfsl.learners.gradient_learner import GradientLearner
+
+    if not isinstance(learner, GradientLearner):
+        raise ValueError(
+            f"{run.path!r} has a {type(learner).__name__}, which takes no gradient steps: this "
+            "analysis is for gradient-based learners such as MAML."
+        )
+    return learner
+
+
+def with_settings(learner: GradientLearner, **settings: Any) -> GradientLearner:
+    """A copy of a learner with the same weights and some other arguments.
+
+    Args:
+        learner: `GradientLearner`.
+        **settings: arguments of its constructor that leave the weights as they are, such as
+            `gradient_noise`.
+
+    Returns:
+        A learner of the same class; the given one is not touched.
+
+    Example:
+    ```python
+    from kfsl.analysis.compared_learners import with_settings
+    from kfsl.backbones.conv4 import Conv4
+    from kfsl.learners.maml import MAML
+
+    learner = MAML(Conv4(image_shape=(8, 8, 1), filters=4, num_pools=2), ways=2)
+    assert with_settings(learner, gradient_noise=0.1).gradient_noise == 0.1
+    assert learner.gradient_noise == 0.0
+    ```
+    """
+    copy = type(learner).from_config({**learner.get_config(), **settings})
+    copy.set_weights(learner.get_weights())
+    return copy
