@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import keras
 import tensorflow as tf
 
+from kfsl.exact_layers import exact as exact  # Part of what this module offers.
+
 Weights = list[Any]
 #: (weights, step) -> scalar; the step chooses the mini-batch where a method has them.
 LossFunction = Callable[[Weights, Any], Any]
@@ -104,7 +106,8 @@ def value_and_grad(function: Callable[[Weights], Any], weights: Weights) -> tupl
         tape.watch(weights)
         value = function(weights)
     gradients = tape.gradient(value, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    return value, gradients
+    # Those of embeddings come as rows.
+    return value, [tf.convert_to_tensor(gradient) for gradient in gradients]
 
 
 def inner_loop(
