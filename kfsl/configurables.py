@@ -27,13 +27,14 @@ from kfsl.learners.cavia import CAVIA
 from kfsl.learners.maml import MAML
 from kfsl.learners.matching_network import MatchingNetwork
 from kfsl.learners.meta_sgd import MetaSGD
+from kfsl.learners.modgrad import ModGrad
 from kfsl.learners.prototypical_network import PrototypicalNetwork
 from kfsl.learners.reptile import Reptile
 from kfsl.learners.stanet import STANet
 from kfsl.run_directory import RunDirectory
 from kfsl.trained_run import check_trained
 
-LEARNERS = (CAVIA, MAML, MatchingNetwork, MetaSGD, PrototypicalNetwork, Reptile, STANet)
+LEARNERS = (CAVIA, MAML, MatchingNetwork, MetaSGD, ModGrad, PrototypicalNetwork, Reptile, STANet)
 BACKBONES = (Conv4, MLP, PreActivationResNet12, ResNet12, WideResNet)
 FIGURES = (attention_figure, episode_figure)
 SAMPLERS = (

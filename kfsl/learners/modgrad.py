@@ -1,0 +1,131 @@
+"""Learning to modulate the gradient."""
+
+from typing import Any
+
+import keras
+
+from kfsl import gradients
+from kfsl.layers.gradient_modulation import GradientModulation
+from kfsl.learners.gradient_learner import GradientLearner
+from kfsl.learners.metric_learner import check_choice
+from kfsl.update_rules.modulated import FORMS, Modulated
+
+CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
+
+
+@keras.saving.register_keras_serializable(package="kfsl")
+class ModGrad(GradientLearner):
+    """ModGrad: a generator gives each entry of the inner gradient a factor, task by task.
+
+    Every adapted weight is modulated, by a cell of its own; the other weights, the head too,
+    are the same for all tasks. The context that the cells read is found by a look ahead on the
+    support set, so a step costs two passes of MAML's. Initial factors are small, and the inner
+    loop hardly moves until the generator has learnt to.
+
+    Give the generator its own optimiser: `train.part_optimizers = {'generator': ...}`.
+
+    Args:
+        backbone: see `GradientLearner`.
+        inner_rate: float. The inner rate alpha.
+        context_size: int. Size `d` of the context vector.
+        columns: int. Columns `u` that the cells mix.
+        steps: int. Inner steps.
+        adapted: sequence of str, or None. See `GradientLearner`, but None stands for kernel and
+            bias of the last two convolutions; `("",)` for all weights.
+        form: str. `"paper"` or `"code"`: what more than one step means; see `Modulated`.
+        **kwargs: see `GradientLearner`. `gradient_noise` enters before the modulation;
+            `first_order` makes constants of the support set's gradients, not of the context.
+
+    Raises:
+        ValueError: for arguments out of range, or a network without two convolutions where
+            `adapted` is None.
+
+    Reference:
+        [Simon et al., 2020](https://doi.org/10.1007/978-3-030-58598-3_33), algorithm 1 and
+        equations 5 to 9.
+
+    Example:
+    ```python
+    from kfsl.backbones.conv4 import Conv4
+    from kfsl.episodes import EpisodeSpec
+    from kfsl.learners.modgrad import ModGrad
+
+    episode, _ = EpisodeSpec(5, 1, 3, (28, 28, 1)).random_episode()
+    backbone = Conv4(image_shape=(28, 28, 1), filters=8)
+    learner = ModGrad(backbone, ways=5, context_size=20)
+    assert learner(episode)["logits"].shape == (1, 15, 5)
+    ```
+    """
+
+    def __init__(
+        self,
+        backbone: keras.Model,
+        *,
+        inner_rate: float = 0.1,
+        context_size: int = 300,
+        columns: int = 5,
+        steps: int = 1,
+        adapted: Any = None,
+        form: str = "paper",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(backbone, steps=steps, adapted=adapted, **kwargs)
+        check_choice("form", form, FORMS)
+        if context_size < 1:
+            raise ValueError(f"`context_size` must be at least 1; received {context_size}.")
+        self.inner_rate = inner_rate
+        self.context_size = context_size
+        self.columns = columns
+        self.form = form
+        self.generator = self._make_generator()
+
+    def _chosen(self) -> tuple[int, ...]:
+        if self.adapted is not None:
+            return super()._chosen()
+        found = [x for x in self.network._flatten_layers() if isinstance(x, CONVOLUTIONS)]
+        if len(found) < 2:
+            raise ValueError(
+                "Without `adapted`, ModGrad adapts the last two convolutions of the network; "
+                f"this one has {len(found)}. Name the weights to adapt, such as ('head',)."
+            )
+        last = {id(variable) for layer in found[-2:] for variable in layer.trainable_variables}
+        variables = self.network.trainable_variables
+        return tuple(i for i, variable in enumerate(variables) if id(variable) in last)
+
+    def _make_generator(self) -> keras.Model:
+        # Factors are small and meet float32 weights: no half precision here.
+        dtype = self.dtype_policy.variable_dtype
+        variables = self.network.trainable_variables
+        context = keras.layers.Input((self.context_size,), dtype=dtype, name="context")
+        factors = []
+        for key, index in zip(self.state_keys(), self.adapted_indices, strict=True):
+            shape, name = variables[index].shape, f"modulation_of_{key}"
+            cell = GradientModulation(shape, self.columns, dtype=dtype, name=name)
+            factors.append(cell(context))
+        return keras.Model(context, factors, name="generator")
+
+    def weight_parts(self) -> dict[str, list[keras.Variable]]:
+        return {"generator": self.generator.trainable_variables}
+
+    def modulation(self, context: Any) -> list[Any]:
+        """The factors of each adapted weight's gradient.
+
+        Args:
+            context: float tensor, `[d]`.
+
+        Returns:
+            List of tensors of the adapted weights' shapes, none negative.
+        """
+        return [factors[0] for factors in self.generator(context[None])]
+
+    def update_rule(self) -> gradients.UpdateRule:
+        return Modulated(self.modulation, self.inner_rate, self.context_size, self.form)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "inner_rate": self.inner_rate,
+            "context_size": self.context_size,
+            "columns": self.columns,
+            "form": self.form,
+        }
