@@ -23,6 +23,8 @@ def count(weights):
         (lambda: Conv4(), 113_088, 512),
         (lambda: Conv4(image_shape=(28, 28, 1)), 111_936, 512),
         (lambda: Conv4(**C128F), 260_544, 768),
+        (lambda: Conv4(filters=32, bn_scale=False), 28_640 + 128, 256),
+        (lambda: Conv4(filters=32, bn_scale=False, bn_center=False), 28_640, 256),
         (lambda: PreActivationResNet12(final_bn=False), 2_272_352, 2_880),
         (lambda: PreActivationResNet12(), 2_272_352 + 512, 2_880 + 512),
         (lambda: ResNet12(), 7_996_800, 7_680),
@@ -33,6 +35,8 @@ def count(weights):
         "Conv-4",
         "Conv-4, grey",
         "C128F",
+        "MAML, mini-ImageNet",
+        "no offsets",
         "pre-activation trunk",
         "pre-activation",
         "ResNet-12",
@@ -72,6 +76,8 @@ def test_resnet12_blocks():
         (Conv4, {"num_pools": 2}, 28, (7, 7, 64)),
         (Conv4, {"num_pools": 0}, 28, (28, 28, 64)),
         (Conv4, C128F, 84, (5, 5, 128)),
+        (Conv4, {"strides": 2, "num_pools": 0}, 28, (2, 2, 64)),
+        (Conv4, {"pool_padding": "same"}, 84, (6, 6, 64)),
         (PreActivationResNet12, {}, 84, (5, 5, 256)),
         (PreActivationResNet12, {}, 32, (2, 2, 256)),
         (PreActivationResNet12, {"num_pools": 2}, 28, (7, 7, 256)),
@@ -136,6 +142,18 @@ class Written:
             x = self.pool(tf.nn.relu(self.bn(self.conv(x, block), block)))
         return x
 
+    def conv4_in_order(self, x):
+        steps = {
+            "bn": self.bn,
+            "activation": lambda x, block: tf.nn.relu(x),
+            "pool": lambda x, block: self.pool(x) if block != "block4" else x,
+        }
+        for block in ("block1", "block2", "block3", "block4"):
+            x = self.conv(x, block)
+            for step in self.backbone.order.split("-"):
+                x = steps[step](x, block)
+        return x
+
     def resnet12(self, x):
         for block in ("block1", "block2", "block3", "block4"):
             shortcut = self.bn(self.conv(x, f"{block}_shortcut"), f"{block}_shortcut")
@@ -167,15 +185,30 @@ class Written:
         return tf.nn.relu(self.bn(x, "final"))
 
 
+def ordered(order):
+    return lambda: Conv4(filters=(4, 5, 6, 7), num_pools=3, order=order)
+
+
 @pytest.mark.parametrize(
     ("backbone", "equations"),
     [
         (lambda: Conv4(filters=(4, 5, 6, 7)), Written.conv4),
+        (ordered("bn-activation-pool"), Written.conv4_in_order),
+        (ordered("bn-pool-activation"), Written.conv4_in_order),
+        (ordered("pool-bn-activation"), Written.conv4_in_order),
         (lambda: ResNet12(filters=(4, 5, 6, 7)), Written.resnet12),
         (lambda: PreActivationResNet12(filters=(4, 5, 6, 7)), Written.pre_activation_resnet12),
         (lambda: WideResNet(depth=16, width=2), Written.wide_resnet),
     ],
-    ids=["Conv-4", "ResNet-12", "pre-activation ResNet-12", "WRN"],
+    ids=[
+        "Conv-4",
+        "default order",
+        "CAVIA",
+        "Leap",
+        "ResNet-12",
+        "pre-activation ResNet-12",
+        "WRN",
+    ],
 )
 def test_the_graph_is_the_papers_order_of_operations(backbone, equations):
     keras.utils.set_random_seed(0)
@@ -185,3 +218,13 @@ def test_the_graph_is_the_papers_order_of_operations(backbone, equations):
     expected = equations(written, images)
     np.testing.assert_allclose(backbone(images), expected, rtol=1e-4, atol=1e-4)
     assert np.std(expected) > 0.01
+
+
+def test_stock_normalisation_is_keras_own_and_gives_the_same_values():
+    exact, stock = (Conv4(filters=4, normalization=name) for name in ("exact", "stock"))
+    stock.set_weights(exact.get_weights())
+    images = np.random.default_rng(0).normal(size=(4, 32, 32, 3)).astype("float32")
+    np.testing.assert_allclose(
+        stock(images, training=True), exact(images, training=True), rtol=1e-4, atol=1e-5
+    )
+    assert type(stock.get_layer("block1_bn")) is keras.layers.BatchNormalization

@@ -27,6 +27,17 @@ SMALL = {
             "bn_epsilon": 1e-5,
         },
     ),
+    "conv4_options_of_gradient_learners": (
+        Conv4,
+        {
+            "filters": (4, 5, 6, 7),
+            "num_pools": 3,
+            "bn_scale": False,
+            "strides": 2,
+            "order": "pool-bn-activation",
+            "pool_padding": "same",
+        },
+    ),
     "resnet12": (ResNet12, {"filters": (4, 5, 6, 7)}),
     "resnet12_options": (
         ResNet12,
@@ -243,6 +254,13 @@ def test_wrong_arguments():
             cls(num_pools=num_pools)
     with pytest.raises(ValueError, match="filters must be 4 positive ints"):
         Conv4(filters=0)
+    for argument, value in (
+        ("order", "bn-pool"),
+        ("pool_padding", "full"),
+        ("normalization", "layer"),
+    ):
+        with pytest.raises(ValueError, match=f"{argument} must be one of .* Received: '{value}'"):
+            Conv4(**{argument: value})
     for depth in (4, 12, 27):
         with pytest.raises(ValueError, match="depth must be 6 k"):
             WideResNet(depth=depth)

@@ -39,7 +39,8 @@ def test_saved_and_loaded(tmp_path):
     assert mlp.output_shape == (None, 4)
     mlp.save(tmp_path / "mlp.keras")
     loaded = keras.saving.load_model(tmp_path / "mlp.keras")
-    assert type(loaded) is MLP and loaded.get_config() == mlp.get_config()
+    assert type(loaded) is MLP
+    assert loaded.get_config() == mlp.get_config()
     numbers = np.ones((2, 3), "float32")
     assert loaded(numbers).dtype == "bfloat16"
     np.testing.assert_array_equal(loaded(numbers), mlp(numbers))

@@ -31,7 +31,8 @@ def test_the_papers_formulas(arguments, expected):
     film = FiLM(**arguments)
     film(MAPS, GAMMA, BETA)
     if film.learned_scales:
-        assert np.all(film.gamma_scale == 1) and np.all(film.beta_scale == 1)
+        assert np.all(film.gamma_scale == 1)
+        assert np.all(film.beta_scale == 1)
         film.set_weights([np.full(5, 0.5), np.full(5, -2.0)])
     np.testing.assert_allclose(film(MAPS, GAMMA, BETA), expected, rtol=1e-5, atol=1e-6)
     assert len(film.weights) == 2 * film.learned_scales
