@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,19 @@ ROOT = Path(__file__).parents[1]
 TOP_LEVEL = sorted((ROOT / "gin").glob("*.gin"))
 PAPERS = sorted(p for p in (ROOT / "gin/papers").rglob("*.gin") if p.name[0] != "_")
 IMAGES = 24
+#: Files that differ from one that is stepped in a macro alone.
+ALIKE = re.compile(
+    r"maml/.*(10|20)steps|maml/.*_(10|15|20)shot|cavia/.*(32|128|256)_filters"
+    r"|modgrad/.*([1234]_steps?|5_columns|column.*_5shot|steps_5way_5shot|figure6)"
+)
+#: What makes the gradient learners' networks and inner loops small, where a file binds it.
+SMALL = {
+    "FILTERS": "(4, 4, 4, 4)",
+    "STEPS": "1",
+    "train.meta_batch": "1",
+    "DEPTH": "10",
+    "WIDTH": "1",
+}
 
 
 def relative(path):
@@ -74,7 +88,12 @@ def check_bindings(experiment, run):
 @pytest.mark.parametrize("path", PAPERS, ids=relative)
 def test_paper_gin_file(path, paper_stores, tmp_path, monkeypatch):
     monkeypatch.setenv("KFSL_STORE_DIR", str(paper_stores))
-    configurables.parse([relative(path)])
+    config = configurables.parse([relative(path)])
+    if ALIKE.search(relative(path)):
+        return
+    if "FILTERS = " in config or "DEPTH = " in config:
+        small = [f"{k} = {v}" for k, v in SMALL.items() if f"\n{k} = " in config]
+        configurables.parse([relative(path)], small)
     experiment = configurables.experiment()
     check_bindings(experiment, RunDirectory(str(tmp_path / "run")))
     learner = experiment.learner
@@ -85,16 +104,18 @@ def test_paper_gin_file(path, paper_stores, tmp_path, monkeypatch):
     meta_batches = pipeline.episodes(
         experiment.dataset, "train", experiment.sampler, label_level=experiment.label_level
     )
-    before = [weight.numpy() for weight in learner.trainable_weights]
+    # Biases before normalisation have no gradient, and ModGrad's cells nothing to modulate there.
+    weights = [w for w in learner.trainable_weights if "_conv_bias/phi" not in w.path]
+    before = [weight.numpy() for weight in weights]
     for data in meta_batches.take(2):
         logs = learner.train_step(data)
         assert np.isfinite(logs["loss"])
-    after = [weight.numpy() for weight in learner.trainable_weights]
+    after = [weight.numpy() for weight in weights]
     assert all(np.any(b != a) for b, a in zip(before, after, strict=True))
     dataset, sampler = experiment.dataset, experiment.evaluation_sampler
     episode, _ = pipeline.episode_at(dataset, "test", sampler, seed=0, index=0)
     ways = evaluation_episode("ways")
-    assert episode["query_images"].shape[1] == 15 * ways
+    assert episode["query_images"].shape[1] == (5 if "multishot" in path.stem else 15) * ways
     episode["query_images"] = episode["query_images"][:, :2]
     assert learner(episode)["logits"].shape == (1, 2, ways)
 
@@ -102,7 +123,8 @@ def test_paper_gin_file(path, paper_stores, tmp_path, monkeypatch):
 def evaluation_episode(name):
     """A size of the episodes that validation and test draw."""
     with gin.config_scope("evaluation"):
-        return gin.get_bindings("fixed_episode")[name]
+        bindings = gin.get_bindings("fixed_episode") or gin.get_bindings("alphabet_episode")
+    return bindings[name]
 
 
 def trainable(model):
