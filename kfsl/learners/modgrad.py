@@ -97,11 +97,11 @@ class ModGrad(GradientLearner):
         dtype = self.dtype_policy.variable_dtype
         variables = self.network.trainable_variables
         context = keras.layers.Input((self.context_size,), dtype=dtype, name="context")
-        factors = []
+        factors = {}
         for key, index in zip(self.state_keys(), self.adapted_indices, strict=True):
             shape, name = variables[index].shape, f"modulation_of_{key}"
             cell = GradientModulation(shape, self.columns, dtype=dtype, name=name)
-            factors.append(cell(context))
+            factors[key] = cell(context)
         return keras.Model(context, factors, name="generator")
 
     def weight_parts(self) -> dict[str, list[keras.Variable]]:
@@ -116,7 +116,8 @@ class ModGrad(GradientLearner):
         Returns:
             List of tensors of the adapted weights' shapes, none negative.
         """
-        return [factors[0] for factors in self.generator(context[None])]
+        factors = self.generator(context[None])
+        return [factors[key][0] for key in self.state_keys()]
 
     def update_rule(self) -> gradients.UpdateRule:
         return Modulated(self.modulation, self.inner_rate, self.context_size, self.form)

@@ -1,16 +1,28 @@
 """ModGrad keeps the contract of learners, and what its fact sheet says."""
 
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
 from kfsl.backbones.conv4 import Conv4
 from kfsl.episodes import EpisodeSpec
+from kfsl.gradients import InnerLoss, inner_loop
+from kfsl.layers.normalization import moments_scope
+from kfsl.learners.gradient_learner import masked_cross_entropy
+from kfsl.learners.maml import MAML
 from kfsl.learners.modgrad import ModGrad
-from tests.contract import LearnerContract
+from kfsl.update_rules.modulated import Modulated
+from kfsl.update_rules.sgd import SGD
+from tests.contract import LearnerContract, generic
 
-# The mean of a batch takes away whatever a bias adds before it: the bias has no gradient, and
-# so nothing that its cell could modulate.
-BEFORE_NORMALIZATION = {
-    **{f"block{i}_conv/bias": "normalisation takes constants away" for i in range(1, 5)},
-    **{f"block{i}_conv_bias": "modulates a gradient that is zero" for i in (3, 4)},
-}
+SPEC = EpisodeSpec(ways=3, shots=2, queries=2, image_shape=(8, 8, 1))
+
+
+def modgrad(**arguments) -> ModGrad:
+    backbone = Conv4(image_shape=(8, 8, 1), filters=4, num_pools=2, bn_momentum=0.5)
+    arguments = {"context_size": 6, "inner_rate": 5.0, **arguments}
+    return ModGrad(backbone, ways=3, **arguments)
 
 
 class TestModGrad(LearnerContract):
@@ -18,12 +30,313 @@ class TestModGrad(LearnerContract):
         {},
         {"steps": 2, "form": "code", "columns": 2, "bn_policy": "support", "adapted": ("conv",)},
     )
-    spec = EpisodeSpec(ways=3, shots=2, queries=2, image_shape=(8, 8, 1))
+    spec = SPEC
     zero_gradients = {
-        **BEFORE_NORMALIZATION,
-        **{f"block{i}_conv_bias": "modulates a gradient that is zero" for i in (1, 2)},
+        # The mean of a batch takes away whatever a bias adds before it.
+        **{f"block{i}_conv/bias": "normalisation takes constants away" for i in range(1, 5)},
+        # So there is no gradient that the bias's cell could modulate.
+        **{f"block{i}_conv_bias": "modulates a gradient that is zero" for i in range(1, 5)},
     }
 
     def make_learner(self, **arguments) -> ModGrad:
-        backbone = Conv4(image_shape=(8, 8, 1), filters=4, num_pools=2, bn_momentum=0.5)
-        return ModGrad(backbone, ways=3, context_size=6, inner_rate=5.0, **arguments)
+        return modgrad(**arguments)
+
+
+# === The update rule, on a loss of two weights in double precision ===
+
+START = [tf.constant([0.3, -1.2, 0.7], "float64"), tf.constant([[0.5], [-0.4]], "float64")]
+
+
+def toy_loss(weights, step):
+    del step
+    first, second = weights
+    return tf.reduce_sum(tf.sin(first) * first) + tf.reduce_sum(tf.exp(second)) * first[0]
+
+
+def ones(context):
+    del context
+    return [tf.ones_like(weight) for weight in START]
+
+
+def task_dependent(context):
+    """Factors with zeros, which depend on both entries of the context."""
+    factors = tf.stack([1.0 + context[0], 0.0 * context[0], tf.exp(context[1])])
+    return [factors, tf.stack([[context[0] * context[1] + 2.0], [0.5 - context[1]]])]
+
+
+def run(modulation, rate=0.1, steps=2, form="paper", **arguments):
+    rule = Modulated(modulation, rate, context_size=2, form=form)
+    weights, losses = inner_loop(toy_loss, START, rule, steps, **arguments)
+    return [weight.numpy() for weight in weights], losses.numpy()
+
+
+def sgd(rates, steps=2):
+    weights, losses = inner_loop(toy_loss, START, SGD(rates), steps)
+    return [weight.numpy() for weight in weights], losses.numpy()
+
+
+def assert_equal(actual, expected):
+    for one, other in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
+
+
+def test_constant_factors_are_gradient_descent():
+    assert_equal(run(ones)[0], sgd(0.1)[0])
+    np.testing.assert_allclose(run(ones)[1], sgd(0.1)[1])
+    assert_equal(run(lambda v: [0.3 * m for m in ones(v)])[0], sgd(0.03)[0])
+
+
+def test_factors_without_context_are_meta_sgd():
+    rates = [tf.constant([0.1, 0.0, 2.0], "float64"), tf.constant([[0.5], [1.5]], "float64")]
+    assert_equal(run(lambda v: rates, rate=0.2)[0], sgd([0.2 * rate for rate in rates])[0])
+
+
+def test_no_factors_no_step():
+    def zeros(context):
+        return [0.0 * (context[0] + one) for one in ones(context)]
+
+    assert_equal(run(zeros)[0], START)
+    inner = InnerLoss(toy_loss)
+    rule = Modulated(zeros, 0.1, 2)
+    _, gradients = inner.value_and_grad(START)
+    context, value = rule.refined(inner, START, gradients, tf.zeros((2,), "float64"))
+    np.testing.assert_allclose(context, 0.0)
+    np.testing.assert_allclose(value, toy_loss(START, 0))
+
+
+def test_scaling_rate_and_factors():
+    # The context's gradient does not change either: it sees rate * M alone.
+    scaled = run(lambda v: [m / 4.0 for m in task_dependent(v)], rate=0.4)
+    assert_equal(scaled[0], run(task_dependent)[0])
+
+
+def by_hand(modulation, start, gradients, refinements, rate=0.1):
+    """Weights after context refinements by central differences, and the last context."""
+
+    def moved(context):
+        factors = modulation(tf.constant(context))
+        return [w - rate * m * g for w, m, g in zip(start, factors, gradients, strict=True)]
+
+    context = np.zeros(2)
+    for _ in range(refinements):
+        differences = [
+            toy_loss(moved(context + 1e-5 * d), 0) - toy_loss(moved(context - 1e-5 * d), 0)
+            for d in np.eye(2)
+        ]
+        context = -np.array(differences) / 2e-5
+    return moved(context), context
+
+
+def toy_gradients(weights):
+    return InnerLoss(toy_loss).value_and_grad(weights)[1]
+
+
+def test_two_steps_of_the_paper_by_hand():
+    weights = START
+    for _ in range(2):
+        weights, context = by_hand(task_dependent, weights, toy_gradients(weights), 1)
+        assert np.all(np.abs(context) > 1e-3)
+    for actual, expected in zip(run(task_dependent)[0], weights, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_steps_of_the_code_by_hand(steps):
+    # 2K factors, the first without context: 2K - 1 refinements, from the first weights.
+    expected, _ = by_hand(task_dependent, START, toy_gradients(START), 2 * steps - 1)
+    for actual, one in zip(run(task_dependent, steps=steps, form="code")[0], expected, strict=True):
+        np.testing.assert_allclose(actual, one, rtol=1e-7)
+
+
+def test_the_forms_agree_on_one_step_alone():
+    assert_equal(run(task_dependent, steps=1)[0], run(task_dependent, steps=1, form="code")[0])
+    paper, code = (run(task_dependent, form=form)[0] for form in ("paper", "code"))
+    assert np.max(np.abs(paper[0] - code[0])) > 1e-3
+
+
+@pytest.mark.parametrize("form", ["paper", "code"])
+def test_loop_equals_unrolled_steps_and_losses_come_before_each(form):
+    weights, losses = run(task_dependent, steps=3, form=form)
+    looped, looped_losses = run(task_dependent, steps=tf.constant(3), form=form)
+    assert_equal(looped, weights)
+    np.testing.assert_allclose(looped_losses, losses)
+    expected = [toy_loss(run(task_dependent, steps=k, form=form)[0], 0) for k in range(3)]
+    np.testing.assert_allclose(losses, expected, rtol=1e-6)
+
+
+SEED = tf.constant([3, 4], tf.int64)
+
+
+@pytest.mark.parametrize("form", ["paper", "code"])
+def test_noise_enters_before_the_modulation_and_is_drawn_once_a_step(form, monkeypatch):
+    seen = []
+    moved = Modulated.moved
+    monkeypatch.setattr(
+        Modulated, "moved", lambda *a: seen.append([g.numpy() for g in a[2]]) or moved(*a)
+    )
+    noisy, _ = run(task_dependent, steps=1, form=form, noise=0.5, seed=SEED)
+    for gradients in seen[1:]:
+        assert_equal(gradients, seen[0])
+    assert np.all(np.abs(seen[0][0] - toy_gradients(START)[0]) > 1e-3)
+    clean, _ = run(task_dependent, steps=1, form=form)
+    assert noisy[0][1] == clean[0][1] == START[0][1]  # Where the factor is 0.
+    assert np.min(np.abs(noisy[0] - clean[0])[[0, 2]]) > 1e-3
+    silent, _ = run(task_dependent, steps=1, form=form, noise=0.0, seed=SEED)
+    assert_equal(silent, clean)
+
+
+def test_unknown_form():
+    with pytest.raises(ValueError, match="form"):
+        Modulated(ones, 0.1, 2, form="both")
+
+
+# === The learner ===
+
+
+@pytest.fixture
+def double_precision():
+    keras.utils.set_random_seed(0)
+    keras.config.set_dtype_policy("float64")
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+def adapted_by(learner, seed=1):
+    episode, _ = SPEC.random_episode(seed=seed)
+    return learner.adapt(episode["support_images"], episode["support_labels"])
+
+
+@pytest.mark.parametrize("adapted", [("",), ("block3_conv/", "block4_conv/")])
+def test_factors_of_one_are_maml(adapted, double_precision, monkeypatch):
+    learner = generic(modgrad(adapted=adapted, steps=2, inner_rate=0.1))
+    maml = MAML(learner.backbone, ways=3, adapted=adapted, steps=2, inner_rate=0.1)
+    maml.network.set_weights(learner.network.get_weights())
+    shapes = [tensor.shape for tensor in learner.inner_weights().values()]
+    monkeypatch.setattr(learner, "modulation", lambda v: [tf.ones(s, "float64") for s in shapes])
+    expected, state = adapted_by(maml), adapted_by(learner)
+    assert list(state) == list(expected)
+    assert_equal(state.values(), expected.values())
+
+
+def test_factors_of_zero_leave_the_network_alone(double_precision):
+    learner = generic(modgrad())
+    for layer in learner.generator.layers[1:]:
+        for output in layer.outputs:
+            output.kernel.assign(tf.zeros_like(output.kernel))
+            output.bias.assign(tf.zeros_like(output.bias))
+    episode, _ = SPEC.random_episode()
+    without = learner.adapt(episode["support_images"], episode["support_labels"], steps=0)
+    assert_equal(adapted_by(learner, seed=0).values(), without.values())
+    plain = learner.infer(without, episode["query_images"])["logits"]
+    np.testing.assert_array_equal(learner(episode)["logits"], plain)
+
+
+def context_of(learner, seed):
+    """The context of a task, and the loss as a function of it."""
+    episode, _ = SPEC.random_episode(seed=seed)
+    images = learner.preprocessing(episode["support_images"][0])
+    labels = episode["support_labels"][0]
+    counts = tf.ones((3,))
+    inner = InnerLoss(learner.support_loss(images, labels, None, counts, None, False))
+    weights, rule = list(learner.inner_weights().values()), learner.update_rule()
+    _, gradients = inner.value_and_grad(weights)
+
+    def loss(context):
+        return inner(rule.moved(weights, gradients, tf.constant(context))).numpy()
+
+    context, _ = rule.refined(inner, weights, gradients, tf.zeros((6,), "float64"))
+    return context.numpy(), loss
+
+
+def test_the_context_is_the_negative_gradient_at_zero(double_precision):
+    learner = generic(modgrad())
+    context, loss = context_of(learner, seed=1)
+    differences = [(loss(1e-5 * d) - loss(-1e-5 * d)) / 2e-5 for d in np.eye(6)]
+    assert context.shape == (6,)
+    assert np.linalg.norm(context) > 1e-4
+    np.testing.assert_allclose(context, np.negative(differences), rtol=1e-4, atol=1e-8)
+
+
+def test_tasks_have_contexts_and_factors_of_their_own(double_precision):
+    learner = generic(modgrad())
+    (one, _), (other, _) = (context_of(learner, seed) for seed in (1, 2))
+    first, second = learner.modulation(one), learner.modulation(other)
+    for kernel in (0, 2):
+        assert np.max(np.abs(first[kernel] - second[kernel])) > 1e-6
+
+
+@pytest.mark.parametrize("first_order", [False, True])
+def test_meta_gradient_by_finite_differences(first_order, double_precision):
+    # To the first order alone it is another one.
+    learner = generic(modgrad(first_order=first_order))
+    episode, labels = SPEC.random_episode(seed=3)
+
+    def loss():
+        # Not the learner's own, which is float32.
+        state = learner.adapt(episode["support_images"], episode["support_labels"])
+        weights = [state[key][0] for key in learner.state_keys()]
+        images = learner.preprocessing(episode["query_images"][0])
+        with moments_scope(1):
+            logits, _ = learner.outputs_with(weights, images, training=True)
+        return masked_cross_entropy(labels[0], logits, None, tf.ones((3,)))
+
+    with tf.GradientTape() as tape:
+        value = loss()
+    gradients = tape.gradient(value, learner.trainable_weights)
+    network = learner.network.trainable_weights
+    for weights, exact in ((network, not first_order), (learner.generator.weights, True)):
+        chosen = {id(weight) for weight in weights}
+        predicted = measured = 0.0
+        rng = np.random.default_rng(0)
+        directions = [rng.normal(size=w.shape) for w in weights]
+        values = [weight.numpy() for weight in weights]
+        for weight, gradient in zip(learner.trainable_weights, gradients, strict=True):
+            if id(weight) in chosen:
+                index = next(i for i, w in enumerate(weights) if w is weight)
+                predicted += np.sum(gradient.numpy() * directions[index])
+        for sign in (1, -1):
+            for weight, at, direction in zip(weights, values, directions, strict=True):
+                weight.assign(at + sign * 1e-6 * direction)
+            measured += sign * loss().numpy() / 2e-6
+        for weight, at in zip(weights, values, strict=True):
+            weight.assign(at)
+        error = abs(predicted - measured) / abs(measured)
+        assert (error < 1e-4) if exact else (error > 1e-2), (predicted, measured)
+
+
+def test_parameters_and_adapted_weights_of_the_paper():
+    learner = ModGrad(Conv4(image_shape=(84, 84, 3)), ways=5)
+    assert learner.network.count_params() - 512 == 121_093  # Without the moving averages.
+    assert sum(int(np.prod(w.shape)) for w in learner.weight_parts()["generator"]) == 1_056_926
+    assert learner.adapted_indices == (8, 9, 12, 13)
+    names = [f"block{i}_conv_{kind}" for i in (3, 4) for kind in ("kernel", "bias")]
+    assert [key.split("_", 1)[1] for key in learner.state_keys()] == names
+
+
+def test_one_optimiser_each():
+    learner = modgrad()
+    adam, of_generator = keras.optimizers.Adam(), keras.optimizers.Adam()
+    learner.compile(adam, part_optimizers={"generator": of_generator})
+    learner.build_optimizers()
+    sizes = [len(learner.network.trainable_variables), len(learner.generator.trainable_variables)]
+    assert [len(o._trainable_variables) for o in (adam, of_generator)] == sizes
+
+
+def test_a_single_adapted_weight():
+    learner = modgrad(adapted=("head/kernel",))
+    assert [factors.shape for factors in learner.modulation(tf.zeros((6,)))] == [(16, 3)]
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"form": "both"}, {"context_size": 0}, {"columns": 0}, {"adapted": ("none",)}]
+)
+def test_refusals(arguments):
+    with pytest.raises(ValueError, match=next(iter(arguments))):
+        modgrad(**arguments)
+
+
+def test_a_network_without_two_convolutions():
+    images = keras.Input((8, 8, 1))
+    backbone = keras.Model(images, keras.layers.Conv2D(2, 3)(images))
+    with pytest.raises(ValueError, match="last two convolutions"):
+        ModGrad(backbone, ways=3)
