@@ -138,6 +138,28 @@ def modulation_spectrum(request: AnalysisRequest) -> Analysis:
     )
 
 
+def multishot(request: AnalysisRequest) -> Analysis:
+    """Loss and held-out accuracy over a long inner loop, over the alphabets of a split."""
+    from kfsl.analysis import multishot as curves
+    from kfsl.analysis.compared_learners import gradient_learners
+    from kfsl.analysis.inner_steps import step_numbers
+
+    steps = step_numbers(request.levels)
+    experiment, learners = gradient_learners(request)
+    from kfsl.evaluation import EVALUATION_SEED
+
+    split = request.split or "test"
+    values = curves.multishot_values(
+        experiment,
+        learners,
+        steps or curves.default_levels(list(learners.values())),
+        split=split,
+        episodes=request.episodes,
+        seed=EVALUATION_SEED,
+    )
+    return Analysis(f"multishot_{split}", curves.multishot_figure(values), values)
+
+
 def shots_and_steps(request: AnalysisRequest) -> Analysis:
     """The evaluations of several runs: accuracy by shots, inner steps or columns."""
     from kfsl.analysis.shots_and_steps import evaluation_rows, rows_figure
@@ -168,6 +190,7 @@ ANALYSES: dict[str, Callable[[AnalysisRequest], Analysis]] = {
     "gradient_noise": gradient_noise,
     "inner_steps": inner_steps,
     "modulation_spectrum": modulation_spectrum,
+    "multishot": multishot,
     "shots_and_steps": shots_and_steps,
     "validation_curves": validation_curves,
 }
