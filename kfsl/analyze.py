@@ -3,8 +3,9 @@
     python -m kfsl.analyze --analysis=NAME --run_dir=DIR [--compare=OTHER_DIR ...]
         [--split=val] [--index=0] [--query=0] [--count=10] [--episodes=100]
         [--levels=0,0.1,1] [--noise_scale=std]
+    python -m kfsl.analyze --analysis=second_order --model=FILE.keras
 
-Writes a PNG and a JSON file into `DIR/analysis/`.
+Writes a PNG and a JSON file into `DIR/analysis/`, or beside the model's file.
 """
 
 import os
@@ -31,6 +32,7 @@ def main() -> None:
     flags.DEFINE_list("levels", [], "What is varied: noise, or inner steps; as 0,0.1,1.")
     flags.DEFINE_integer("episodes", None, "How many, where several are drawn.", lower_bound=2)
     flags.DEFINE_enum("noise_scale", "std", ("std", "variance"), "What a level of noise is.")
+    flags.DEFINE_string("model", None, "A .keras file to audit (second_order) instead of a run.")
     commands.run(_main)
 
 
@@ -41,7 +43,8 @@ def _main() -> None:
     if not options.analysis:
         raise ValueError(f"--analysis is missing; there are {names}.")
     request = AnalysisRequest(
-        run=RunDirectory(commands.require(commands.RUN_DIR, "the run to look at")),
+        run=_run(options.analysis, options.model),
+        model=options.model,
         compare=tuple(RunDirectory(path) for path in options.compare),
         split=options.split,
         index=options.index,
@@ -52,8 +55,23 @@ def _main() -> None:
         noise_scale=options.noise_scale,
         bindings=tuple(commands.GIN_PARAM.value),
     )
-    for path in analyze(options.analysis, request):
+    found, files = _found_and_files(options.analysis, request)
+    if found.table:
+        print(found.table)
+    for path in files:
         print(f"written to {path}")
+    if found.conclusion:
+        print(found.conclusion)
+
+
+def _run(analysis: str, model: str | None) -> RunDirectory | None:
+    analyses.find(analysis)
+    if model is None:
+        return RunDirectory(commands.require(commands.RUN_DIR, "the run to look at"))
+    if analysis != "second_order":
+        raise ValueError("--model is for --analysis=second_order; others need a --run_dir.")
+    commands.refuse(commands.RUN_DIR, "--model is given instead of a run")
+    return None
 
 
 def _numbers(levels: list[str]) -> tuple[float, ...]:
@@ -80,17 +98,26 @@ def analyze(name: str, request: AnalysisRequest) -> list[str]:
         ValueError: if there is no such analysis, or it cannot be made of this run.
         FileNotFoundError: if the run lacks what the analysis needs.
     """
+    return _found_and_files(name, request)[1]
+
+
+def _found_and_files(name: str, request: AnalysisRequest) -> tuple[analyses.Analysis, list[str]]:
     analysis = analyses.find(name)
     for run in (request.run, *request.compare):
-        _ = run.config
+        _ = run and run.config
     gin_files.check([], request.bindings)
     found = analysis(request)
-    stem = os.path.join(request.run.path, "analysis", found.name)
-    write_json(f"{stem}.json", {"analysis": name, "run": request.run.path, **found.values})
+    if request.run is None:
+        stem = f"{os.path.splitext(request.model)[0]}.{found.name}"
+        subject = {"model": request.model}
+    else:
+        stem = os.path.join(request.run.path, "analysis", found.name)
+        subject = {"run": request.run.path}
+    write_json(f"{stem}.json", {"analysis": name, **subject, **found.values})
     if found.figure is None:
-        return [f"{stem}.json"]
+        return found, [f"{stem}.json"]
     found.figure.savefig(f"{stem}.png")
-    return [f"{stem}.png", f"{stem}.json"]
+    return found, [f"{stem}.png", f"{stem}.json"]
 
 
 if __name__ == "__main__":

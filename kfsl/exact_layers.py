@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -172,18 +173,26 @@ def exact(model: keras.Model) -> keras.Model:
     copies: list[tuple[layers.Layer, layers.Layer]] = []
 
     def copy(layer: layers.Layer) -> layers.Layer:
+        if graph_of(layer) is not None:
+            return _rebuilt(layer, copy)
         made = _replacement(layer) or copy_of(layer, layer.get_config())
         if isinstance(layer, layers.Layer):  # Operations have no weights.
             copies.append((layer, made))
         return made
 
-    converted = keras.models.clone_model(
-        model, clone_function=copy, call_function=_called, recursive=True
-    )
+    converted = _rebuilt(model, copy)
     for old, new in copies:
         new.set_weights(old.get_weights())
         new.trainable = old.trainable
     return converted
+
+
+def _rebuilt(model: keras.Model, copy: Callable) -> keras.Model:
+    if not isinstance(model, keras.Sequential):
+        return keras.models.clone_model(model, clone_function=copy, call_function=_called)
+    (inputs,) = model.inputs
+    first = keras.Input(batch_shape=inputs.shape, dtype=inputs.dtype, name=inputs.name)
+    return keras.Sequential([first, *(copy(layer) for layer in model.layers)], name=model.name)
 
 
 def copy_of(layer: layers.Layer, config: dict[str, Any]) -> layers.Layer:

@@ -57,6 +57,19 @@ def test_same_outputs_names_weights_and_moving_averages(dtype):
         np.testing.assert_allclose(new.numpy(), old.numpy(), rtol=tolerance, err_msg=old.path)
 
 
+def test_a_functional_model_in_a_sequential_one():
+    inputs = keras.Input((6, 6, 2))
+    inner = keras.Model(inputs, layers.BatchNormalization(name="bn")(inputs), name="inner")
+    model = generic(sequential(layers.Conv2D(2, 3, padding="same"), inner))
+    copy = exact(model)
+    assert type(copy) is keras.Sequential
+    assert inexact_layers(copy) == []
+    for training in (False, True):
+        expected = model(images(), training=training)
+        np.testing.assert_allclose(copy(images(), training=training), expected, atol=1e-5)
+    assert [w.path for w in copy.weights] == [w.path for w in model.weights]
+
+
 def test_the_copy_is_apart():
     model = nested()
     before = model.get_weights()
@@ -185,7 +198,7 @@ def test_exact_layers_are_let_pass():
 def stock_backbone():
     stack = [conv(), layers.BatchNormalization(name="stock"), layers.ReLU()]
     model = sequential(*stack, shape=(8, 8, 1))
-    return keras.Model(model.inputs, model.outputs)
+    return keras.Model(model.inputs[0], model.outputs[0])
 
 
 def test_second_order_learners_refuse_an_unconverted_backbone():

@@ -16,11 +16,15 @@ class Analysis(NamedTuple):
         name: str. Name of its files.
         figure: matplotlib `Figure` or None, where there is nothing to draw.
         values: dict that JSON can hold: the numbers in the figure.
+        table: str. Printed, where there is something to read.
+        conclusion: str. The last line printed.
     """
 
     name: str
     figure: "Figure | None"
     values: dict[str, Any]
+    table: str = ""
+    conclusion: str = ""
 
 
 def attention(request: AnalysisRequest) -> Analysis:
@@ -138,6 +142,26 @@ def modulation_spectrum(request: AnalysisRequest) -> Analysis:
     )
 
 
+def second_order(request: AnalysisRequest) -> Analysis:
+    """Which layers TensorFlow differentiates twice correctly."""
+    model = request.audited_model()
+    import dataclasses
+
+    from kfsl.analysis import second_order_report as report
+    from kfsl.analysis.second_order import TOLERANCE, audit
+
+    audits = audit(model)
+    conclusion = report.conclusion(audits)
+    values = {
+        "tolerance": TOLERANCE,
+        "layers": [dataclasses.asdict(layer) for layer in audits],
+        "at_fault": [layer.name for layer in audits if layer.at_fault],
+        "conclusion": conclusion,
+    }
+    figure = report.second_order_figure(audits)
+    return Analysis("second_order", figure, values, report.table(audits), conclusion)
+
+
 def multishot(request: AnalysisRequest) -> Analysis:
     """Loss and held-out accuracy over a long inner loop, over the alphabets of a split."""
     from kfsl.analysis import multishot as curves
@@ -191,6 +215,7 @@ ANALYSES: dict[str, Callable[[AnalysisRequest], Analysis]] = {
     "inner_steps": inner_steps,
     "modulation_spectrum": modulation_spectrum,
     "multishot": multishot,
+    "second_order": second_order,
     "shots_and_steps": shots_and_steps,
     "validation_curves": validation_curves,
 }

@@ -1,6 +1,7 @@
 """What `kfsl.analyze` was asked."""
 
 import dataclasses
+import os
 from typing import TYPE_CHECKING, Any
 
 from kfsl import commands
@@ -16,7 +17,7 @@ class AnalysisRequest:
     """The arguments of an analysis.
 
     Args:
-        run: `RunDirectory`.
+        run: `RunDirectory`, or None where `model` is given instead.
         compare: tuple of `RunDirectory`. Further runs, for analyses that compare.
         split: str or None. None leaves the choice to the analysis.
         index: int. Number of the episode, where one is drawn.
@@ -26,10 +27,11 @@ class AnalysisRequest:
             inner steps; empty leaves them to the analysis.
         episodes: int or None. How many; None leaves the number to the analysis.
         noise_scale: str. What levels of noise are: `"std"` or `"variance"`.
+        model: str or None. A `.keras` file, for analyses of a model without a run.
         bindings: tuple of str. Gin bindings that win over the run's own.
     """
 
-    run: RunDirectory
+    run: RunDirectory | None
     compare: tuple[RunDirectory, ...] = ()
     split: str | None = None
     index: int = 0
@@ -38,6 +40,7 @@ class AnalysisRequest:
     levels: tuple[float, ...] = ()
     episodes: int | None = None
     noise_scale: str = "std"
+    model: str | None = None
     bindings: tuple[str, ...] = ()
 
     def experiment(self) -> "Experiment":
@@ -51,6 +54,35 @@ class AnalysisRequest:
         with commands.quiet_start():
             from kfsl import configurables
         return configurables.trained_experiment(self.run, self.bindings)
+
+    def audited_model(self) -> Any:
+        """The Keras model in the file, or the network or backbone of the run's learner.
+
+        Raises:
+            ValueError: if the file holds no model that can be loaded.
+            FileNotFoundError: if there is no such file, or nothing was trained.
+        """
+        if self.model is None:
+            learner = self.experiment().learner
+            network = getattr(learner, "network", None) or getattr(learner, "backbone", None)
+            if network is None:
+                raise ValueError(f"{type(learner).__name__} has neither network nor backbone.")
+            return network
+        if not os.path.isfile(self.model) or not self.model.endswith(".keras"):
+            raise FileNotFoundError(
+                f"{self.model!r} is not a .keras file; write one with model.save('model.keras')."
+            )
+        with commands.quiet_start():
+            import keras
+
+            import kfsl.configurables  # noqa: F401  Loading finds kfsl's classes by name.
+        try:
+            return keras.saving.load_model(self.model, compile=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{self.model!r} cannot be loaded: {commands.one_line(error)[:300]} If it has "
+                "classes of your own, call kfsl.analysis.second_order.audit(model) in Python."
+            ) from error
 
     def episode(self) -> tuple["Experiment", dict[str, Any], Any, tuple[str, ...]]:
         """The trained experiment and its episode `index` of `split`, or of `val`.

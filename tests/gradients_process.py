@@ -1,0 +1,71 @@
+"""What tests of gradients measure in a process of its own; prints JSON.
+
+python -m tests.gradients_process replicas
+python -m tests.gradients_process memory looped|plain TASKS
+"""
+
+import json
+import resource
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kfsl.backbones.conv4 import Conv4
+from kfsl.episodes import EpisodeSpec
+from kfsl.learners.learner import Learner
+from kfsl.learners.maml import MAML
+
+
+def learner(side: int, filters: int, **arguments) -> MAML:
+    keras.utils.set_random_seed(0)
+    backbone = Conv4(image_shape=(side, side, 1), filters=filters, num_pools=2)
+    return MAML(backbone, ways=2, inner_rate=0.1, **arguments)
+
+
+def trained(strategy: tf.distribute.Strategy) -> tuple[np.ndarray, np.ndarray]:
+    """Weights before and after one step on four tasks."""
+    episode, labels = EpisodeSpec(2, 1, 2, (8, 8, 1)).random_episode(meta_batch=4)
+    with strategy.scope():
+        maml = learner(8, 4, steps=2)
+        maml.compile(keras.optimizers.SGD(0.5))
+    before = np.concatenate([w.numpy().ravel() for w in maml.trainable_weights])
+    # Batches of four episodes, which the strategy shares out.
+    data = tf.data.Dataset.from_tensor_slices((episode, labels)).batch(4, drop_remainder=True)
+    maml.fit(data, verbose=0, shuffle=False)
+    return before, np.concatenate([w.numpy().ravel() for w in maml.trainable_weights])
+
+
+def replicas() -> dict[str, float]:
+    """How far one step moves the weights, and how far two replicas are from one device."""
+    (device,) = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
+    before, alone = trained(tf.distribute.get_strategy())
+    strategy = tf.distribute.MirroredStrategy(
+        ["CPU:0", "CPU:1"],
+        cross_device_ops=tf.distribute.ReductionToOneDevice(),
+    )
+    assert strategy.num_replicas_in_sync == 2
+    _, shared = trained(strategy)
+    return {
+        "moved": float(np.max(np.abs(alone - before))),
+        "difference": float(np.max(np.abs(shared - alone))),
+    }
+
+
+def memory(path: str, tasks: int) -> int:
+    """Peak resident memory of a training step, in bytes."""
+    maml = learner(28, 16, steps=3)
+    maml.compile(keras.optimizers.SGD(0.1))
+    episode, labels = EpisodeSpec(2, 5, 5, (28, 28, 1)).random_episode(meta_batch=tasks)
+    if path == "plain":  # All tasks in one call, under one tape.
+        maml.loss_and_gradients = lambda e, y: Learner.loss_and_gradients(maml, e, y)
+    maml.train_on_batch(episode, labels)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    commands = {"replicas": replicas, "memory": memory}
+    arguments = [int(a) if a.isdigit() else a for a in sys.argv[2:]]
+    print(json.dumps(commands[sys.argv[1]](*arguments)))
