@@ -70,7 +70,7 @@ def alphabet_episode(
 
     Reference:
         [Flennerhag et al., 2019](https://arxiv.org/abs/1812.01054), multi-shot Omniglot;
-        [Simon et al., 2020](https://doi.org/10.1007/978-3-030-58598-3_33), figure 5.
+        Simon et al., On Modulating the Gradient for Meta-Learning, ECCV 2020, figure 5.
 
     Example:
     ```python

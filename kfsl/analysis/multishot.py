@@ -111,7 +111,7 @@ def multishot_figure(values: Mapping[str, Any]) -> Figure:
         `matplotlib.figure.Figure`.
 
     Reference:
-        [Simon et al., 2020](https://doi.org/10.1007/978-3-030-58598-3_33), figure 5.
+        Simon et al., On Modulating the Gradient for Meta-Learning, ECCV 2020, figure 5.
 
     Example:
     ```python

@@ -38,7 +38,7 @@ class GradientModulation(keras.layers.Layer):
         ValueError: A weight without axes, or fewer columns than one.
 
     Reference:
-        [Simon et al., 2020](https://doi.org/10.1007/978-3-030-58598-3_33), equations 6 to 8.
+        Simon et al., On Modulating the Gradient for Meta-Learning, ECCV 2020, equations 6 to 8.
 
     Example:
 

@@ -107,8 +107,10 @@ class GradientLearner(Learner):
         dtype = self.dtype_policy
         shape = tuple(features.shape)
         if len(shape) > 2 and self.pooling == "average":
-            features = keras.layers.GlobalAveragePooling2D(dtype=dtype, name="average")(features)
-        features = keras.layers.Flatten(dtype=dtype, name="flatten")(features)
+            features = keras.layers.GlobalAveragePooling2D(dtype=dtype, name="features_average")(
+                features
+            )
+        features = keras.layers.Flatten(dtype=dtype, name="features_flat")(features)
         if features.shape[-1] is None:
             raise ValueError(
                 "The head needs to know the number of features: give the backbone an "

@@ -41,7 +41,7 @@ class ModGrad(GradientLearner):
             `adapted` is None.
 
     Reference:
-        [Simon et al., 2020](https://doi.org/10.1007/978-3-030-58598-3_33), algorithm 1 and
+        Simon et al., On Modulating the Gradient for Meta-Learning, ECCV 2020, algorithm 1 and
         equations 5 to 9.
 
     Example:

@@ -40,7 +40,7 @@ class Modulated:
         ValueError: for a form it does not know.
 
     Reference:
-        [Simon et al., 2020](https://doi.org/10.1007/978-3-030-58598-3_33), algorithm 1 and
+        Simon et al., On Modulating the Gradient for Meta-Learning, ECCV 2020, algorithm 1 and
         equation 9.
 
     Example:
