@@ -41,8 +41,9 @@ format: $(INSTALLED) ## mend style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-benchmark: $(INSTALLED) ## time the input pipeline
+benchmark: $(INSTALLED) ## time the input pipeline and training steps
 	$(BIN)/python benchmarks/pipeline.py
+	$(BIN)/python benchmarks/meta_step.py
 
 results: $(INSTALLED) ## write RESULTS.md from the evidence in results/
 	$(BIN)/python -m kfsl.results

@@ -1,10 +1,11 @@
 """`python -m kfsl.predict`: classifies your images from a few examples of each class.
 
     python -m kfsl.predict --saved_model=DIR --support=DIR --query=DIR|FILE \\
-        [--output=FILE.csv|FILE.json]
+        [--output=FILE.csv|FILE.json] [--steps=N]
 
 The support folder has one folder of images per class. `--run_dir=RUN` takes the place of
-`--saved_model`: the run's best learner, exported if it is not yet.
+`--saved_model`: the run's best learner, exported if it is not yet. `--steps` is for methods that
+learn a support set by gradient steps, and says how many.
 """
 
 import json
@@ -14,11 +15,11 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from kfsl import commands, export, support_report
+from kfsl import commands, export, prediction_words, support_report
 from kfsl.image_folders import ImageFiles, SupportFiles, find_queries, find_support
 from kfsl.prediction_table import MOST_ROWS, PredictionTable
 from kfsl.run_directory import RunDirectory, write_text
-from kfsl.saved_model_files import CLASSES_FILE, GRAPH_FILE, read_description
+from kfsl.saved_model_files import CLASSES_FILE, GRAPH_FILE, chosen_steps, read_description
 from kfsl.trained_run import check_trained
 
 OUTPUT_ENDINGS = (".csv", ".json")
@@ -31,6 +32,7 @@ def main() -> None:
     flags.DEFINE_string("support", None, "A folder with one folder of images per class.")
     flags.DEFINE_string("query", None, "The image to classify, or a folder of images.")
     flags.DEFINE_string("output", None, "A file for the predictions, .csv or .json.")
+    flags.DEFINE_integer("steps", None, "Gradient steps, where the method takes any number.")
     commands.run(_main)
 
 
@@ -46,12 +48,20 @@ def _main() -> None:
     check_output(options.output)
     find_support(options.support)
     find_queries(options.query)
-    for line in predict_folders(_model_path(), options.support, options.query, options.output):
+    if options.steps is not None and options.steps < 0:
+        raise ValueError(f"--steps must be 0 or more; received {options.steps}.")
+    for line in predict_folders(
+        _model_path(), options.support, options.query, options.output, options.steps
+    ):
         print(line)
 
 
 def predict_folders(
-    saved_model: str, support_path: str, query_path: str, output: str | None = None
+    saved_model: str,
+    support_path: str,
+    query_path: str,
+    output: str | None = None,
+    steps: int | None = None,
 ) -> list[str]:
     """Classifies the images of a folder and says how far its support set can be trusted.
 
@@ -60,17 +70,20 @@ def predict_folders(
         support_path: str. A folder with one folder of images per class.
         query_path: str. An image, or a folder of images.
         output: str or None. A `.csv` or `.json` file; written whole or not at all.
+        steps: int or None. Gradient steps on the support set; None: the model's own number.
 
     Returns:
         list of str, lines for people.
 
     Raises:
         FileNotFoundError: if the model, a folder or the file is missing.
-        ValueError: if an image cannot be read, or the folders do not fit the model.
+        ValueError: if an image cannot be read, the folders do not fit the model, or it does
+            not take `steps`.
     """
     # Everything a user can get wrong shows before TensorFlow is imported.
     check_output(output)
     description = read_description(saved_model)
+    steps = chosen_steps(description, steps)
     support, queries = find_support(support_path), find_queries(query_path)
     check_ways(description, support)
     shape = _image_shape(description)
@@ -78,7 +91,7 @@ def predict_folders(
     trained_on = _training_data(saved_model)
 
     table, left_out = _predict(saved_model, description, support, support_images, queries,
-                               query_images)  # fmt: skip
+                               query_images, steps)  # fmt: skip
     warnings = support_report.warnings_of(
         support, support_images, queries, query_images, trained_on.get("mean_pixel")
     )
@@ -88,18 +101,20 @@ def predict_folders(
         beside = {
             "saved_model": saved_model,
             "learner": description["learner"],
+            "steps": steps,
             "support": _support_values(support, left_out),
             "warnings": [*warnings, support_report.NOT_CALIBRATED],
         }
         text = table.csv() if output.lower().endswith(".csv") else table.json(beside)
         write_text(output, text)
     return [
-        _model_line(description, trained_on),
+        prediction_words.model_line(description, trained_on),
         "",
         table.text(MOST_ROWS if output else None),
         *_after_table(table, queries, support, output),
         "",
-        _support_line(support),
+        prediction_words.support_line(support),
+        *prediction_words.how_lines(description, steps, len(queries.names)),
         *words,
         *(f"Warning: {warning}" for warning in warnings),
         support_report.NOT_CALIBRATED,
@@ -139,8 +154,9 @@ def check_ways(description: dict[str, Any], support: SupportFiles) -> None:
         if found > ways
         else f"Add {ways - found} more"
     )
+    limit = "at most" if description["ways"]["fewer"] else "exactly"
     raise ValueError(
-        f"This {description['learner']} tells exactly {ways} classes apart, and "
+        f"This {description['learner']} tells {limit} {ways} classes apart, and "
         f"{str(support.root)!r} has {found} folders. {remedy}; or train a method that is free "
         "in ways, such as PrototypicalNetwork."
     )
@@ -183,11 +199,12 @@ def _predict(
     support_images: np.ndarray,
     queries: ImageFiles,
     query_images: np.ndarray,
+    steps: int | None,
 ) -> tuple[PredictionTable, Any]:
     with commands.quiet_start():
         from kfsl.prediction import ServedLearner
 
-    served = ServedLearner(saved_model, description["transductive"])
+    served = ServedLearner(saved_model, description["transductive"], steps)
     features, labels = served.embed(support_images), np.array(support.labels, "int32")
     probabilities = served.classify(features, labels, served.embed(query_images))
     left_out = None
@@ -218,13 +235,6 @@ def _training_data(saved_model: str) -> dict[str, Any]:
         return json.load(file)
 
 
-def _model_line(description: dict[str, Any], trained_on: dict[str, Any]) -> str:
-    height, width, channels = description["image"]["trained_shape"]
-    dataset = f" trained on {trained_on['dataset']}" if "dataset" in trained_on else ""
-    colour = "grey" if channels == 1 else "colour"
-    return f"{description['learner']}{dataset}; images are scaled to {height}x{width}, {colour}."
-
-
 def _after_table(
     table: PredictionTable, queries: ImageFiles, support: SupportFiles, output: str | None
 ) -> list[str]:
@@ -247,16 +257,6 @@ def _after_table(
             f"{low:.0%} to {high:.0%}) get the class whose folder they lie in."
         )
     return lines
-
-
-def _support_line(support: SupportFiles) -> str:
-    if len(set(support.counts)) == 1:
-        return f"Support set: {len(support.classes)} classes of {support.counts[0]} images each."
-    low, high = min(support.counts), max(support.counts)
-    return (
-        f"Support set: {len(support.classes)} classes, {sum(support.counts)} images, {low} to "
-        f"{high} a class."
-    )
 
 
 def _support_values(support: SupportFiles, left_out: Any) -> dict[str, Any]:

@@ -6,10 +6,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from kfsl.saved_model_files import chosen_steps, read_description
+
 #: Images embedded or classified at once.
 BATCH = 128
 #: Leave-one-out learns the support set anew for each image; more are not tried.
 MOST_LEFT_OUT = 200
+#: Gradient steps that leave-one-out takes in all, where learning takes steps; but it always
+#: tries `FEWEST_LEFT_OUT` images.
+MOST_STEPS, FEWEST_LEFT_OUT = 200, 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +46,11 @@ class ServedLearner:
     Args:
         path: str. The folder of the SavedModel.
         transductive: bool. Queries influence each other, so they are classified at once.
+        steps: int or None. Gradient steps, where `steps.free` in `model.json`; None: as many as
+            `steps.default` there.
+
+    Raises:
+        ValueError: for steps that the model does not take.
 
     Example:
     ```python
@@ -62,7 +72,8 @@ class ServedLearner:
     ```
     """
 
-    def __init__(self, path: str, transductive: bool = False) -> None:
+    def __init__(self, path: str, transductive: bool = False, steps: int | None = None) -> None:
+        self._steps = chosen_steps(read_description(path), steps)
         # The signatures do not keep the variables alive; the loaded object does.
         self._loaded = tf.saved_model.load(path)
         self._signatures = self._loaded.signatures
@@ -97,6 +108,7 @@ class ServedLearner:
         state = self._signatures["adapt"](
             support_features=tf.constant(support_features),
             support_labels=tf.constant(labels, tf.int32),
+            **({} if self._steps is None else {"steps": tf.constant(self._steps)}),
         )
         parts = [query_features] if self._transductive else _parts(query_features)
         return np.concatenate(
@@ -107,7 +119,7 @@ class ServedLearner:
         """Classifies each support image with a model that has not seen it.
 
         The only image of a class cannot be left out. Of more than `MOST_LEFT_OUT` images so
-        many are tried, spread evenly.
+        many are tried, spread evenly; fewer where learning takes gradient steps.
 
         Args:
             support_features: array, `[S, ...]`, from `embed`.
@@ -118,8 +130,9 @@ class ServedLearner:
         """
         labels = np.asarray(labels)
         candidates = np.flatnonzero(np.bincount(labels)[labels] > 1)
-        if len(candidates) > MOST_LEFT_OUT:
-            spread = np.linspace(0, len(candidates) - 1, MOST_LEFT_OUT)
+        most = most_left_out(self._steps)
+        if len(candidates) > most:
+            spread = np.linspace(0, len(candidates) - 1, most)
             candidates = candidates[spread.round().astype(int)]
         rows = []
         for index in candidates:
@@ -130,6 +143,20 @@ class ServedLearner:
 
     def _infer(self, state: dict[str, tf.Tensor], query_features: tf.Tensor) -> Any:
         return self._signatures["infer"](**state, query_features=query_features)
+
+
+def most_left_out(steps: int | None) -> int:
+    """How many images leave-one-out tries.
+
+    Args:
+        steps: int or None. Gradient steps of one adaptation.
+
+    Returns:
+        int.
+    """
+    if not steps:
+        return MOST_LEFT_OUT
+    return min(MOST_LEFT_OUT, max(FEWEST_LEFT_OUT, MOST_STEPS // steps))
 
 
 def _parts(array: np.ndarray) -> list[np.ndarray]:

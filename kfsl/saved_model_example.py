@@ -66,7 +66,8 @@ def main():
         support_labels=tf.constant(support_labels),
         query_images=tf.constant(query_images),
     )
-    for row in outputs["probabilities"].numpy():
+    # A model of fixed ways has a column for each; the classes that you do not have are last.
+    for row in outputs["probabilities"].numpy()[:, : len(names)]:
         print(", ".join(f"{name}: {value:.3f}" for name, value in zip(names, row, strict=True)))
 
 

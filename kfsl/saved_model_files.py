@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 #: Limits and facts of the model, the classes it was trained on, and a script that uses it.
@@ -51,6 +52,36 @@ def read_description(path: str) -> dict[str, Any]:
             f"{FORMAT_VERSION}. Export again."
         )
     return values
+
+
+def chosen_steps(description: Mapping[str, Any], steps: int | None) -> int | None:
+    """The number of gradient steps to ask a model for; None where it cannot be asked.
+
+    Args:
+        description: mapping, from `model.json`.
+        steps: int, or None for the model's own number.
+
+    Returns:
+        int or None.
+
+    Raises:
+        ValueError: for a negative number, or a model whose steps are not free.
+    """
+    taken = description.get("steps") or {"default": None, "free": False}
+    if steps is not None and not taken["free"]:
+        reason = (
+            "takes no gradient steps"
+            if taken["default"] is None
+            else f"always takes {taken['default']} gradient steps"
+        )
+        raise ValueError(
+            f"steps={steps} has no place here: this {description['learner']} {reason}."
+        )
+    if steps is not None and steps < 0:
+        raise ValueError(f"The number of gradient steps must be 0 or more; received steps={steps}.")
+    if not taken["free"]:
+        return None
+    return taken["default"] if steps is None else steps
 
 
 def holds_saved_model(path: str) -> bool:

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from kfsl.backbones.conv4 import Conv4
+from kfsl.learners.maml import MAML
 from kfsl.learners.prototypical_network import PrototypicalNetwork
 from tests.contract import generic
 
@@ -18,6 +19,14 @@ def prototypical_network(image_shape=(None, None, 1), **arguments) -> Prototypic
     backbone = Conv4(image_shape=image_shape, filters=4, num_pools=2)
     # Scaled, so that an untrained network's scores differ by more than rounding.
     return generic(PrototypicalNetwork(backbone, scale=200.0, **arguments))
+
+
+def maml(**arguments) -> MAML:
+    """Four ways, three steps when served; its queries do not influence each other."""
+    keras.utils.set_random_seed(0)
+    backbone = Conv4(image_shape=SHAPE, filters=4, num_pools=2)
+    arguments = {"bn_policy": "support", "evaluation_steps": 3, "inner_rate": 0.2, **arguments}
+    return generic(MAML(backbone, ways=4, steps=1, **arguments))
 
 
 def draw(pattern: int, drawing: int, size: tuple[int, int] = (32, 32)) -> Image.Image:

@@ -1,6 +1,7 @@
 """Runs a SavedModel where neither kfsl nor Keras can be imported.
 
-python saved_model_process.py MODEL EPISODE.npz   writes EPISODE.probabilities.npy
+python saved_model_process.py MODEL EPISODE.npz   writes EPISODE.probabilities.npy, and, where the
+                                                  episode has steps, EPISODE.with_steps.npy
 python saved_model_process.py EXAMPLE.py          runs the script
 """
 
@@ -27,9 +28,15 @@ def write_probabilities(model: str, episode: str) -> None:
     import numpy as np
     import tensorflow as tf
 
-    serve = tf.saved_model.load(model).signatures["serving_default"]
+    # The signatures do not keep the variables alive; the loaded object does.
+    loaded = tf.saved_model.load(model)
     inputs = {name: tf.constant(value) for name, value in np.load(episode).items()}
-    np.save(episode.removesuffix(".npz") + ".probabilities.npy", serve(**inputs)["probabilities"])
+    path, steps = episode.removesuffix(".npz"), inputs.pop("steps", None)
+    probabilities = loaded.signatures["serving_default"](**inputs)["probabilities"]
+    np.save(f"{path}.probabilities.npy", probabilities)
+    if steps is not None:
+        serve = loaded.signatures["serve_with_steps"]
+        np.save(f"{path}.with_steps.npy", serve(**inputs, steps=steps)["probabilities"])
 
 
 if __name__ == "__main__":

@@ -205,6 +205,7 @@ def test_a_transductive_model_says_why_nothing_is_estimated(support, queries, tm
     serving.export(learner, path, image_shape=SHAPE)
     lines = predict_folders(path, support, queries)
     assert said(lines, "cannot be estimated: this model is transductive")
+    assert said(lines, "Transductive: all 3 queries were classified at once.")
 
 
 def test_leaving_out_is_leaving_out(model):
@@ -321,14 +322,20 @@ def test_outputs_that_cannot_be(model, support, queries, tmp_path, output, messa
 
 @pytest.mark.parametrize(
     ("ways", "fewer", "refusal"),
-    [(2, True, "Leave 1 out"), (4, False, "Add 1 more"), (4, True, None), (3, False, None)],
+    [
+        (2, True, "at most 2 classes.*Leave 1 out"),
+        (2, False, "exactly 2 classes.*Leave 1 out"),
+        (4, False, "exactly 4 classes.*Add 1 more"),
+        (4, True, None),
+        (3, False, None),
+    ],
 )
 def test_fixed_ways(support, ways, fewer, refusal):
     description = {"learner": "STANet", "ways": {"fixed": ways, "fewer": fewer}}
     if refusal is None:
         predict.check_ways(description, find_support(support))
         return
-    with pytest.raises(ValueError, match=f"exactly {ways} classes.*has 3 folders. {refusal}"):
+    with pytest.raises(ValueError, match=f"STANet tells {refusal}"):
         predict.check_ways(description, find_support(support))
 
 

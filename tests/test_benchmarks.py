@@ -1,0 +1,31 @@
+"""The benchmarks run, at sizes that take seconds; what they measure is nobody's business here."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+META_STEP = Path(__file__).parents[1] / "benchmarks" / "meta_step.py"
+
+
+def test_meta_step(tmp_path):
+    output = tmp_path / "figures.json"
+    sizes = ["--filters=4", "--size=16", "--meta_batch=3", "--repeats=1", "--matrix=64"]
+    command = [sys.executable, META_STEP, "--learner", "maml_first_order", *sizes]
+    done = subprocess.run(
+        [*command, f"--json={output}"], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 2
+    (found,) = json.loads(output.read_text())
+    assert found["learner"] == "maml_first_order"
+    assert 0 < found["seconds_min"] <= found["seconds_median"]
+    # 16, 8, 4 and 2 pixels a side; then a head of 5 on 4 numbers.
+    first = 2 * 9 * 4 * 16**2
+    forward = first + 2 * 9 * 4 * 4 * (8**2 + 4**2 + 2**2) + 2 * 4 * 5
+    support, queries = 5 * 5, 75
+    # Forward, to maps, to weights; but the images have no gradient.
+    expected = 3 * (support + queries) * (3 * forward - first)
+    assert found["gflop"] == pytest.approx(expected / 1e9, rel=1e-9)
