@@ -11,7 +11,6 @@ import pytest
 import tensorflow as tf
 
 from kfsl.analysis.second_order import TOLERANCE, second_order_error
-from kfsl.backbones.conv4 import Conv4
 from kfsl.gradients import call_with, inner_loop, starting_weights, value_and_grad
 from kfsl.layers.cosine import CosineSimilarity
 from kfsl.layers.film import FiLM
@@ -322,7 +321,6 @@ EXACT = {
     "GlobalAveragePooling2D": (keras.layers.GlobalAveragePooling2D, MAPS),
     "Flatten": (keras.layers.Flatten, MAPS),
     "Dropout": (lambda **kw: keras.layers.Dropout(0.3, **kw), VECTORS),
-    "Conv4": (lambda **kw: Conv4((6, 6, 4), 2, 1, activation="tanh", **kw), MAPS),
 }
 EXACT |= {
     name: (lambda name=name, **kw: keras.layers.Activation(name, **kw), VECTORS)
