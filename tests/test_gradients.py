@@ -408,6 +408,7 @@ def test_two_replicas_train_as_one_device():
     assert found["difference"] < 1e-5 * found["moved"]
 
 
+@pytest.mark.skipif("KFSL_MEMORY_TEST" not in os.environ, reason="minutes; KFSL_MEMORY_TEST=1")
 def test_memory_does_not_grow_with_the_meta_batch():
     """Growth of the peak from 2 to 16 tasks; the plain path, one tape over all tasks, fails it."""
     looped, plain = ([process("memory", path, tasks) for tasks in (2, 16)] for path in PATHS)
