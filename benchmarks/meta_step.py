@@ -72,11 +72,22 @@ def flop_of_step(learner: Any, episode: dict[str, Any], labels: Any) -> int:
     traced = tf.function(learner.loss_and_gradients, autograph=False).get_concrete_function(
         one, labels[:1]
     )
-    operations = traced.graph.get_operations()
+    operations = _needed(traced.graph)
     hidden = [op.name for op in operations if op.type in HIDING]
     if hidden:
         raise RuntimeError(f"{hidden[0]!r} hides work; only unrolled inner loops can be counted.")
     return len(labels) * sum(_flop(op) for op in operations)
+
+
+def _needed(graph: Any) -> list[Any]:
+    """The operations that run: TensorFlow writes gradients down that nothing uses."""
+    found, waiting = {}, [*(tensor.op for tensor in graph.outputs), *graph.control_outputs]
+    while waiting:
+        op = waiting.pop()
+        if op.name not in found:
+            found[op.name] = op
+            waiting += [*(tensor.op for tensor in op.inputs), *op.control_inputs]
+    return list(found.values())
 
 
 def _flop(op: Any) -> int:
