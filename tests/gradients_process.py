@@ -1,7 +1,7 @@
 """What tests of gradients measure in a process of its own; prints JSON.
 
 python -m tests.gradients_process replicas
-python -m tests.gradients_process memory looped|plain TASKS
+python -m tests.gradients_process memory
 """
 
 import json
@@ -54,18 +54,29 @@ def replicas() -> dict[str, float]:
     }
 
 
-def memory(path: str, tasks: int) -> int:
-    """Peak resident memory of a training step, in bytes."""
-    maml = learner(28, 16, steps=3)
+def memory() -> dict[str, int]:
+    """Peak resident memory, in bytes, after training steps on more and more tasks.
+
+    The peak never falls, so the order counts: few tasks, many, then many under a single tape.
+    """
+    peaks = {"few": after_step(2), "many": after_step(12)}
+    return {**peaks, "many_under_one_tape": after_step(12, one_tape=True)}
+
+
+def after_step(tasks: int, one_tape: bool = False) -> int:
+    # Large maps and few operations: memory without much time.
+    images = keras.Input((96, 96, 1))
+    maps = keras.layers.Conv2D(16, 3, activation="relu")(images)
+    maps = keras.layers.GlobalAveragePooling2D()(maps)
+    maml = MAML(keras.Model(images, maps), ways=2, steps=1)
     maml.compile(keras.optimizers.SGD(0.1))
-    episode, labels = EpisodeSpec(2, 5, 5, (28, 28, 1)).random_episode(meta_batch=tasks)
-    if path == "plain":  # All tasks in one call, under one tape.
+    if one_tape:
         maml.loss_and_gradients = lambda e, y: Learner.loss_and_gradients(maml, e, y)
+    episode, labels = EpisodeSpec(2, 10, 10, (96, 96, 1)).random_episode(meta_batch=tasks)
     maml.train_on_batch(episode, labels)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 if __name__ == "__main__":
     commands = {"replicas": replicas, "memory": memory}
-    arguments = [int(a) if a.isdigit() else a for a in sys.argv[2:]]
-    print(json.dumps(commands[sys.argv[1]](*arguments)))
+    print(json.dumps(commands[sys.argv[1]]()))

@@ -385,6 +385,7 @@ class GradientLearner(Learner):
             body,
             (tf.constant(0), tf.constant(0.0), zeros, array),
             maximum_iterations=tasks,
+            parallel_iterations=1,  # Tasks side by side would need memory side by side.
         )
         means = [total / tf.cast(count, total.dtype) for total in sums]
         return {"logits": logits.stack()}, loss / tf.cast(count, loss.dtype), means
