@@ -31,7 +31,8 @@ FIXED |= {
     for kind in ("regularizer", "constraint")
 }
 
-# Their gradients for pixels cannot be differentiated again, or count as constants.
+# Their gradients for pixels cannot be differentiated again, or count as constants; those of
+# rotations and the like are of the inverse transform, which is not the derivative to begin with.
 RESAMPLING = (
     layers.Resizing,
     layers.RandomRotation,

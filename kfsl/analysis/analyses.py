@@ -148,7 +148,8 @@ def second_order(request: AnalysisRequest) -> Analysis:
     import dataclasses
 
     from kfsl.analysis import second_order_report as report
-    from kfsl.analysis.second_order import TOLERANCE, audit
+    from kfsl.analysis.second_order import audit
+    from kfsl.analysis.second_order_error import TOLERANCE
 
     audits = audit(model)
     conclusion = report.conclusion(audits)

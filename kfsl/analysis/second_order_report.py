@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from kfsl.analysis.second_order import TOLERANCE, LayerAudit
+from kfsl.analysis.second_order import LayerAudit
+from kfsl.analysis.second_order_error import TOLERANCE
 
 
 def table(audits: Sequence[LayerAudit]) -> str:
@@ -55,7 +56,7 @@ def second_order_figure(audits: Sequence[LayerAudit]) -> Figure:
     Returns:
         `matplotlib.figure.Figure`.
     """
-    shown = [a for a in audits if a.error is not None or a.verdict == "none"]
+    shown = [a for a in audits if a.error is not None or a.at_fault]
     figure = Figure(figsize=(7.0, 1.2 + 0.22 * len(shown)), dpi=110, layout="constrained")
     axes = figure.subplots()
     errors = [1.0 if a.error is None else max(a.error, 1e-12) for a in shown]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
+
+from kfsl.layer_calls import graph_of
 
 
 def output_with_insertions(
@@ -44,12 +47,16 @@ def output_with_insertions(
     for name in insertions:
         if name not in names:
             raise ValueError(f"There is no layer {name!r}; the layers are {', '.join(names)}.")
-    start = x = backbone.input
+    # Not `input` and `output`: sequential models have none, and their layers may have others.
+    nodes = itertools.chain.from_iterable(graph_of(backbone)._nodes_by_depth.values())
+    produced = {id(node.operation): node.output_tensors[0] for node in nodes}
+    start, end = backbone.inputs[0], backbone.outputs[0]
+    x = start
     for layer in backbone.layers:
         if layer.name in insertions:
-            x = insertions[layer.name](_between(start, layer.output, layer.name)(x))
-            start = layer.output
-    return x if start is backbone.output else _between(start, backbone.output, "the last layer")(x)
+            x = insertions[layer.name](_between(start, produced[id(layer)], layer.name)(x))
+            start = produced[id(layer)]
+    return x if start is end else _between(start, end, "the last layer")(x)
 
 
 def _between(start: Any, end: Any, name: str) -> keras.Model:

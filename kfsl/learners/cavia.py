@@ -77,7 +77,7 @@ class CAVIA(GradientLearner):
         self.inner_rate = inner_rate
 
     def _make_network(self) -> keras.Model:
-        images = self.backbone.input
+        images = self.backbone.inputs[0]
         context = layers.Input((self.context_size,), dtype=self.variable_dtype, name=CONTEXT)
         maps = output_with_insertions(self.backbone, {self.modulated: self._modulation(context)})
         return keras.Model([images, context], self._classified(maps), name="network")

@@ -82,6 +82,7 @@ class GradientLearner(Learner):
         _check_at_least(0, steps=steps, evaluation_steps=evaluation_steps)
         _check_at_least(1, inner_batch=inner_batch)
         self.backbone = restored(backbone)
+        _check_graph(self.backbone)
         self.pooling = pooling
         self.steps = steps
         self.evaluation_steps = evaluation_steps
@@ -99,8 +100,9 @@ class GradientLearner(Learner):
         self.draws = keras.random.SeedGenerator(0) if self.draws_at_adaptation else None
 
     def _make_network(self) -> keras.Model:
-        logits = self._classified(self.backbone.output)
-        return keras.Model(self.backbone.input, logits, name="network")
+        # Not `input` and `output`, which a sequential model does not have.
+        inputs, outputs = self.backbone.inputs[0], self.backbone.outputs[0]
+        return keras.Model(inputs, self._classified(outputs), name="network")
 
     def _classified(self, features: Any) -> Any:
         """Pooling and head on the backbone's maps or vectors; all are Keras tensors."""
@@ -454,6 +456,15 @@ def masked_cross_entropy(labels: Any, logits: Any, mask: Any, counts: Any) -> An
         return tf.reduce_mean(losses)
     weights = tf.cast(mask, losses.dtype)
     return tf.reduce_sum(losses * weights) / tf.maximum(tf.reduce_sum(weights), 1.0)
+
+
+def _check_graph(backbone: keras.Model) -> None:
+    if not getattr(backbone, "inputs", None) or not getattr(backbone, "outputs", None):
+        raise ValueError(
+            f"The backbone {backbone.name!r} ({type(backbone).__name__}) has no graph that a head "
+            "can be added to. Give a functional model, or a keras.Sequential that begins with "
+            "keras.Input."
+        )
 
 
 def _moments_in(state: dict[str, Any]) -> dict[str, tuple[Any, Any]]:

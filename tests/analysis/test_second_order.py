@@ -12,9 +12,12 @@ from keras import layers, ops
 
 from kfsl.analysis import second_order_report as report
 from kfsl.analysis.analysis_request import AnalysisRequest
-from kfsl.analysis.second_order import TOLERANCE, audit, second_order_error
+from kfsl.analysis.second_order import audit
+from kfsl.analysis.second_order_error import TOLERANCE, second_order_error
 from kfsl.analyze import analyze
+from kfsl.backbones.conv4 import Conv4
 from kfsl.gradients import exact
+from tests import gradient_runs, letters
 from tests.refusals import CHECKOUT, refusal
 
 
@@ -73,6 +76,68 @@ def test_the_fault_of_many_pixels_is_found_too():
     assert second_order_error(layer, maps) > 0.1
 
 
+@pytest.fixture
+def floats64():
+    floatx = keras.config.floatx()
+    keras.config.set_floatx("float64")
+    yield
+    keras.config.set_floatx(floatx)
+
+
+@pytest.mark.usefixtures("floats64")
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_a_whole_network_as_one_layer(use_bias):
+    """Kinks, and biases whose second derivatives are zero and all rounding."""
+
+    def error(normalization):
+        keras.utils.set_random_seed(0)
+        arguments = {"normalization": normalization, "use_bias": use_bias, "dtype": "float64"}
+        backbone = Conv4(image_shape=(28, 28, 1), filters=4, **arguments)
+        return second_order_error(backbone, np.random.default_rng(0).normal(size=(4, 28, 28, 1)))
+
+    assert error("exact") < 0.01 * TOLERANCE
+    assert error("stock") > 0.1
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Composite(layers.Layer):
+    """A user's block: its code calls a network, and its zeros lie on the ReLU's kink."""
+
+    def __init__(self, normalization, **kwargs):
+        super().__init__(**kwargs)
+        self.normalization = normalization
+        self.network = Conv4((12, 12, 3), 3, num_pools=2, normalization=normalization)
+        self.padding, self.convolution = layers.ZeroPadding2D(2), layers.Conv2D(3, 3)
+
+    def call(self, inputs, training=None):
+        x = ops.relu(self.convolution(self.padding(inputs)))
+        return self.network(x, training=training)
+
+    def get_config(self):
+        return {**super().get_config(), "normalization": self.normalization}
+
+
+def test_blocks_of_a_users_own():
+    stack = [Composite("exact", name="right"), layers.UpSampling2D(4), layers.Cropping2D(1)]
+    found = audit(model_with(*stack, Composite("stock", name="fault"), shape=(10, 10, 1)))
+    errors = {layer.name: layer.error for layer in found}
+    assert errors["right"] < 0.01 * TOLERANCE
+    assert errors["fault"] > 0.1
+    assert [layer.name for layer in found if layer.at_fault] == ["fault"]
+
+
+def test_a_kink_at_the_point_is_no_verdict():
+    layer = layers.ReLU(dtype="float64")
+    with pytest.raises(ArithmeticError, match="do not settle"):
+        second_order_error(layer, np.zeros((2, 3)))
+
+
+def test_inputs_of_less_than_float64_are_refused():
+    model = Conv4(image_shape=(8, 8, 1), filters=2, num_pools=1, dtype="float64")
+    with pytest.raises(ValueError, match=r"'images' \(InputLayer\).*dtype float32.*set_floatx"):
+        second_order_error(model, np.zeros((2, 8, 8, 1)))
+
+
 def test_operations_and_frozen_layers():
     inputs = keras.Input((6, 6, 2))
     x = layers.Conv2D(2, 3, name="conv")(layers.Resizing(8, 8, name="first")(inputs))
@@ -111,6 +176,20 @@ def test_analysis_of_a_file(tmp_path):
     assert values["at_fault"] == ["ln"]
     assert values["tolerance"] == TOLERANCE
     assert values["layers"][1]["error"] > TOLERANCE > values["layers"][0]["error"]
+
+
+def test_analysis_of_a_run(tmp_path):
+    store = str(tmp_path / "letters")
+    letters.write_letters(store)
+    run = gradient_runs.maml_run(str(tmp_path / "run"), store)
+    files = analyze("second_order", AnalysisRequest(run))
+    assert files[1] == os.path.join(run.path, "analysis", "second_order.json")
+    with open(files[1], encoding="utf-8") as file:
+        values = json.load(file)
+    assert values["run"] == run.path
+    assert values["at_fault"] == []
+    assert [layer["kind"] for layer in values["layers"]] == ["Conv2D", "Flatten", "Dense"]
+    assert all(layer["verdict"] == "exact" for layer in values["layers"])
 
 
 def test_analysis_as_a_process(tmp_path):
