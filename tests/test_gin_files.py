@@ -60,7 +60,9 @@ def paper_stores(tmp_path_factory):
 
     write("cifar100", sorted(cifar100.superclasses().items()), (32, 32, 3))
     wnids = [wnid for wnids in mini_imagenet.split_lists().values() for wnid in wnids]
-    write("mini_imagenet", [(wnid, "all") for wnid in wnids], (84, 84, 3), images=36)  # 20 shots, 15 queries
+    write(
+        "mini_imagenet", [(wnid, "all") for wnid in wnids], (84, 84, 3), images=36
+    )  # 20 shots, 15 queries
     characters = [
         (f"{name}/rot{90 * turns}", name.split("/")[0])
         for name in omniglot.characters()

@@ -12,6 +12,7 @@ from kfsl import gradients
 from kfsl.backbones.insertion import output_with_insertions
 from kfsl.layers.film import FiLM
 from kfsl.learners.gradient_learner import GradientLearner
+from kfsl.learners.network_head import with_head
 from kfsl.update_rules.sgd import SGD
 
 CONTEXT = "context"
@@ -80,7 +81,11 @@ class CAVIA(GradientLearner):
         images = self.backbone.inputs[0]
         context = layers.Input((self.context_size,), dtype=self.variable_dtype, name=CONTEXT)
         maps = output_with_insertions(self.backbone, {self.modulated: self._modulation(context)})
-        return keras.Model([images, context], self._classified(maps), name="network")
+        return keras.Model(
+            [images, context],
+            with_head(maps, self.ways, self.pooling, self.dtype_policy),
+            name="network",
+        )
 
     def _modulation(self, context: Any) -> Callable[[Any], Any]:
         dtype = self.dtype_policy

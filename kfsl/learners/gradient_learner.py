@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -14,12 +14,13 @@ from kfsl.exact_layers import check_exact
 from kfsl.layers.normalization import moments_scope
 from kfsl.learners.learner import Learner, mask_absent, restored
 from kfsl.learners.metric_learner import BN_POLICIES, check_choice
+from kfsl.learners.moments_state import moments_in, moments_state
+from kfsl.learners.network_head import POOLINGS, check_graph, chosen_positions, with_head
+from kfsl.learners.support_set import masked_cross_entropy, mini_batch
+from kfsl.learners.task_loop import accumulate_tasks, map_tasks, task_seeds
 
-POOLINGS = ("flatten", "average")
 #: In the state: support images of each class, so that absent classes get no probability.
 COUNTS = "support_counts"
-#: In the state of learners with the BN policy `support`: the support set's moments.
-MEAN, VARIANCE = "mean_of_", "variance_of_"
 
 
 class GradientLearner(Learner):
@@ -82,7 +83,7 @@ class GradientLearner(Learner):
         _check_at_least(0, steps=steps, evaluation_steps=evaluation_steps)
         _check_at_least(1, inner_batch=inner_batch)
         self.backbone = restored(backbone)
-        _check_graph(self.backbone)
+        check_graph(self.backbone)
         self.pooling = pooling
         self.steps = steps
         self.evaluation_steps = evaluation_steps
@@ -102,36 +103,13 @@ class GradientLearner(Learner):
     def _make_network(self) -> keras.Model:
         # Not `input` and `output`, which a sequential model does not have.
         inputs, outputs = self.backbone.inputs[0], self.backbone.outputs[0]
-        return keras.Model(inputs, self._classified(outputs), name="network")
-
-    def _classified(self, features: Any) -> Any:
-        """Pooling and head on the backbone's maps or vectors; all are Keras tensors."""
-        dtype = self.dtype_policy
-        shape = tuple(features.shape)
-        if len(shape) > 2 and self.pooling == "average":
-            features = keras.layers.GlobalAveragePooling2D(dtype=dtype, name="features_average")(
-                features
-            )
-        features = keras.layers.Flatten(dtype=dtype, name="features_flat")(features)
-        if features.shape[-1] is None:
-            raise ValueError(
-                "The head needs to know the number of features: give the backbone an "
-                f"image_shape without None, or pooling='average'. Its maps are {shape}."
-            )
-        return keras.layers.Dense(self.ways, dtype=dtype, name="head")(features)
+        return keras.Model(
+            inputs, with_head(outputs, self.ways, self.pooling, self.dtype_policy), name="network"
+        )
 
     def _chosen(self) -> tuple[int, ...]:
         """Positions of the adapted tensors among the network's trainable variables."""
-        paths = [variable.path for variable in self.network.trainable_variables]
-        if self.adapted is None:
-            return tuple(range(len(paths)))
-        for part in self.adapted:
-            if not any(part in path for path in paths):
-                raise ValueError(
-                    f"No weight's path contains {part!r}, which `adapted` asks for; the paths "
-                    f"are {', '.join(paths)}."
-                )
-        return tuple(i for i, p in enumerate(paths) if any(part in p for part in self.adapted))
+        return chosen_positions(self.network, self.adapted)
 
     @property
     def bn_policy(self) -> str:
@@ -196,7 +174,7 @@ class GradientLearner(Learner):
         Returns:
             The adapted tensors, `[B, ...]`, and `support_counts`, float32 `[B, ways]`.
         """
-        inputs = {"images": features, "labels": labels, "seed": self._seeds(features, seed)}
+        inputs = {"images": features, "labels": labels, "seed": task_seeds(features, seed)}
         if mask is not None:
             inputs["mask"] = mask
 
@@ -269,7 +247,7 @@ class GradientLearner(Learner):
 
         def loss(weights: gradients.Weights, step: Any) -> Any:
             size = self.mini_batch_size(training)
-            rows, row_labels, row_mask = self._mini_batch(images, labels, mask, seed, step, size)
+            rows, row_labels, row_mask = mini_batch(images, labels, mask, seed, step, size)
             with moments_scope(1, mask=row_mask) if batch_moments else contextlib.nullcontext():
                 logits, _ = self.outputs_with(weights, rows, training=batch_moments)
             return masked_cross_entropy(row_labels, logits, row_mask, counts)
@@ -299,7 +277,9 @@ class GradientLearner(Learner):
     def _query_logits(self, weights: list, images: Any, state: dict, training: bool) -> Any:
         if self._bn_policy == "running" and not training:
             return self.outputs_with(weights, images, training=False)[0]
-        given = _moments_in(state) if self._bn_policy == "support" else None
+        given = None
+        if self._bn_policy == "support":
+            given = moments_in({key: value[None] for key, value in state.items()})
         with moments_scope(1, given=given, update=self._bn_policy == "running"):
             logits, others = self.outputs_with(weights, images, training=True)
         if self._bn_policy == "running":
@@ -312,38 +292,10 @@ class GradientLearner(Learner):
     def _moments(self, weights: list, images: Any, mask: Any) -> dict[str, Any]:
         with moments_scope(1, mask=mask) as scope:
             self.outputs_with(weights, images, training=True)
-        moments = {}
-        for layer, (mean, variance) in scope.moments.items():
-            moments[f"{MEAN}{layer}"] = mean[0]
-            moments[f"{VARIANCE}{layer}"] = variance[0]
-        return moments
-
-    def _mini_batch(
-        self, images: Any, labels: Any, mask: Any, seed: Any, step: Any, size: int | None
-    ) -> tuple[Any, Any, Any]:
-        if size is None:
-            return images, labels, mask
-        seed = tf.random.experimental.stateless_fold_in(seed, -1 - tf.cast(step, seed.dtype))
-        scores = tf.random.stateless_uniform(tf.shape(labels), seed, alg="philox")
-        if mask is not None:
-            scores = tf.where(mask, scores, 2.0)  # Padding comes last.
-        rows = tf.argsort(scores)[:size]
-        return (
-            tf.gather(images, rows),
-            tf.gather(labels, rows),
-            None if mask is None else tf.gather(mask, rows),
-        )
+        return {key: value[0] for key, value in moments_state(scope.moments).items()}
 
     def _steps(self, training: bool) -> int:
         return self.steps if training else self.default_steps
-
-    def _seeds(self, images: Any, seed: Any) -> Any:
-        """A seed for each episode, int64 `[B, 2]`."""
-        numbers = tf.range(tf.shape(images)[0], dtype=tf.int64)
-        if seed is None:
-            return tf.stack([tf.zeros_like(numbers), numbers], axis=1)
-        seed = tf.cast(seed, tf.int64)
-        return tf.stack([tf.zeros_like(numbers) + seed[0], seed[1] + numbers], axis=1)
 
     # === Training ===
 
@@ -357,40 +309,9 @@ class GradientLearner(Learner):
             episode = {**episode, "seed": tf.cast(numbers, tf.int64)}
         if tasks == 1:
             return super().loss_and_gradients(episode, query_labels)
-        count = tf.shape(query_labels)[0]
-        shared = {key: episode[key] for key in ("seed", "mode") if key in episode}
-        apart = {key: value for key, value in episode.items() if key not in shared}
-
-        def body(task: Any, loss: Any, sums: list[Any], logits: Any) -> tuple:
-            one = {key: tf.gather(value, [task]) for key, value in apart.items()}
-            if "seed" in shared:
-                one["seed"] = shared["seed"] + tf.cast([0, task], tf.int64)
-            outputs, task_loss, found = super(GradientLearner, self).loss_and_gradients(
-                one, tf.gather(query_labels, [task])
-            )
-            sums = [
-                total + tf.convert_to_tensor(gradient)
-                for total, gradient in zip(sums, found, strict=True)
-            ]
-            return (
-                task + 1,
-                loss + tf.cast(task_loss, loss.dtype),
-                sums,
-                logits.write(task, outputs["logits"][0]),
-            )
-
-        zeros = [tf.zeros(weight.shape, weight.dtype) for weight in self.trainable_weights]
-        shape = (query_labels.shape[1], self.ways)
-        array = tf.TensorArray("float32", size=count, element_shape=shape)
-        _, loss, sums, logits = tf.while_loop(
-            lambda task, *_: task < count,
-            body,
-            (tf.constant(0), tf.constant(0.0), zeros, array),
-            maximum_iterations=tasks,
-            parallel_iterations=1,  # Tasks side by side would need memory side by side.
+        return accumulate_tasks(
+            super().loss_and_gradients, episode, query_labels, self.trainable_weights, self.ways
         )
-        means = [total / tf.cast(count, total.dtype) for total in sums]
-        return {"logits": logits.stack()}, loss / tf.cast(count, loss.dtype), means
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -407,71 +328,6 @@ class GradientLearner(Learner):
             "bn_policy": self._bn_policy,
             "require_exact": self.require_exact,
         }
-
-
-def map_tasks(function: Callable, inputs: dict[str, Any]) -> Any:
-    """Applies a function of one task to each task of a meta-batch.
-
-    Args:
-        function: dict of tensors without meta-batch axis -> tensor or dict of tensors.
-        inputs: dict of tensors, `[B, ...]`.
-
-    Returns:
-        What the function returns, with axis `B` in front.
-    """
-    if next(iter(inputs.values())).shape[0] == 1:
-        outputs = function({key: value[0] for key, value in inputs.items()})
-        return tf.nest.map_structure(lambda tensor: tensor[None], outputs)
-    if tf.executing_eagerly():
-        tasks = [
-            function({key: value[i] for key, value in inputs.items()})
-            for i in range(next(iter(inputs.values())).shape[0])
-        ]
-        return tf.nest.map_structure(lambda *tensors: tf.stack(tensors), *tasks)
-    # Traced once: for what it returns, and as what is mapped.
-    first = {key: value[0] for key, value in inputs.items()}
-    traced = tf.function(function, autograph=False).get_concrete_function(first)
-    signature = tf.nest.map_structure(
-        lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), traced.structured_outputs
-    )
-    return tf.map_fn(traced, inputs, fn_output_signature=signature)
-
-
-def masked_cross_entropy(labels: Any, logits: Any, mask: Any, counts: Any) -> Any:
-    """Mean cross-entropy of unmasked rows, over the classes that the episode has.
-
-    Args:
-        labels: int tensor, `[n]`.
-        logits: float tensor, `[n, ways]`.
-        mask: bool tensor, `[n]`, or None.
-        counts: float tensor, `[ways]`. Support images of each class.
-
-    Returns:
-        Scalar, at least float32.
-    """
-    logits = ops.cast(logits, keras.backend.result_type(logits.dtype, "float32"))
-    logits = mask_absent(logits[None], counts[None])[0]
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(ops.cast(labels, "int32"), logits)
-    if mask is None:
-        return tf.reduce_mean(losses)
-    weights = tf.cast(mask, losses.dtype)
-    return tf.reduce_sum(losses * weights) / tf.maximum(tf.reduce_sum(weights), 1.0)
-
-
-def _check_graph(backbone: keras.Model) -> None:
-    if not getattr(backbone, "inputs", None) or not getattr(backbone, "outputs", None):
-        raise ValueError(
-            f"The backbone {backbone.name!r} ({type(backbone).__name__}) has no graph that a head "
-            "can be added to. Give a functional model, or a keras.Sequential that begins with "
-            "keras.Input."
-        )
-
-
-def _moments_in(state: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    names = [key.removeprefix(MEAN) for key in state if key.startswith(MEAN)]
-    return {
-        name: (state[f"{MEAN}{name}"][None], state[f"{VARIANCE}{name}"][None]) for name in names
-    }
 
 
 def _check_at_least(minimum: int, **values: int | None) -> None:

@@ -7,6 +7,7 @@ from keras import ops
 
 from kfsl.layers.normalization import moments_scope
 from kfsl.learners.learner import Learner, restored
+from kfsl.learners.moments_state import moments_in, moments_state
 
 BN_POLICIES = ("running", "support", "batch")
 MOMENTS = ("episode", "meta_batch")
@@ -118,9 +119,7 @@ class MetricLearner(Learner):
             features = self._backbone_features(features, training=True)
         state = self.fit_support(features, labels, mask, training)
         if self._bn_policy == "support":
-            for layer, (mean, variance) in scope.moments.items():
-                state[f"mean_of_{layer}"] = mean
-                state[f"variance_of_{layer}"] = variance
+            state.update(moments_state(scope.moments))
         return state
 
     def infer(
@@ -128,7 +127,7 @@ class MetricLearner(Learner):
     ) -> dict[str, Any]:
         if self._bn_policy != "running":
             groups = ops.shape(query_features)[0]
-            given = _moments_in(state) if self._bn_policy == "support" else None
+            given = moments_in(state) if self._bn_policy == "support" else None
             with moments_scope(groups, given=given):
                 query_features = self._backbone_features(query_features, training=True)
         return self.classify(state, query_features, training)
@@ -161,12 +160,3 @@ def check_choice(argument: str, value: str, choices: tuple[str, ...]) -> None:
 
 def _folded(mask: Any) -> Any:
     return None if mask is None else ops.reshape(mask, (-1,))
-
-
-def _moments_in(state: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    prefix = "mean_of_"
-    return {
-        key.removeprefix(prefix): (mean, state[f"variance_of_{key.removeprefix(prefix)}"])
-        for key, mean in state.items()
-        if key.startswith(prefix)
-    }

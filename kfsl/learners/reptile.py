@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from kfsl import gradients
 from kfsl.episodes import SUPPORT_IMAGES, SUPPORT_LABELS, SUPPORT_MASK
-from kfsl.learners.gradient_learner import COUNTS, GradientLearner, map_tasks
+from kfsl.learners.gradient_learner import COUNTS, GradientLearner
 from kfsl.learners.metric_learner import check_choice
+from kfsl.learners.task_loop import map_tasks, task_seeds
 from kfsl.update_rules.adam import Adam
 from kfsl.update_rules.sgd import SGD
 
@@ -164,7 +165,7 @@ class Reptile(GradientLearner):
         keys = self.inner_keys()
         inputs = {key: state[key] for key in (*keys, COUNTS)}
         inputs["images"], inputs["labels"] = task[SUPPORT_IMAGES], task[SUPPORT_LABELS]
-        inputs["seeds"] = self._seeds(task[SUPPORT_IMAGES], task.get("seed"))
+        inputs["seeds"] = task_seeds(task[SUPPORT_IMAGES], task.get("seed"))
         if SUPPORT_MASK in task:
             inputs["mask"] = task[SUPPORT_MASK]
 

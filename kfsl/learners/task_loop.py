@@ -1,0 +1,107 @@
+"""Loops over the tasks of a meta-batch."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+def map_tasks(function: Callable, inputs: dict[str, Any]) -> Any:
+    """Applies a function of one task to each task of a meta-batch.
+
+    Args:
+        function: dict of tensors without meta-batch axis -> tensor or dict of tensors.
+        inputs: dict of tensors, `[B, ...]`.
+
+    Returns:
+        What the function returns, with axis `B` in front.
+    """
+    if next(iter(inputs.values())).shape[0] == 1:
+        outputs = function({key: value[0] for key, value in inputs.items()})
+        return tf.nest.map_structure(lambda tensor: tensor[None], outputs)
+    if tf.executing_eagerly():
+        tasks = [
+            function({key: value[i] for key, value in inputs.items()})
+            for i in range(next(iter(inputs.values())).shape[0])
+        ]
+        return tf.nest.map_structure(lambda *tensors: tf.stack(tensors), *tasks)
+    # Traced once: for what it returns, and as what is mapped.
+    first = {key: value[0] for key, value in inputs.items()}
+    traced = tf.function(function, autograph=False).get_concrete_function(first)
+    signature = tf.nest.map_structure(
+        lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), traced.structured_outputs
+    )
+    return tf.map_fn(traced, inputs, fn_output_signature=signature)
+
+
+def accumulate_tasks(
+    loss_and_gradients: Callable[[dict[str, Any], Any], tuple],
+    episode: dict[str, Any],
+    query_labels: Any,
+    weights: Sequence[keras.Variable],
+    ways: int,
+) -> tuple[dict[str, Any], Any, list[Any]]:
+    """Loss and gradients of a meta-batch, one task after another.
+
+    The tape of a task ends before the next task begins, so memory does not grow with the
+    meta-batch.
+
+    Args:
+        loss_and_gradients: function of an episode and query labels with `B = 1`, as
+            `Learner.loss_and_gradients`.
+        episode: dict of tensors, `[B, ...]`; `seed`, `[2]`, belongs to the first task.
+        query_labels: int tensor, `[B, Q]`.
+        weights: sequence of variables, which the gradients are of.
+        ways: int. Columns of the logits.
+
+    Returns:
+        A dict with `logits`, `[B, Q, ways]`; the mean loss; and the mean gradients.
+    """
+    count = tf.shape(query_labels)[0]
+    shared = {key: episode[key] for key in ("seed", "mode") if key in episode}
+    apart = {key: value for key, value in episode.items() if key not in shared}
+
+    def body(task: Any, loss: Any, sums: list[Any], logits: Any) -> tuple:
+        one = {key: tf.gather(value, [task]) for key, value in apart.items()}
+        if "mode" in shared:
+            one["mode"] = shared["mode"]
+        if "seed" in shared:
+            one["seed"] = shared["seed"] + tf.cast([0, task], tf.int64)
+        outputs, task_loss, found = loss_and_gradients(one, tf.gather(query_labels, [task]))
+        sums = [
+            total + tf.convert_to_tensor(gradient)
+            for total, gradient in zip(sums, found, strict=True)
+        ]
+        loss = loss + tf.cast(task_loss, loss.dtype)
+        return task + 1, loss, sums, logits.write(task, outputs["logits"][0])
+
+    zeros = [tf.zeros(weight.shape, weight.dtype) for weight in weights]
+    shape = (query_labels.shape[1], ways)
+    array = tf.TensorArray("float32", size=count, element_shape=shape)
+    _, loss, sums, logits = tf.while_loop(
+        lambda task, *_: task < count,
+        body,
+        (tf.constant(0), tf.constant(0.0), zeros, array),
+        maximum_iterations=query_labels.shape[0],
+        parallel_iterations=1,  # Tasks side by side would need memory side by side.
+    )
+    means = [total / tf.cast(count, total.dtype) for total in sums]
+    return {"logits": logits.stack()}, loss / tf.cast(count, loss.dtype), means
+
+
+def task_seeds(images: Any, seed: Any) -> Any:
+    """A seed for each task of a meta-batch.
+
+    Args:
+        images: tensor, `[B, ...]`.
+        seed: int tensor `[2]`, stream and number of the first task; or None for zeros.
+
+    Returns:
+        int64 tensor, `[B, 2]`.
+    """
+    numbers = tf.range(tf.shape(images)[0], dtype=tf.int64)
+    if seed is None:
+        return tf.stack([tf.zeros_like(numbers), numbers], axis=1)
+    seed = tf.cast(seed, tf.int64)
+    return tf.stack([tf.zeros_like(numbers) + seed[0], seed[1] + numbers], axis=1)
