@@ -31,7 +31,7 @@ train: data ## train STANet on the embedded dataset, evaluate it and export it (
 	@echo "The run lies in $(RUN), the SavedModel in $(RUN)/saved_model."
 
 test: $(INSTALLED) ## run the whole suite; set KFSL_DATA_DIR to test on real data too
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 
 lint: $(INSTALLED) ## check style
 	$(BIN)/ruff check .

@@ -48,7 +48,7 @@ setup(
         "tensorflow-datasets>=4.9.7",
         "tqdm",
     ],
-    extras_require={"test": ["pytest", "ruff", "setuptools", "wheel"]},
+    extras_require={"test": ["pytest", "pytest-xdist", "ruff", "setuptools", "wheel"]},
     entry_points={
         "console_scripts": [
             *(f"kfsl-{command} = kfsl.{command}:main" for command in COMMANDS),
