@@ -32,6 +32,7 @@ ALIKE = re.compile(
 SMALL = {
     "FILTERS": "(4, 4, 4, 4)",
     "STEPS": "1",
+    "EVALUATION_STEPS": "1",
     "train.meta_batch": "1",
     "DEPTH": "10",
     "WIDTH": "1",

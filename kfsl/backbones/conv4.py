@@ -126,7 +126,7 @@ class Conv4(Backbone):
                 strides=strides,
                 padding="same",
                 use_bias=use_bias,
-                kernel_initializer=kernel_initializer,
+                kernel_initializer=_fresh(kernel_initializer),
                 dtype=dtype,
                 name=f"block{block}_conv",
             )(x)
@@ -147,7 +147,7 @@ class Conv4(Backbone):
         self.bn_center = bn_center
         self.strides = strides
         self.order = order
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_initializer = kernel_initializer
         self.pool_padding = pool_padding
         self.normalization = normalization
 
@@ -165,7 +165,7 @@ class Conv4(Backbone):
             "bn_center": self.bn_center,
             "strides": self.strides,
             "order": self.order,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "kernel_initializer": _written(self.kernel_initializer),
             "pool_padding": self.pool_padding,
             "normalization": self.normalization,
         }
@@ -181,3 +181,16 @@ def _check_choices(order: str, pool_padding: str, normalization: str) -> None:
     for name, (value, known) in choices.items():
         if value not in known:
             raise ValueError(f"{name} must be one of {', '.join(known)}. Received: {value!r}")
+
+
+def _fresh(initializer: Any) -> Any:
+    """An initialiser of a layer's own: one object gives all kernels of a shape the same values."""
+    if isinstance(initializer, str):
+        return initializer
+    return keras.initializers.get(initializer).clone()
+
+
+def _written(initializer: Any) -> Any:
+    if isinstance(initializer, keras.initializers.Initializer):
+        return keras.initializers.serialize(initializer)
+    return initializer

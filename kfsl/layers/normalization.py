@@ -211,9 +211,9 @@ class BatchNormalization(keras.layers.Layer):
 
     def _normalize_batch(self, x: Any) -> Any:
         axes = tuple(range(len(x.shape) - 1))
-        mean = _mean(x, axes)
+        mean = ops.mean(x, axis=axes)
         centred = x - mean
-        variance = _mean(ops.square(centred), axes)
+        variance = ops.mean(ops.square(centred), axis=axes)
         self._move_averages(mean, variance)
         return self._scale_and_shift(centred, variance)
 
@@ -279,9 +279,9 @@ def _split_groups(x: Any, groups: Any, path: str) -> Any:
 def _group_moments(maps: Any, mask: Any) -> tuple[Moments, Any]:
     """Moments [B, C] of [B, n, locations, C], and the centred maps."""
     if mask is None:
-        mean = _mean(maps, (1, 2))
-        centred = maps - mean[:, None, None, :]
-        return (mean, _mean(ops.square(centred), (1, 2))), centred
+        mean = ops.mean(maps, axis=(1, 2), keepdims=True)
+        centred = maps - mean
+        return (mean[:, 0, 0], ops.mean(ops.square(centred), axis=(1, 2))), centred
     groups, images, locations, _ = ops.shape(maps)
     weights = ops.reshape(ops.cast(mask, maps.dtype), (groups, images, 1, 1))
     count = ops.sum(weights, axis=(1, 2)) * ops.cast(locations, maps.dtype)
@@ -290,10 +290,3 @@ def _group_moments(maps: Any, mask: Any) -> tuple[Moments, Any]:
     centred = maps - mean[:, None, None, :]
     variance = ops.sum(ops.square(centred) * weights, axis=(1, 2)) / count
     return (mean, variance), centred
-
-
-def _mean(x: Any, axes: tuple[int, ...]) -> Any:
-    # Not ops.mean, whose gradients divide whole maps where this multiplies a value per channel.
-    shape = ops.shape(x)
-    count = ops.cast(math.prod(shape[axis] for axis in axes), x.dtype)
-    return ops.sum(x, axis=axes) * (1.0 / count)

@@ -241,6 +241,9 @@ class Learner(keras.Model):
         super().compile(optimizer, **kwargs)
         self.part_optimizers = dict(part_optimizers or {})
 
+    def get_compile_config(self) -> None:
+        """Nothing: a loaded learner is compiled anew, with optimisers of the caller's choice."""
+
     @property
     def optimizers(self) -> list[keras.optimizers.Optimizer]:
         """The optimiser, then those of the parts."""

@@ -266,3 +266,11 @@ def test_wrong_arguments():
             WideResNet(depth=depth)
     with pytest.raises(ValueError, match="width must be at least 1"):
         WideResNet(width=0)
+
+
+def test_blocks_do_not_share_their_first_values():
+    initializer = keras.initializers.HeUniform()
+    backbone = Conv4((8, 8, 4), filters=4, num_pools=2, kernel_initializer=initializer)
+    for network in (backbone, Conv4.from_config(backbone.get_config())):
+        kernels = [w.numpy() for w in network.trainable_weights if "conv/kernel" in w.path]
+        assert all(np.any(kernels[0] != other) for other in kernels[1:])
