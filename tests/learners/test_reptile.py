@@ -165,3 +165,8 @@ def test_evaluation_has_steps_and_batch_of_its_own():
 def test_what_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         reptile(**arguments)
+
+
+def test_the_network_of_the_multi_shot_protocol():
+    learner = Reptile(Conv4((28, 28, 1), order="pool-bn-activation"), ways=20)
+    assert sum(int(np.prod(weight.shape)) for weight in learner.trainable_weights) == 113_236
