@@ -264,15 +264,11 @@ class GradientLearner(Learner):
     ) -> dict[str, Any]:
         def one(task: dict[str, Any]) -> Any:
             images = self.preprocessing(task["images"])
-            weights = [task[key] for key in self.inner_keys()]
+            weights = [task[key] for key in self.state_keys()]
             logits = self._query_logits(weights, images, task, training)
             return mask_absent(ops.cast(logits, "float32")[None], task[COUNTS][None])[0]
 
         return {"logits": map_tasks(one, {**state, "images": query_features})}
-
-    def inner_keys(self) -> list[str]:
-        """Keys of the state that hold what adapted."""
-        return self.state_keys()
 
     def _query_logits(self, weights: list, images: Any, state: dict, training: bool) -> Any:
         if self._bn_policy == "running" and not training:

@@ -155,14 +155,14 @@ class Reptile(GradientLearner):
         )
         if self.meta_gradient == "difference":
             start = self.inner_weights()
-            found = [(start[key][None] - state[key]) / self.scale for key in self.inner_keys()]
+            found = [(start[key][None] - state[key]) / self.scale for key in self.state_keys()]
         else:
             found = self._last_gradients(state, task)
         return state, [tf.reduce_mean(each, axis=0) for each in found]
 
     def _last_gradients(self, state: dict[str, Any], task: dict[str, Any]) -> list[Any]:
         """The gradient that the last step of each task would follow, `[B, ...]`."""
-        keys = self.inner_keys()
+        keys = self.state_keys()
         inputs = {key: state[key] for key in (*keys, COUNTS)}
         inputs["images"], inputs["labels"] = task[SUPPORT_IMAGES], task[SUPPORT_LABELS]
         inputs["seeds"] = task_seeds(task[SUPPORT_IMAGES], task.get("seed"))
