@@ -24,6 +24,10 @@ from kfsl.backbones.wide_resnet import WideResNet
 from kfsl.experiment import Experiment
 from kfsl.layers.pixel_normalization import PixelNormalization
 from kfsl.learners.cavia import CAVIA
+from kfsl.learners.cross_modulation_network import CrossModulationNetwork
+from kfsl.learners.cross_modulation_prototypical_network import (
+    CrossModulationPrototypicalNetwork,
+)
 from kfsl.learners.maml import MAML
 from kfsl.learners.matching_network import MatchingNetwork
 from kfsl.learners.meta_sgd import MetaSGD
@@ -34,7 +38,18 @@ from kfsl.learners.stanet import STANet
 from kfsl.run_directory import RunDirectory
 from kfsl.trained_run import check_trained
 
-LEARNERS = (CAVIA, MAML, MatchingNetwork, MetaSGD, ModGrad, PrototypicalNetwork, Reptile, STANet)
+LEARNERS = (
+    CAVIA,
+    CrossModulationNetwork,
+    CrossModulationPrototypicalNetwork,
+    MAML,
+    MatchingNetwork,
+    MetaSGD,
+    ModGrad,
+    PrototypicalNetwork,
+    Reptile,
+    STANet,
+)
 BACKBONES = (Conv4, MLP, PreActivationResNet12, ResNet12, WideResNet)
 FIGURES = (attention_figure, episode_figure)
 SAMPLERS = (

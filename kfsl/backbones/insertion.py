@@ -1,9 +1,9 @@
-"""Functions put between the layers of a finished network."""
+"""A finished network cut between its layers, and functions put there."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
@@ -43,20 +43,61 @@ def output_with_insertions(
     assert model.count_params() == backbone.count_params()
     ```
     """
-    names = [layer.name for layer in backbone.layers]
-    for name in insertions:
-        if name not in names:
-            raise ValueError(f"There is no layer {name!r}; the layers are {', '.join(names)}.")
+    start, *rest = segments(backbone, insertions)
+    x = start(backbone.inputs[0])
+    named = [layer.name for layer in backbone.layers if layer.name in insertions]
+    for name, segment in zip(named, rest, strict=True):
+        x = insertions[name](x)
+        x = x if segment is None else segment(x)
+    return x
+
+
+def segments(backbone: keras.Model, names: Iterable[str]) -> list[keras.Model | None]:
+    """A backbone cut behind some of its layers.
+
+    The segments' layers are the backbone's own, and so are their weights.
+
+    Args:
+        backbone: functional `keras.Model` of one input.
+        names: names of layers, in any order.
+
+    Returns:
+        One model more than names, in the order of the backbone; the last is None where the last
+        of these layers gives the backbone's output.
+
+    Raises:
+        ValueError: as `output_with_insertions`.
+
+    Example:
+
+    ```python
+    from kfsl.backbones.conv4 import Conv4
+    from kfsl.backbones.insertion import segments
+
+    first, second = segments(Conv4(image_shape=(28, 28, 1), filters=4), ["block2_bn"])
+    assert first.output_shape == second.input_shape == (None, 14, 14, 4)
+    ```
+    """
+    known = [layer.name for layer in backbone.layers]
+    names = list(names)
+    for name in names:
+        if name not in known:
+            raise ValueError(f"There is no layer {name!r}; the layers are {', '.join(known)}.")
     # Not `input` and `output`: sequential models have none, and their layers may have others.
-    nodes = itertools.chain.from_iterable(graph_of(backbone)._nodes_by_depth.values())
-    produced = {id(node.operation): node.output_tensors[0] for node in nodes}
+    produced = {id(node.operation): node.output_tensors[0] for node in nodes(backbone)}
     start, end = backbone.inputs[0], backbone.outputs[0]
-    x = start
+    found: list[keras.Model | None] = []
     for layer in backbone.layers:
-        if layer.name in insertions:
-            x = insertions[layer.name](_between(start, produced[id(layer)], layer.name)(x))
+        if layer.name in names:
+            found.append(_between(start, produced[id(layer)], layer.name))
             start = produced[id(layer)]
-    return x if start is end else _between(start, end, "the last layer")(x)
+    found.append(None if start is end else _between(start, end, "the last layer"))
+    return found
+
+
+def nodes(model: keras.Model) -> list[Any]:
+    """The calls in a functional model's graph, as Keras keeps them."""
+    return list(itertools.chain.from_iterable(graph_of(model)._nodes_by_depth.values()))
 
 
 def _between(start: Any, end: Any, name: str) -> keras.Model:

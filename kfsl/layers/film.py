@@ -25,11 +25,13 @@ class FiLM(keras.layers.Layer):
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Input: `x`, float tensor `[n, ..., C]`; `gamma` and `beta`, float tensors `[C]`, `[1, C]` or
-    `[n, C]`. Output: the shape of `x`.
+    `[n, C]`. There may be more leading axes than one, and those of `gamma` and `beta` and of `x`
+    broadcast: maps `[1, S, h, w, C]` and factors `[Q, S, C]` give maps `[Q, S, h, w, C]`.
+    Output: `x`, modulated.
 
     Raises:
-        ValueError: other shapes of `gamma` and `beta`, or a `scale_regularizer` without
-            `learned_scales`.
+        ValueError: factors or offsets of other channels, or of more axes than `x` has; or a
+            `scale_regularizer` without `learned_scales`.
 
     Reference:
         [Perez et al., 2018](https://arxiv.org/abs/1709.07871), equation 2;
@@ -68,7 +70,7 @@ class FiLM(keras.layers.Layer):
     def build(self, x_shape: Any, gamma_shape: Any, beta_shape: Any) -> None:
         channels = x_shape[-1]
         for name, shape in (("gamma", gamma_shape), ("beta", beta_shape)):
-            if len(shape) not in (1, 2) or shape[-1] != channels:
+            if not 1 <= len(shape) <= len(x_shape) or shape[-1] != channels:
                 raise ValueError(
                     f"{name} must have shape [C], [1, C] or [n, C], and C is {channels} for "
                     f"inputs {tuple(x_shape)}. Received: {tuple(shape)}"
@@ -86,10 +88,6 @@ class FiLM(keras.layers.Layer):
             gamma = 1.0 + gamma
         return x * _at_locations(gamma, x) + _at_locations(beta, x)
 
-    def compute_output_shape(self, x_shape: Any, gamma_shape: Any, beta_shape: Any) -> Any:
-        del gamma_shape, beta_shape
-        return x_shape
-
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
@@ -101,6 +99,7 @@ class FiLM(keras.layers.Layer):
 
 def _at_locations(values: Any, maps: Any) -> Any:
     """[n, C] -> [n, 1, ..., 1, C]; [C] broadcasts as it is."""
-    if len(values.shape) == 1:
+    lead = len(values.shape) - 1
+    if lead == 0:
         return values
-    return ops.expand_dims(values, tuple(range(1, len(maps.shape) - 1)))
+    return ops.expand_dims(values, tuple(range(lead, len(maps.shape) - 1)))

@@ -6,11 +6,12 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras import layers, ops
+from keras import layers
 
 from kfsl import gradients
 from kfsl.backbones.insertion import output_with_insertions
 from kfsl.layers.film import FiLM
+from kfsl.layers.film_generator import FiLMGenerator
 from kfsl.learners.gradient_learner import GradientLearner
 from kfsl.learners.network_head import with_head
 from kfsl.update_rules.sgd import SGD
@@ -22,7 +23,7 @@ CONTEXT = "context"
 class CAVIA(GradientLearner):
     """CAVIA: a context vector adapts to each episode, and no weight does.
 
-    The context starts at zero. A dense layer makes from it a factor and an offset for each
+    The context starts at zero. A generator makes from it a factor and an offset for each
     channel (FiLM) after one layer of the backbone; with a context of zero they are its biases,
     which start uniformly within 1 / sqrt(context_size) of zero, as PyTorch's do.
 
@@ -92,15 +93,13 @@ class CAVIA(GradientLearner):
         bound = 1.0 / math.sqrt(self.context_size)
 
         def modulation(maps: Any) -> Any:
-            channels = maps.shape[-1]
-            factors_and_offsets = layers.Dense(
-                2 * channels,
+            gamma, beta = FiLMGenerator(
                 kernel_initializer="he_uniform",
                 bias_initializer=keras.initializers.RandomUniform(-bound, bound),
+                channels=maps.shape[-1],
                 dtype=dtype,
                 name="film_parameters",
             )(context)
-            gamma, beta = ops.split(factors_and_offsets, 2, axis=-1)
             return FiLM(dtype=dtype, name="film")(maps, gamma, beta)
 
         return modulation

@@ -90,11 +90,7 @@ class MatchingNetwork(MetricLearner):
         del training
         one_hot = state["support_one_hot"]
         similarities = self.similarity(flat_features(query_features), state["support_features"])
-        if self.aggregation == "sum_attention":
-            logits = _log_class_attention(similarities, one_hot)
-        else:
-            logits = ops.einsum("bqs,bsn->bqn", similarities, one_hot)
-        return {"logits": mask_absent(logits, ops.sum(one_hot, axis=1))}
+        return {"logits": class_logits(similarities, one_hot, self.aggregation)}
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -102,6 +98,24 @@ class MatchingNetwork(MetricLearner):
             "aggregation": self.aggregation,
             "normalize": self.similarity.normalize,
         }
+
+
+def class_logits(similarities: Any, one_hot: Any, aggregation: str) -> Any:
+    """What the support images of a class say together.
+
+    Args:
+        similarities: float tensor, `[B, Q, S]`.
+        one_hot: float tensor, `[B, S, ways]`; rows of padding are zero.
+        aggregation: str. See `MatchingNetwork`.
+
+    Returns:
+        Logits, `[B, Q, ways]`; those of classes without support images are `ABSENT`.
+    """
+    if aggregation == "sum_attention":
+        logits = _log_class_attention(similarities, one_hot)
+    else:
+        logits = ops.einsum("bqs,bsn->bqn", similarities, one_hot)
+    return mask_absent(logits, ops.sum(one_hot, axis=1))
 
 
 def _log_class_attention(similarities: Any, one_hot: Any) -> Any:

@@ -74,6 +74,10 @@ class MetricLearner(Learner):
     def transductive(self) -> bool:
         return self._bn_policy == "batch"
 
+    def features_alone(self, images: Any, training: bool) -> Any:
+        """What the backbone makes of images one by one, `[n, ...]`; all that it is here for."""
+        return self.backbone(images, training=training)
+
     def fit_support(self, features: Any, labels: Any, mask: Any, training: bool) -> dict[str, Any]:
         """`adapt`, given backbone features `[B, S, ...]`."""
         raise NotImplementedError
@@ -135,7 +139,7 @@ class MetricLearner(Learner):
     def _backbone_features(self, images: Any, training: bool) -> Any:
         shape = ops.shape(images)
         flat = ops.reshape(images, (-1, *shape[2:]))
-        features = self.backbone(self.preprocessing(flat), training=training)
+        features = self.features_alone(self.preprocessing(flat), training)
         return ops.reshape(features, (*shape[:2], *ops.shape(features)[1:]))
 
     def get_config(self) -> dict[str, Any]:

@@ -64,6 +64,16 @@ def test_config_round_trip_and_half_precision():
     assert copy.gamma_scale.dtype == "float32"
 
 
+def test_leading_axes_broadcast():
+    """Maps of 4 images with factors of 3 x 4 pairs."""
+    gamma, beta = RNG.normal(size=(2, 3, 4, 5)).astype("float32")
+    outputs = FiLM()(MAPS[None], gamma, beta)
+    assert outputs.shape == (3, 4, 3, 2, 5)
+    for pair in range(3):
+        expected = FiLM()(MAPS, gamma[pair], beta[pair])
+        np.testing.assert_allclose(outputs[pair], expected, rtol=1e-6)
+
+
 def test_in_a_functional_model():
     maps, values = keras.Input((3, 2, 5)), keras.Input((5,))
     model = keras.Model([maps, values], FiLM()(maps, values, values))
@@ -75,6 +85,6 @@ def test_in_a_functional_model():
 def test_wrong_arguments():
     with pytest.raises(ValueError, match="nothing for scale_regularizer"):
         FiLM(scale_regularizer="l1")
-    for gamma, beta in ((GAMMA[:, :4], BETA), (GAMMA, per_image(BETA))):
+    for gamma, beta in ((GAMMA[:, :4], BETA), (GAMMA, per_image(BETA)[None])):
         with pytest.raises(ValueError, match=r"must have shape \[C\], \[1, C\] or \[n, C\]"):
             FiLM()(MAPS, gamma, beta)

@@ -1,0 +1,129 @@
+"""What a backbone does from one modulated layer to the next."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+from keras import layers
+
+from kfsl.backbones.insertion import nodes, segments
+
+#: Activations that never fall, through which the largest value of a window stays the largest.
+MONOTONE = ("linear", "relu", "relu6", "leaky_relu", "elu", "selu", "softplus", "sigmoid", "tanh")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModulatedStage:
+    """The layers behind a modulated one, up to the next: pools, activations, then the rest.
+
+    A modulation may change places with the pools, and the pools with the activations; see
+    `CrossModulation`.
+
+    Args:
+        name: str. The modulated layer's.
+        pools: tuple of max pooling layers.
+        activations: tuple of layers whose activations never fall.
+        rest: `keras.Model`, or None where nothing is left.
+    """
+
+    name: str
+    pools: tuple[layers.Layer, ...]
+    activations: tuple[layers.Layer, ...]
+    rest: keras.Model | None
+
+    def __call__(self, modulation: Callable[..., Any], x: Any, other: Any, training: bool) -> Any:
+        """Modulates maps, and takes them to the end of the stage.
+
+        Args:
+            modulation: function of `x`, `other` and `pools`, such as a `CrossModulation`.
+            x: maps to modulate, `[..., h, w, C]`.
+            other: what modulates them.
+            training: bool.
+
+        Returns:
+            Maps `[..., h', w', C']`, or vectors.
+        """
+        maps = modulation(x, other, pools=self.pools)
+        for layer in self.activations:
+            maps = layer(maps)
+        if self.rest is None:
+            return maps
+        lead = len(maps.shape) - len(self.rest.input_shape) + 1
+        shape = keras.ops.shape(maps)
+        outputs = self.rest(keras.ops.reshape(maps, (-1, *shape[lead:])), training=training)
+        return keras.ops.reshape(outputs, (*shape[:lead], *keras.ops.shape(outputs)[1:]))
+
+
+def modulated_stages(
+    backbone: keras.Model, modulated: Sequence[str]
+) -> tuple[keras.Model, list[ModulatedStage]]:
+    """Cuts a backbone behind its modulated layers.
+
+    Args:
+        backbone: functional `keras.Model` of one input.
+        modulated: names of layers.
+
+    Returns:
+        What comes before the first modulation, that layer included, and a stage for each
+        modulated layer, in the order of the backbone.
+
+    Raises:
+        ValueError: if there is no such layer, or it is not the only way to what follows.
+
+    Example:
+
+    ```python
+    from kfsl.backbones.conv4 import Conv4
+    from kfsl.backbones.modulated_stage import modulated_stages
+
+    backbone = Conv4(image_shape=(28, 28, 1), filters=4)
+    trunk, (third, last) = modulated_stages(backbone, ("block3_bn", "block4_bn"))
+    assert trunk.output_shape == (None, 7, 7, 4)
+    assert [layer.name for layer in third.pools] == ["block3_pool"]
+    assert third.rest.layers[-1].name == "block4_bn" and last.rest is None
+    ```
+    """
+    names = [layer.name for layer in backbone.layers]
+    runs = {name: _monotone_run(backbone, name, modulated) for name in names if name in modulated}
+    # Where a run ends, the rest of its stage begins; what lies between is the run itself.
+    ends = {name: run[-1].name if run else name for name, run in runs.items()}
+    cuts = {*modulated, *ends.values()}
+    trunk, *pieces = segments(backbone, cuts)
+    behind = dict(zip((name for name in names if name in cuts), pieces, strict=True))
+    stages = [
+        ModulatedStage(
+            name,
+            tuple(layer for layer in run if isinstance(layer, layers.MaxPooling2D)),
+            tuple(layer for layer in run if not isinstance(layer, layers.MaxPooling2D)),
+            behind[ends[name]],
+        )
+        for name, run in runs.items()
+    ]
+    return trunk, stages
+
+
+def _monotone_run(backbone: keras.Model, name: str, modulated: Sequence[str]) -> list[layers.Layer]:
+    """The pools and monotone activations that follow a layer, one after the other."""
+    consumers: dict[int, list[Any]] = {}
+    for node in nodes(backbone):
+        for tensor in node.input_tensors:
+            consumers.setdefault(id(tensor), []).append(node)
+    tensor = next(n.output_tensors[0] for n in nodes(backbone) if n.operation.name == name)
+    run: list[layers.Layer] = []
+    while True:
+        found = consumers.get(id(tensor), [])
+        if len(found) != 1 or not _is_monotone(found[0].operation):
+            return run
+        if found[0].operation.name in modulated:
+            return run
+        run.append(found[0].operation)
+        tensor = found[0].output_tensors[0]
+
+
+def _is_monotone(layer: Any) -> bool:
+    if isinstance(layer, layers.Activation):
+        return getattr(layer.activation, "__name__", "") in MONOTONE
+    return isinstance(layer, (layers.MaxPooling2D, layers.ReLU))
