@@ -41,6 +41,7 @@ class GradientLearner(Learner):
             adapt; None: all. `("head",)` is ANIL.
         inner_batch: int or None. Support images of each inner step, drawn without replacement
             in each step; the whole support set when None.
+        evaluation_batch: int or None. `inner_batch` outside training; the same when None.
         gradient_clip: float or None. Clamps inner gradients elementwise.
         gradient_noise: float. Standard deviation of noise on each entry of the inner gradients.
         bn_policy: str. Which moments normalise. `"batch"`: those of whatever is classified at
@@ -70,6 +71,7 @@ class GradientLearner(Learner):
         first_order: bool = False,
         adapted: Sequence[str] | None = None,
         inner_batch: int | None = None,
+        evaluation_batch: int | None = None,
         gradient_clip: float | None = None,
         gradient_noise: float = 0.0,
         bn_policy: str = "batch",
@@ -81,7 +83,7 @@ class GradientLearner(Learner):
         check_choice("bn_policy", bn_policy, BN_POLICIES)
         check_choice("pooling", pooling, POOLINGS)
         _check_at_least(0, steps=steps, evaluation_steps=evaluation_steps)
-        _check_at_least(1, inner_batch=inner_batch)
+        _check_at_least(1, inner_batch=inner_batch, evaluation_batch=evaluation_batch)
         self.backbone = restored(backbone)
         check_graph(self.backbone)
         self.pooling = pooling
@@ -90,6 +92,7 @@ class GradientLearner(Learner):
         self.first_order = first_order
         self.adapted = None if adapted is None else tuple(adapted)
         self.inner_batch = inner_batch
+        self.evaluation_batch = evaluation_batch
         self.gradient_clip = gradient_clip
         self.gradient_noise = gradient_noise
         self._bn_policy = bn_policy
@@ -126,7 +129,8 @@ class GradientLearner(Learner):
     @property
     def draws_at_adaptation(self) -> bool:
         """Whether adaptation draws random numbers."""
-        return self.inner_batch is not None or self.gradient_noise > 0
+        batches = (self.inner_batch, self.evaluation_batch)
+        return any(batch is not None for batch in batches) or self.gradient_noise > 0
 
     # === What methods differ in ===
 
@@ -256,8 +260,9 @@ class GradientLearner(Learner):
 
     def mini_batch_size(self, training: bool) -> int | None:
         """Support images of an inner step; None for the whole support set."""
-        del training
-        return self.inner_batch
+        if training or self.evaluation_batch is None:
+            return self.inner_batch
+        return self.evaluation_batch
 
     def infer(
         self, state: dict[str, Any], query_features: Any, training: bool = False
@@ -319,6 +324,7 @@ class GradientLearner(Learner):
             "first_order": self.first_order,
             "adapted": self.adapted,
             "inner_batch": self.inner_batch,
+            "evaluation_batch": self.evaluation_batch,
             "gradient_clip": self.gradient_clip,
             "gradient_noise": self.gradient_noise,
             "bn_policy": self._bn_policy,

@@ -43,8 +43,8 @@ class Reptile(GradientLearner):
             queries together, so that the queries are no measure of it. Evaluation always
             adapts to the support set alone.
         scale: float. Divides the difference. `inner_rate * steps` makes it a mean gradient.
-        evaluation_batch: int or None. `inner_batch` outside training; the same when None.
-        **kwargs: see `GradientLearner`: `steps`, `evaluation_steps`, `inner_batch`, `bn_policy`.
+        **kwargs: see `GradientLearner`: `steps`, `evaluation_steps`, `inner_batch`,
+            `evaluation_batch`, `bn_policy`.
 
     Raises:
         ValueError: for arguments out of range, or weight decay, which no loss would see.
@@ -82,7 +82,6 @@ class Reptile(GradientLearner):
         meta_gradient: str = "difference",
         train_on: str = "support",
         scale: float = 1.0,
-        evaluation_batch: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(backbone, first_order=True, require_exact=False, **kwargs)
@@ -91,10 +90,6 @@ class Reptile(GradientLearner):
         check_choice("train_on", train_on, self.TRAIN_ON)
         if not scale > 0:
             raise ValueError(f"`scale` must be positive; received scale={scale}.")
-        if evaluation_batch is not None and evaluation_batch < 1:
-            raise ValueError(f"`evaluation_batch` must be at least 1; received {evaluation_batch}.")
-        if evaluation_batch is not None and self.inner_batch is None:
-            raise ValueError("`evaluation_batch` needs an `inner_batch` in training.")
         if meta_gradient == "last" and self.steps < 1:
             raise ValueError("meta_gradient='last' needs an inner step; received steps=0.")
         if self.weight_decay:
@@ -109,17 +104,11 @@ class Reptile(GradientLearner):
         self.meta_gradient = meta_gradient
         self.train_on = train_on
         self.scale = scale
-        self.evaluation_batch = evaluation_batch
 
     def update_rule(self) -> gradients.UpdateRule:
         if self.inner_optimizer == "sgd":
             return SGD(self.inner_rate)
         return Adam(self.inner_rate, self.beta_1, self.beta_2)
-
-    def mini_batch_size(self, training: bool) -> int | None:
-        if training or self.evaluation_batch is None:
-            return self.inner_batch
-        return self.evaluation_batch
 
     # === Training ===
 
@@ -211,5 +200,4 @@ class Reptile(GradientLearner):
             "meta_gradient": self.meta_gradient,
             "train_on": self.train_on,
             "scale": self.scale,
-            "evaluation_batch": self.evaluation_batch,
         }

@@ -157,7 +157,6 @@ def test_evaluation_has_steps_and_batch_of_its_own():
         ({"train_on": "query"}, "train_on"),
         ({"scale": 0.0}, "`scale` must be positive; received scale=0.0"),
         ({"evaluation_batch": 0, "inner_batch": 2}, "at least 1; received 0"),
-        ({"evaluation_batch": 5}, "needs an `inner_batch`"),
         ({"meta_gradient": "last", "steps": 0}, "needs an inner step"),
         ({"weight_decay": 0.1}, "weight_decay=0.1"),
     ],
