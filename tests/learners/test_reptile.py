@@ -156,7 +156,7 @@ def test_evaluation_has_steps_and_batch_of_its_own():
         ({"meta_gradient": "first"}, "meta_gradient"),
         ({"train_on": "query"}, "train_on"),
         ({"scale": 0.0}, "`scale` must be positive; received scale=0.0"),
-        ({"evaluation_batch": 0, "inner_batch": 2}, "at least 1; received 0"),
+        ({"evaluation_batch": 0, "inner_batch": 2}, "`evaluation_batch` must be at least 1"),
         ({"meta_gradient": "last", "steps": 0}, "needs an inner step"),
         ({"weight_decay": 0.1}, "weight_decay=0.1"),
     ],
