@@ -11,9 +11,9 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="kfsl")
 class FiLMGenerator(keras.layers.Layer):
-    """A dense layer from one or several conditioning vectors to FiLM's factors and offsets.
+    """A dense layer from one or two conditioning vectors to FiLM's factors and offsets.
 
-    Several vectors count as one, joined: `gamma, beta = phi([x_1, x_2]) W + b`. The rows of `W`
+    Two vectors count as one, joined: `gamma, beta = phi([x, other]) W + b`. The rows of `W`
     that belong to each are multiplied apart and then added, so vectors whose leading axes
     broadcast are not repeated: `S` rows and `Q` rows give the parameters of `Q * S` pairs for the
     products of `S + Q`. In Cross-Modulation Networks the first vector is of the modulated map
@@ -29,7 +29,7 @@ class FiLMGenerator(keras.layers.Layer):
             has.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
-    Input: float tensors `[..., C_i]`. Output: `gamma` and `beta`, `[..., channels]` each.
+    Input: float tensor `[..., C]`, and perhaps another, `[..., C']`. Output: `gamma` and `beta`, `[..., channels]` each.
 
     Reference:
         [Perez et al., 2018](https://arxiv.org/abs/1709.07871), section 2.1;
@@ -65,7 +65,8 @@ class FiLMGenerator(keras.layers.Layer):
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.channels = channels
 
-    def build(self, *shapes: Any) -> None:
+    def build(self, condition_shape: Any, other_shape: Any = None) -> None:
+        shapes = (condition_shape,) if other_shape is None else (condition_shape, other_shape)
         self.sizes = tuple(shape[-1] for shape in shapes)
         width = 2 * (self.channels or self.sizes[0])
         self.kernel = self.add_weight(
@@ -73,15 +74,16 @@ class FiLMGenerator(keras.layers.Layer):
         )
         self.bias = self.add_weight((width,), self.bias_initializer, name="bias")
 
-    def call(self, *conditions: Any) -> tuple[Any, Any]:
+    def call(self, condition: Any, other: Any = None) -> tuple[Any, Any]:
+        conditions = (condition,) if other is None else (condition, other)
         outputs = self.bias
-        for condition, rows in zip(conditions, self.kernel_rows(), strict=True):
-            outputs = outputs + ops.matmul(self.activation(condition), rows)
+        for vectors, rows in zip(conditions, self.kernel_rows(), strict=True):
+            outputs = outputs + ops.matmul(self.activation(vectors), rows)
         gamma, beta = ops.split(outputs, 2, axis=-1)
         return gamma, beta
 
     def kernel_rows(self) -> list[Any]:
-        """The rows of `W` that belong to each conditioning vector, `[C_i, 2 * channels]`."""
+        """The rows of `W` that belong to each vector, `[C, 2 * channels]`: self, then cross."""
         starts = [sum(self.sizes[:i]) for i in range(len(self.sizes) + 1)]
         return [self.kernel[start:stop] for start, stop in itertools.pairwise(starts)]
 

@@ -202,7 +202,8 @@ class Learner(keras.Model):
         parts = self.loss_parts(x, y, y_pred)
         for name, value in parts.items():
             self.part_losses[name].update_state(value)
-        total = sum(parts.values()) + sum(self.losses)
+        total = sum(parts.values())
+        total = total + sum(ops.cast(loss, total.dtype) for loss in self.losses)
         if self.weight_decay:
             squares = [ops.sum(ops.square(weight)) for weight in self.trainable_weights]
             total = total + 0.5 * self.weight_decay * sum(squares)
