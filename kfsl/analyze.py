@@ -2,7 +2,7 @@
 
     python -m kfsl.analyze --analysis=NAME --run_dir=DIR [--compare=OTHER_DIR ...]
         [--split=val] [--index=0] [--query=0] [--count=10] [--episodes=100]
-        [--levels=0,0.1,1] [--noise_scale=std]
+        [--levels=0,0.1,1] [--noise_scale=std] [--noise_seeds=3]
     python -m kfsl.analyze --analysis=second_order --model=FILE.keras
 
 Writes a PNG and a JSON file into `DIR/analysis/`, or beside the model's file.
@@ -32,6 +32,9 @@ def main() -> None:
     flags.DEFINE_list("levels", [], "What is varied: noise, or inner steps; as 0,0.1,1.")
     flags.DEFINE_integer("episodes", None, "How many, where several are drawn.", lower_bound=2)
     flags.DEFINE_enum("noise_scale", "std", ("std", "variance"), "What a level of noise is.")
+    flags.DEFINE_integer(
+        "noise_seeds", 3, "Draws of the noise to average (modulation_noise).", lower_bound=1
+    )
     flags.DEFINE_string("model", None, "A .keras file to audit (second_order) instead of a run.")
     commands.run(_main)
 
@@ -53,6 +56,7 @@ def _main() -> None:
         levels=_numbers(options.levels),
         episodes=options.episodes,
         noise_scale=options.noise_scale,
+        noise_seeds=options.noise_seeds,
         bindings=tuple(commands.GIN_PARAM.value),
     )
     found, files = _found_and_files(options.analysis, request)

@@ -15,6 +15,7 @@ from data_pipelines import datasets, hierarchical_sampling, multishot_sampling, 
 from data_pipelines.class_counts import count_classes
 from kfsl import evaluation, gin_files, runtime, training
 from kfsl.analysis.attention import attention_figure
+from kfsl.analysis.cross_modulation_figure import cross_modulation_figure
 from kfsl.analysis.episode_figure import episode_figure
 from kfsl.backbones.conv4 import Conv4
 from kfsl.backbones.mlp import MLP
@@ -51,7 +52,7 @@ LEARNERS = (
     STANet,
 )
 BACKBONES = (Conv4, MLP, PreActivationResNet12, ResNet12, WideResNet)
-FIGURES = (attention_figure, episode_figure)
+FIGURES = (attention_figure, cross_modulation_figure, episode_figure)
 SAMPLERS = (
     sampling.fixed_episode,
     sampling.epoch_episode,

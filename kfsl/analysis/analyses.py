@@ -1,30 +1,11 @@
 """The analyses that `kfsl.analyze` knows, by name."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
+from kfsl.analysis import cross_modulation_analyses as cross_modulation
+from kfsl.analysis.analysis import Analysis
 from kfsl.analysis.analysis_request import AnalysisRequest
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-
-class Analysis(NamedTuple):
-    """What an analysis found.
-
-    Args:
-        name: str. Name of its files.
-        figure: matplotlib `Figure` or None, where there is nothing to draw.
-        values: dict that JSON can hold: the numbers in the figure.
-        table: str. Printed, where there is something to read.
-        conclusion: str. The last line printed.
-    """
-
-    name: str
-    figure: "Figure | None"
-    values: dict[str, Any]
-    table: str = ""
-    conclusion: str = ""
 
 
 def attention(request: AnalysisRequest) -> Analysis:
@@ -210,10 +191,14 @@ def validation_curves(request: AnalysisRequest) -> Analysis:
 #: A method adds its own analysis here. Functions import what is slow when they are called.
 ANALYSES: dict[str, Callable[[AnalysisRequest], Analysis]] = {
     "attention": attention,
+    "commutativity": cross_modulation.commutativity,
     "confusion": confusion,
     "episode": episode,
     "gradient_noise": gradient_noise,
     "inner_steps": inner_steps,
+    "modulation_noise": cross_modulation.modulation_noise,
+    "modulation_norms": cross_modulation.modulation_norms,
+    "modulation_scales": cross_modulation.modulation_scales,
     "modulation_spectrum": modulation_spectrum,
     "multishot": multishot,
     "second_order": second_order,

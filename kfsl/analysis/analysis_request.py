@@ -27,6 +27,7 @@ class AnalysisRequest:
             inner steps; empty leaves them to the analysis.
         episodes: int or None. How many; None leaves the number to the analysis.
         noise_scale: str. What levels of noise are: `"std"` or `"variance"`.
+        noise_seeds: int. Draws of the noise, for analyses that average over them.
         model: str or None. A `.keras` file, for analyses of a model without a run.
         bindings: tuple of str. Gin bindings that win over the run's own.
     """
@@ -40,6 +41,7 @@ class AnalysisRequest:
     levels: tuple[float, ...] = ()
     episodes: int | None = None
     noise_scale: str = "std"
+    noise_seeds: int = 3
     model: str | None = None
     bindings: tuple[str, ...] = ()
 

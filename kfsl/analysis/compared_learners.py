@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kfsl.analysis.analysis_request import AnalysisRequest
 from kfsl.run_directory import RunDirectory
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from kfsl.experiment import Experiment
     from kfsl.learners.gradient_learner import GradientLearner
     from kfsl.learners.learner import Learner
+
+AnyLearner = TypeVar("AnyLearner", bound="Learner")
 
 
 def gradient_learners(request: AnalysisRequest) -> tuple[Experiment, dict[str, GradientLearner]]:
@@ -61,13 +65,13 @@ def checked(learner: Learner, run: RunDirectory) -> GradientLearner:
     return learner
 
 
-def with_settings(learner: GradientLearner, **settings: Any) -> GradientLearner:
+def with_settings(learner: AnyLearner, **settings: Any) -> AnyLearner:
     """A copy of a learner with the same weights and some other arguments.
 
     Args:
-        learner: `GradientLearner`.
+        learner: `Learner`.
         **settings: arguments of its constructor that leave the weights as they are, such as
-            `gradient_noise`.
+            `gradient_noise`, or `noise` of a `CrossModulationLearner`.
 
     Returns:
         A learner of the same class; the given one is not touched.
@@ -86,3 +90,17 @@ def with_settings(learner: GradientLearner, **settings: Any) -> GradientLearner:
     copy = type(learner).from_config({**learner.get_config(), **settings})
     copy.set_weights(learner.get_weights())
     return copy
+
+
+@contextlib.contextmanager
+def compiling_often() -> Iterator[None]:
+    """Holds back TensorFlow's advice against it: each level of noise is a learner of its own."""
+    import tensorflow as tf
+
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("ERROR")
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

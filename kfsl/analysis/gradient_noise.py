@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
-from kfsl.analysis.compared_learners import with_settings
+from kfsl.analysis.compared_learners import compiling_often, with_settings
 from kfsl.analysis.level_curves import draw_curves, level_figure
 from kfsl.analysis.validation_curves import run_names
 from kfsl.evaluation_record import Evaluation, paired_difference
@@ -85,7 +84,7 @@ def noisy_evaluations(
         noisy = with_settings(learner, gradient_noise=deviation)
         return evaluate(dataclasses.replace(experiment, learner=noisy), **arguments)
 
-    with _compiling_often():
+    with compiling_often():
         return {
             name: [evaluated(learner, deviation) for deviation in deviations]
             for name, learner in learners.items()
@@ -162,20 +161,6 @@ def noise_figure(values: Mapping[str, Any]) -> Figure:
         f"{values['setting']}, {values['split']}, {values['episodes']} episodes", fontsize=9
     )
     return figure
-
-
-@contextlib.contextmanager
-def _compiling_often() -> Iterator[None]:
-    """Holds back TensorFlow's advice against it: each level of noise is a learner of its own."""
-    import tensorflow as tf
-
-    logger = tf.get_logger()
-    level = logger.level
-    logger.setLevel("ERROR")
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _difference(first: Evaluation, second: Evaluation) -> dict[str, float]:

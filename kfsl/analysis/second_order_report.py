@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from kfsl.analysis.second_order import LayerAudit
 from kfsl.analysis.second_order_error import TOLERANCE
+from kfsl.analysis.text_table import text_table
 
 
 def table(audits: Sequence[LayerAudit]) -> str:
@@ -21,9 +22,7 @@ def table(audits: Sequence[LayerAudit]) -> str:
     for a in audits:
         error = "" if a.error is None else f"{a.error:.1e}"
         rows.append((a.name, a.kind, error, a.verdict, "" if a.at_fault else a.reason))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)) for r in rows]
-    return "\n".join(line.rstrip() for line in lines)
+    return text_table(rows)
 
 
 def conclusion(audits: Sequence[LayerAudit]) -> str:

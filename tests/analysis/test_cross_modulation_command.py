@@ -1,0 +1,83 @@
+"""`kfsl.analyze` with the analyses of Cross-Modulation Networks."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from kfsl.analysis import commutativity, cross_modulation_weights
+from kfsl.analysis.analysis_request import AnalysisRequest
+from kfsl.analyze import analyze
+from kfsl.evaluation import EVALUATION_SEED, evaluate
+from tests import letters
+from tests.cross_modulation_runs import cross_modulation_run
+from tests.refusals import CHECKOUT, refusal
+
+# The command, told of the tests' own dataset and learner as a user's plugin would tell it.
+COMMAND = """
+from kfsl import analyze, commands
+with commands.quiet_start():
+    import tests.cross_modulation_runs
+analyze.main()
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    letters.write_letters(str(folder / "letters"))
+    return cross_modulation_run(str(folder / "run"), str(folder / "letters"), ("block4_bn",))
+
+
+def numbers(files):
+    assert [os.path.splitext(path)[1] for path in files] == [".png", ".json"]
+    assert os.path.getsize(files[0]) > 5000
+    with open(files[1], encoding="utf-8") as file:
+        return json.load(file)
+
+
+def test_modulation_noise_as_a_process(run):
+    folder = os.path.dirname(run.path)
+    arguments = ["--analysis=modulation_noise", "--episodes=4", "--noise_seeds=1", "--split=val"]
+    result = subprocess.run(
+        [sys.executable, "-c", COMMAND, "--run_dir=run", *arguments],
+        capture_output=True, text=True, timeout=120, cwd=folder,
+        env={**os.environ, "PYTHONPATH": CHECKOUT},
+    )  # fmt: skip
+    assert (result.returncode, result.stderr) == (0, "")
+    stem = os.path.join("run", "analysis", "modulation_noise_val")
+    files = [f"{stem}.{end}" for end in ("png", "json")]
+    heading, clean, noisy, *written = result.stdout.splitlines()
+    assert heading.split()[:2] == ["noise", "block4_bn"]
+    assert (clean.split()[1], noisy.split()[:2]) == ("±", ["0.3", "x"])
+    assert written == [f"written to {path}" for path in files]
+    values = numbers([os.path.join(folder, path) for path in files])
+    assert (values["levels"], values["scale"], values["noise_seeds"]) == ([0.3], "std", 1)
+    found = evaluate(AnalysisRequest(run).experiment(), split="val", episodes=4)
+    assert values["clean"] == {"accuracy": found.mean, "interval": found.interval}
+    (row,) = values["rows"]
+    assert row["noisy"] == ["block4_bn"]
+    assert (row["by_seed"], row["spread"]) == ([row["accuracy"]], None)
+
+
+def test_the_others_write_the_numbers_they_draw(run):
+    request = AnalysisRequest(run, episodes=2)
+    experiment = request.experiment()
+    expected = {
+        "modulation_scales": cross_modulation_weights.scale_values(experiment.learner),
+        "modulation_norms": cross_modulation_weights.norm_values(experiment.learner),
+        "commutativity": commutativity.commutativity_values(
+            experiment, split="test", episodes=2, seed=EVALUATION_SEED
+        ),
+    }
+    for name, values in expected.items():
+        assert numbers(analyze(name, request)) == {"analysis": name, "run": run.path, **values}
+
+
+def test_bad_levels_are_told_before_anything_slow(tmp_path, run):
+    arguments = ["--analysis=modulation_noise", f"--run_dir={run.path}", "--levels=-1"]
+    assert "at least 0; received -1" in refusal(tmp_path, "kfsl.analyze", *arguments)
+    arguments[2] = "--noise_seeds=0"
+    assert "noise_seeds" in refusal(tmp_path, "kfsl.analyze", *arguments)
