@@ -39,10 +39,10 @@ def modulation_noise(request: AnalysisRequest) -> Analysis:
 
 def modulation_scales(request: AnalysisRequest) -> Analysis:
     """The absolute values of `gamma0` and `beta0`, block by block."""
+    learner = request.experiment().learner
     from kfsl.analysis import cross_modulation_weights as weights
     from kfsl.analysis.cross_modulation_figure import scales_figure
 
-    learner = request.experiment().learner
     values = weights.scale_values(learner)
     return Analysis(
         "modulation_scales", scales_figure(learner), values, weights.scale_table(values)
@@ -51,10 +51,10 @@ def modulation_scales(request: AnalysisRequest) -> Analysis:
 
 def modulation_norms(request: AnalysisRequest) -> Analysis:
     """The generators' weights: what they take from the own stream and from the other."""
+    learner = request.experiment().learner
     from kfsl.analysis import cross_modulation_weights as weights
     from kfsl.analysis.cross_modulation_figure import norms_figure
 
-    learner = request.experiment().learner
     values = weights.norm_values(learner)
     return Analysis("modulation_norms", norms_figure(learner), values, weights.norm_table(values))
 

@@ -11,6 +11,7 @@ from kfsl.analysis import commutativity, cross_modulation_weights
 from kfsl.analysis.analysis_request import AnalysisRequest
 from kfsl.analyze import analyze
 from kfsl.evaluation import EVALUATION_SEED, evaluate
+from kfsl.run_directory import RunDirectory
 from tests import letters
 from tests.cross_modulation_runs import cross_modulation_run
 from tests.refusals import CHECKOUT, refusal
@@ -76,8 +77,17 @@ def test_the_others_write_the_numbers_they_draw(run):
         assert numbers(analyze(name, request)) == {"analysis": name, "run": run.path, **values}
 
 
-def test_bad_levels_are_told_before_anything_slow(tmp_path, run):
-    arguments = ["--analysis=modulation_noise", f"--run_dir={run.path}", "--levels=-1"]
-    assert "at least 0; received -1" in refusal(tmp_path, "kfsl.analyze", *arguments)
-    arguments[2] = "--noise_seeds=0"
-    assert "noise_seeds" in refusal(tmp_path, "kfsl.analyze", *arguments)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--analysis=modulation_noise", "--levels=-1"], "at least 0; received -1"),
+        (["--analysis=modulation_noise", "--noise_seeds=0"], "noise_seeds"),
+        (["--analysis=modulation_scales"], "no trained learner yet"),
+        (["--analysis=modulation_norms"], "no trained learner yet"),
+        (["--analysis=commutativity"], "no trained learner yet"),
+    ],
+)
+def test_bad_input_is_told_before_anything_slow(tmp_path, arguments, message):
+    run = RunDirectory(str(tmp_path / "run"))
+    run.start("WAYS = 3\n")
+    assert message in refusal(tmp_path, "kfsl.analyze", f"--run_dir={run.path}", *arguments)

@@ -13,6 +13,8 @@ from kfsl.analysis.commutativity import (
     with_equal_halves,
 )
 from kfsl.analysis.cross_modulation_weights import block_kernels
+from kfsl.analysis.numbered_episode import numbered_episode
+from kfsl.evaluation import EVALUATION_SEED
 from tests import letters
 from tests.cross_modulation_runs import CLASSES, letters_cross_modulation, letters_episode
 
@@ -113,3 +115,27 @@ def test_everything_varies_with_the_other_stream_without_self_weights(store):
     for share in ("query_varies_with_support", "support_varies_with_query"):
         assert found[share] == pytest.approx(1.0)
     assert values["blocks"]["block4_bn"]["raw"]["equal_halves"] < 1e-5
+
+
+def test_means_over_episodes(store, learner):
+    experiment = letters.experiment(store, learner=learner)
+    values = commutativity_values(experiment, split="val", episodes=2, seed=EVALUATION_SEED)
+    differences, parts, wholes = [], [], []
+    film = learner.modulations[1].film
+    scales = np.concatenate([film.gamma_scale, film.beta_scale])
+    for index in range(2):
+        episode, _, _ = numbered_episode(experiment, "val", index)
+        queries, supports = (order * scales for order in generated(learner, episode)["block4_bn"])
+        for q in range(12):
+            for s in range(3):
+                a, b = queries[q, s], supports[q, s]
+                norms = np.linalg.norm(a) + np.linalg.norm(b)
+                differences.append(2 * np.linalg.norm(a - b) / norms)
+        wholes.append(np.mean((supports - supports.mean(axis=(0, 1))) ** 2, axis=(0, 1)).sum())
+        parts.append(np.mean((supports - supports.mean(axis=0)) ** 2, axis=(0, 1)).sum())
+    found = values["blocks"]["block4_bn"]["scaled"]
+    assert found["difference"] == pytest.approx(np.mean(differences), rel=1e-5)
+    assert found["support_varies_with_query"] == pytest.approx(sum(parts) / sum(wholes), rel=1e-5)
+    by_episode = np.mean(np.reshape(differences, (2, -1)), axis=1)
+    expected = 1.96 * np.std(by_episode, ddof=1) / np.sqrt(2)
+    assert found["interval"] == pytest.approx(expected, rel=1e-4)
