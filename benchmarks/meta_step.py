@@ -16,7 +16,6 @@ first order (3 K S + 3 Q) F, less the images' own gradients, which nobody asks f
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -28,6 +27,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+from benchmarks.peak_memory import peak_memory
 
 #: Name -> module and class in kfsl.learners, and arguments.
 LEARNERS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -162,7 +163,7 @@ def _seconds(function: Callable[[], Any]) -> float:
 
 
 def _peak_megabytes() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_memory() / 2**20
 
 
 def line(found: dict[str, Any]) -> str:

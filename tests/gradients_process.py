@@ -5,14 +5,13 @@ python -m tests.gradients_process memory
 """
 
 import json
-import re
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from benchmarks.peak_memory import peak_memory
 from kfsl.backbones.conv4 import Conv4
 from kfsl.episodes import EpisodeSpec
 from kfsl.learners.learner import Learner
@@ -76,12 +75,6 @@ def after_step(tasks: int, one_tape: bool = False) -> int:
     episode, labels = EpisodeSpec(2, 10, 10, (96, 96, 1)).random_episode(meta_batch=tasks)
     maml.train_on_batch(episode, labels)
     return peak_memory()
-
-
-def peak_memory() -> int:
-    # Not getrusage, whose peak includes that of the process which started this one.
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
 
 
 if __name__ == "__main__":

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-META_STEP = Path(__file__).parents[1] / "benchmarks" / "meta_step.py"
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 def test_meta_step(tmp_path):
     output = tmp_path / "figures.json"
     sizes = ["--filters=4", "--size=16", "--meta_batch=3", "--repeats=1", "--matrix=64"]
-    command = [sys.executable, META_STEP, "--learner", "maml_first_order", *sizes]
+    command = [sys.executable, BENCHMARKS / "meta_step.py", "--learner", "maml_first_order", *sizes]
     done = subprocess.run(
         [*command, f"--json={output}"], capture_output=True, text=True, timeout=300
     )
@@ -29,3 +29,17 @@ def test_meta_step(tmp_path):
     # Forward, to maps, to weights; but the images have no gradient.
     expected = 3 * (support + queries) * (3 * forward - first)
     assert found["gflop"] == pytest.approx(expected / 1e9, rel=1e-9)
+
+
+def test_cross_modulation(tmp_path):
+    output = tmp_path / "figures.json"
+    sizes = ["--filters=4", "--size=16", "--rounds=1", "--repeats=1", "--case", "train_1shot"]
+    command = [sys.executable, BENCHMARKS / "cross_modulation.py", *sizes]
+    done = subprocess.run(
+        [*command, f"--json={output}"], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads(output.read_text())
+    # Loss and all gradients, in double precision up to a head in single.
+    assert 0 < found["largest_difference"] < 1e-5
+    assert set(found["seconds_median"]) == set(found["megabytes"]) == {"kfsl", "plain"}

@@ -29,7 +29,8 @@ class FiLMGenerator(keras.layers.Layer):
             has.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
-    Input: float tensor `[..., C]`, and perhaps another, `[..., C']`. Output: `gamma` and `beta`, `[..., channels]` each.
+    Input: float tensor `[..., C]`, and perhaps another, `[..., C']`. Output: `gamma` and `beta`,
+    `[..., channels]` each.
 
     Reference:
         [Perez et al., 2018](https://arxiv.org/abs/1709.07871), section 2.1;

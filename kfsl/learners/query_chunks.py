@@ -23,7 +23,7 @@ def map_queries(function: Callable[[Any], Any], queries: Any, size: Any) -> Any:
         return function(queries)
     shape = tf.shape(queries)
     size = tf.minimum(tf.cast(size, "int32"), tf.maximum(shape[1], 1))
-    chunks = -(-shape[1] // size)
+    chunks = tf.maximum(-(-shape[1] // size), 1)
     # The last chunk is filled up, and what it is filled with is cut off again.
     padding = [[0, 0], [0, chunks * size - shape[1]]] + [[0, 0]] * (len(queries.shape) - 2)
     padded = tf.reshape(

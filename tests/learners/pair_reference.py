@@ -18,7 +18,7 @@ def reference_features(learner, supports, queries, modulated=(2, 3, 4), training
         modulated: blocks that are.
         training: bool.
     """
-    number, size = len(queries), len(supports)
+    number, size = queries.shape[0], supports.shape[0]
     # Query-major: pair t * S + s is of query t and support image s.
     x = tf.tile(supports, [number, 1, 1, 1])
     y = tf.repeat(queries, size, axis=0)
