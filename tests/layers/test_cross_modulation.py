@@ -82,7 +82,8 @@ def test_pooling_first_is_pooling_last():
 
     gamma, _ = layer.parameters(MAPS, OTHERS)
     factors = 1 + gamma * layer.film.gamma_scale
-    assert np.mean(factors < 0) > 0.1 and np.mean(factors > 0) > 0.1
+    assert np.mean(factors < 0) > 0.1
+    assert np.mean(factors > 0) > 0.1
     found = []
     for function in (pooled_last, lambda maps: layer(maps, OTHERS, pools=[pool])):
         with tf.GradientTape() as tape:
@@ -110,7 +111,8 @@ def test_noise_multiplies_the_modulation_and_nothing_else():
     assert np.max(np.ptp(offsets, axis=(3, 4))) < 1e-6
     drawn = offsets[..., 0, 0, :]
     assert len(np.unique(drawn.round(5))) == drawn.size == 105
-    assert abs(drawn.mean() - 1.0) < 0.1 and abs(drawn.std() - 0.3) < 0.07
+    assert abs(drawn.mean() - 1.0) < 0.1
+    assert abs(drawn.std() - 0.3) < 0.07
     assert np.max(np.abs(loud(MAPS, OTHERS) - MAPS - offsets)) > 0.1, "drawn anew"
     same = modulation(noise=0.3, noise_seed=3)
     same.set_weights(layer.get_weights())

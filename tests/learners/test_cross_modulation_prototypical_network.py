@@ -43,9 +43,7 @@ def learner():
 def test_distances_of_mean_features_pair_by_pair(learner):
     random_modulation(learner)
     episode, _ = SPEC.random_episode()
-    images = (
-        preprocessed(learner, episode[key][0]) for key in ("support_images", "query_images")
-    )
+    images = (preprocessed(learner, episode[key][0]) for key in ("support_images", "query_images"))
     queries, supports = reference_features(learner, *images)
     labels = episode["support_labels"][0]
     expected = np.zeros((SPEC.query_size, SPEC.ways))
