@@ -50,12 +50,12 @@ def transformed(images: tf.Tensor, affines: tf.Tensor, fill: float = 255.0) -> t
     """Rotates, scales and shifts images about their centres, bilinearly.
 
     Args:
-        images: uint8 tensor, `[..., H, W, C]`.
+        images: uint8 or float tensor, `[..., H, W, C]`.
         affines: float32 tensor, `[..., 4]`, from `random_affines`.
         fill: float. Value outside the image: 255 is white paper.
 
     Returns:
-        uint8 tensor of the images' shape.
+        Tensor of the images' shape and type.
 
     Example:
     ```python
@@ -69,6 +69,7 @@ def transformed(images: tf.Tensor, affines: tf.Tensor, fill: float = 255.0) -> t
     assert (transformed(image, quarter_turn).numpy()[0] == np.rot90(image[0])).all()
     ```
     """
+    images = tf.convert_to_tensor(images)
     shape = tf.shape(images)
     height, width = images.shape[-3], images.shape[-2]
     flat = tf.reshape(images, [-1, height, width, images.shape[-1]])
@@ -80,7 +81,8 @@ def transformed(images: tf.Tensor, affines: tf.Tensor, fill: float = 255.0) -> t
         interpolation="BILINEAR",
         fill_mode="CONSTANT",
     )
-    return tf.reshape(tf.cast(tf.round(moved), images.dtype), shape)
+    moved = tf.round(moved) if images.dtype.is_integer else moved
+    return tf.reshape(tf.cast(moved, images.dtype), shape)
 
 
 def _output_to_input(affines: tf.Tensor, height: int, width: int) -> tf.Tensor:

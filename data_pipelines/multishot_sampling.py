@@ -21,6 +21,9 @@ from data_pipelines.draws import (
 if TYPE_CHECKING:
     from data_pipelines.class_split import ClassSplit
 
+#: Which images of an episode an affine transform may move.
+AFFINE = ("none", "queries", "all")
+
 
 def alphabet_episode(
     split: ClassSplit,
@@ -31,7 +34,7 @@ def alphabet_episode(
     shots: int = 15,
     queries: int = 5,
     min_shots: int | None = None,
-    affine: bool = False,
+    affine: str = "none",
     rotations: str = "none",
 ) -> dict[str, tf.Tensor]:
     """Draws an episode from one superclass, its queries always the same held-out images.
@@ -54,16 +57,17 @@ def alphabet_episode(
         queries: int. Held-out images per class.
         min_shots: int or None. Each class has a number of support images of its own, uniform
             from here to `shots`.
-        affine: bool. Each support and query image is rotated by any angle, shifted by up to a
-            fifth of its side, and scaled by 0.8 to 1.2, over white paper.
+        affine: str. Which images are rotated by any angle, shifted by up to a fifth of their
+            side, and scaled by 0.8 to 1.2, over white paper: `"none"`, `"all"`, or `"queries"`,
+            for learners that transform the support set anew in each inner step.
         rotations: str. See `data_pipelines.sampling.fixed_episode`.
 
     Returns:
         dict of tensors as `data_pipelines.sampling` says, `S = ways * shots` and
         `Q = ways * queries`, sorted by label. With `min_shots` there is a `support_mask`, True
         for the images drawn, which come first; the padding has label 0 and repeats the first
-        image. With `affine` there are `support_affines` and `query_affines`, float32 `[S, 4]`
-        and `[Q, 4]`, which `data_pipelines.pipeline` carries out.
+        image. With `affine` there are `query_affines`, and perhaps `support_affines`,
+        float32 `[Q, 4]` and `[S, 4]`, which `data_pipelines.pipeline` carries out.
 
     Raises:
         ValueError: if no superclass has enough classes, or a class too few images.
@@ -91,6 +95,8 @@ def alphabet_episode(
     check_sizes(ways=ways, shots=shots, queries=queries, min_shots=min_shots or 1)
     if min_shots is not None and min_shots > shots:
         raise ValueError(f"min_shots={min_shots} must not exceed shots={shots}.")
+    if affine not in AFFINE:
+        raise ValueError(f"affine must be one of {', '.join(AFFINE)}. Received: affine={affine!r}")
     if rotations == "episode":
         raise ValueError("rotations='episode' is not for alphabets. Use 'none' or 'class'.")
     pool = class_pool(split, rotations)
@@ -109,8 +115,9 @@ def alphabet_episode(
     episode = _images(split, seeds[0], class_ids, shots, queries)
     if min_shots is not None:
         episode = _imbalanced(episode, seeds[1], ways, shots, min_shots)
-    if affine:
+    if affine == "all":
         episode["support_affines"] = random_affines(seeds[2], ways * shots)
+    if affine in ("all", "queries"):
         episode["query_affines"] = random_affines(seeds[3], ways * queries)
     return episode
 

@@ -284,12 +284,13 @@ def _episode(
     }
     if "support_mask" in draw:
         episode[SUPPORT_MASK] = draw["support_mask"]
-    if "support_affines" in draw:
+    for name, affines in ((SUPPORT_IMAGES, "support_affines"), (QUERY_IMAGES, "query_affines")):
+        if affines not in draw:
+            continue
         if images.dtype != tf.uint8:
             raise ValueError(
                 "Episodes whose images are transformed cannot be made of features that were kept. "
                 "Evaluate with feature_memory = 0."
             )
-        episode[SUPPORT_IMAGES] = transformed(episode[SUPPORT_IMAGES], draw["support_affines"])
-        episode[QUERY_IMAGES] = transformed(episode[QUERY_IMAGES], draw["query_affines"])
+        episode[name] = transformed(episode[name], draw[affines])
     return episode, draw["query_labels"]

@@ -24,6 +24,7 @@ from kfsl.backbones.resnet12 import ResNet12
 from kfsl.backbones.wide_resnet import WideResNet
 from kfsl.experiment import Experiment
 from kfsl.layers.pixel_normalization import PixelNormalization
+from kfsl.layers.random_affine import RandomAffine
 from kfsl.learners.cavia import CAVIA
 from kfsl.learners.cross_modulation_network import CrossModulationNetwork
 from kfsl.learners.cross_modulation_prototypical_network import (
@@ -70,7 +71,14 @@ KERAS = (
     keras.optimizers.schedules.PolynomialDecay,
 )
 
-OTHERS = (Experiment, PixelNormalization, count_classes, datasets.load_dataset, runtime.set_up)
+OTHERS = (
+    Experiment,
+    PixelNormalization,
+    RandomAffine,
+    count_classes,
+    datasets.load_dataset,
+    runtime.set_up,
+)
 
 #: Long enough that gin breaks no binding: one line is one binding.
 LINE_LENGTH = 10_000

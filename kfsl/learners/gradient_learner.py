@@ -16,7 +16,7 @@ from kfsl.learners.learner import Learner, mask_absent, restored
 from kfsl.learners.metric_learner import BN_POLICIES, check_choice
 from kfsl.learners.moments_state import moments_in, moments_state
 from kfsl.learners.network_head import POOLINGS, check_graph, chosen_positions, with_head
-from kfsl.learners.support_set import masked_cross_entropy, mini_batch
+from kfsl.learners.support_set import masked_cross_entropy, mini_batch, step_seed
 from kfsl.learners.task_loop import accumulate_tasks, map_tasks, task_seeds
 
 #: In the state: support images of each class, so that absent classes get no probability.
@@ -42,6 +42,8 @@ class GradientLearner(Learner):
         inner_batch: int or None. Support images of each inner step, drawn without replacement
             in each step; the whole support set when None.
         evaluation_batch: int or None. `inner_batch` outside training; the same when None.
+        augmentation: `keras.layers.Layer` or None. Called with the preprocessed support images
+            of each inner step and a seed of that step, such as `RandomAffine`.
         gradient_clip: float or None. Clamps inner gradients elementwise.
         gradient_noise: float. Standard deviation of noise on each entry of the inner gradients.
         bn_policy: str. Which moments normalise. `"batch"`: those of whatever is classified at
@@ -72,6 +74,7 @@ class GradientLearner(Learner):
         adapted: Sequence[str] | None = None,
         inner_batch: int | None = None,
         evaluation_batch: int | None = None,
+        augmentation: keras.layers.Layer | None = None,
         gradient_clip: float | None = None,
         gradient_noise: float = 0.0,
         bn_policy: str = "batch",
@@ -93,6 +96,7 @@ class GradientLearner(Learner):
         self.adapted = None if adapted is None else tuple(adapted)
         self.inner_batch = inner_batch
         self.evaluation_batch = evaluation_batch
+        self.augmentation = restored(augmentation)
         self.gradient_clip = gradient_clip
         self.gradient_noise = gradient_noise
         self._bn_policy = bn_policy
@@ -129,8 +133,8 @@ class GradientLearner(Learner):
     @property
     def draws_at_adaptation(self) -> bool:
         """Whether adaptation draws random numbers."""
-        batches = (self.inner_batch, self.evaluation_batch)
-        return any(batch is not None for batch in batches) or self.gradient_noise > 0
+        drawn = (self.inner_batch, self.evaluation_batch, self.augmentation)
+        return any(each is not None for each in drawn) or self.gradient_noise > 0
 
     # === What methods differ in ===
 
@@ -227,6 +231,8 @@ class GradientLearner(Learner):
         )
         state = {**dict(zip(start, weights, strict=True)), COUNTS: counts}
         if self._bn_policy == "support":
+            # Seen once more after the last step.
+            images = self.augmented(images, seed, tf.shape(losses)[0])
             state.update(self._moments(weights, images, mask))
         return state, losses
 
@@ -252,11 +258,27 @@ class GradientLearner(Learner):
         def loss(weights: gradients.Weights, step: Any) -> Any:
             size = self.mini_batch_size(training)
             rows, row_labels, row_mask = mini_batch(images, labels, mask, seed, step, size)
+            rows = self.augmented(rows, seed, step)
             with moments_scope(1, mask=row_mask) if batch_moments else contextlib.nullcontext():
                 logits, _ = self.outputs_with(weights, rows, training=batch_moments)
             return masked_cross_entropy(row_labels, logits, row_mask, counts)
 
         return loss
+
+    def augmented(self, images: Any, seed: Any, step: Any) -> Any:
+        """The support images as an inner step sees them.
+
+        Args:
+            images: float tensor, `[n, H, W, C]`, preprocessed.
+            seed: int tensor, `[2]`, of the task.
+            step: int or int tensor, from 0.
+
+        Returns:
+            Tensor of the images' shape.
+        """
+        if self.augmentation is None:
+            return images
+        return self.augmentation(images, step_seed(seed, step, "augmentation"))
 
     def mini_batch_size(self, training: bool) -> int | None:
         """Support images of an inner step; None for the whole support set."""
@@ -325,6 +347,7 @@ class GradientLearner(Learner):
             "adapted": self.adapted,
             "inner_batch": self.inner_batch,
             "evaluation_batch": self.evaluation_batch,
+            "augmentation": keras.saving.serialize_keras_object(self.augmentation),
             "gradient_clip": self.gradient_clip,
             "gradient_noise": self.gradient_noise,
             "bn_policy": self._bn_policy,

@@ -27,7 +27,7 @@ def mini_batch(
     """
     if size is None:
         return images, labels, mask
-    seed = tf.random.experimental.stateless_fold_in(seed, -1 - tf.cast(step, seed.dtype))
+    seed = step_seed(seed, step, "mini-batch")
     scores = tf.random.stateless_uniform(tf.shape(labels), seed, alg="philox")
     if mask is not None:
         scores = tf.where(mask, scores, 2.0)  # Padding comes last.
@@ -37,6 +37,23 @@ def mini_batch(
         tf.gather(labels, rows),
         None if mask is None else tf.gather(mask, rows),
     )
+
+
+def step_seed(seed: Any, step: Any, purpose: str) -> Any:
+    """A seed of one inner step.
+
+    Args:
+        seed: int tensor, `[2]`, of the task.
+        step: int or int tensor, from 0.
+        purpose: str. `"mini-batch"` or `"augmentation"`.
+
+    Returns:
+        int tensor, `[2]`, unlike those of the gradients' noise.
+    """
+    fold_in = tf.random.experimental.stateless_fold_in
+    # Negative numbers: noise is folded in with the step itself.
+    of_step = fold_in(seed, -1 - tf.cast(step, seed.dtype))
+    return of_step if purpose == "mini-batch" else fold_in(of_step, 1)
 
 
 def masked_cross_entropy(labels: Any, logits: Any, mask: Any, counts: Any) -> Any:

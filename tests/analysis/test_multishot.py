@@ -28,7 +28,7 @@ Experiment.evaluation_sampler = @alphabet_episode
 alphabet_episode.ways = %WAYS
 alphabet_episode.shots = 4
 alphabet_episode.queries = 2
-alphabet_episode.affine = True
+alphabet_episode.affine = 'queries'
 """
 
 

@@ -84,6 +84,7 @@ def test_imbalance():
         ({"shots": 16}, "can need 21 of a class"),
         ({"min_shots": 16}, "min_shots=16 must not exceed shots=15"),
         ({"rotations": "episode"}, "not for alphabets"),
+        ({"affine": "both"}, "affine must be one of none, queries, all. Received: affine='both'"),
         ({"queries": 0}, "queries must be a whole number"),
     ],
 )
@@ -92,17 +93,20 @@ def test_what_is_refused(sizes, message):
         drawn(0, **sizes)
 
 
-def test_affines_are_carried_out_by_the_pipeline(tmp_path):
+@pytest.mark.parametrize("affine", ["all", "queries"])
+def test_affines_are_carried_out_by_the_pipeline(affine, tmp_path):
     letters.write_letters(str(tmp_path / "letters"))
     dataset = letters.letters(str(tmp_path / "letters"))
     sampler = functools.partial(alphabet_episode, ways=2, shots=3, queries=2)
-    moving = functools.partial(sampler, affine=True)
+    moving = functools.partial(sampler, affine=affine)
     plain, _ = pipeline.episode_at(dataset, "train", sampler, seed=0, index=1)
     moved, labels = pipeline.episode_at(dataset, "train", moving, seed=0, index=1)
     for name in ("support_images", "query_images"):
         assert moved[name].shape == plain[name].shape
         assert moved[name].dtype == tf.uint8
-        assert all(np.any(a != b) for a, b in zip(moved[name][0], plain[name][0], strict=True))
+        pairs = zip(moved[name][0], plain[name][0], strict=True)
+        expected = affine == "all" or name == "query_images"
+        assert all(np.any(a != b) == expected for a, b in pairs)
     streamed, other = next(
         iter(pipeline.episodes(dataset, "train", moving, seed=0, start=0, meta_batch=2))
     )

@@ -1,10 +1,14 @@
 """What all learners that adapt by gradient steps do with a backbone."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
 
+from kfsl.backbones.conv4 import Conv4
 from kfsl.episodes import EpisodeSpec
+from kfsl.layers.random_affine import RandomAffine
 from kfsl.learners.cavia import CAVIA
 from kfsl.learners.maml import MAML
 
@@ -56,3 +60,29 @@ def test_backbones_without_a_graph_are_refused():
     for backbone in (model, keras.Sequential(stack(), name="own")):
         with pytest.raises(ValueError, match=r"backbone 'own' .* begins with keras\.Input"):
             MAML(backbone, ways=2)
+
+
+def test_augmentation_transforms_the_images_of_each_step_anew():
+    seen = []
+
+    class Recorded(RandomAffine):
+        def call(self, images, seed):
+            moved = super().call(images, seed)
+            seen.append(moved.numpy())
+            return moved
+
+    spec = EpisodeSpec(2, 2, 1, (8, 8, 1))
+    episode, _ = spec.random_episode()
+    backbone = Conv4((8, 8, 1), filters=4, num_pools=2)
+    arguments = {"ways": 2, "steps": 3, "bn_policy": "support"}
+    learner = MAML(backbone, augmentation=Recorded(), **arguments)
+    state = learner.adapt(episode["support_images"], episode["support_labels"])
+    # Three steps, and once more for the moments.
+    assert len(seen) == 4
+    assert all(np.max(np.abs(a - b)) > 0.1 for a, b in itertools.combinations(seen, 2))
+    again = learner.adapt(episode["support_images"], episode["support_labels"])
+    for key, value in state.items():
+        np.testing.assert_array_equal(again[key], value)
+    learner = MAML(backbone, augmentation=RandomAffine(fill=0.5), **arguments)
+    copy = MAML.from_config(learner.get_config())
+    assert copy.augmentation.fill == 0.5
