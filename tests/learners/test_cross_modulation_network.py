@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kfsl import configurables
 from kfsl.backbones.conv4 import Conv4
 from kfsl.backbones.resnet12 import ResNet12
 from kfsl.episodes import EpisodeSpec
@@ -175,6 +176,34 @@ def test_one_shot_makes_both_aggregations_one():
     np.testing.assert_allclose(*probabilities, atol=1e-6)
 
 
+def test_scaling_the_features_of_a_stream():
+    """A support vector's length means nothing, a query vector's is a temperature of its own."""
+    learner = make()
+    rng = np.random.default_rng(0)
+    queries, supports = (rng.normal(size=(1, 4, 3, 6)).astype("float32") for _ in range(2))
+    one_hot = np.eye(3, dtype="float32")[None]
+    logits = learner.pair_logits(queries, supports, one_hot).numpy()
+    lengths = np.array([0.5, 2.0, 3.0], "float32")[:, None]
+    np.testing.assert_allclose(
+        learner.pair_logits(queries, lengths * supports, one_hot), logits, rtol=1e-5
+    )
+    temperatures = np.array([1.0, 2.0, 3.0, 4.0], "float32")[:, None, None]
+    np.testing.assert_allclose(
+        learner.pair_logits(temperatures * queries, supports, one_hot),
+        temperatures[..., 0] * logits,
+        rtol=1e-5,
+    )
+
+
+def test_the_published_rate_falls_by_stairs():
+    configurables.parse(
+        ["gin/papers/cross_modulation/mini_imagenet_cross_modulation_5way_1shot.gin"]
+    )
+    schedule = configurables.bound(keras.optimizers.schedules.ExponentialDecay)()
+    rates = [float(schedule(step)) for step in (0, 99_999, 100_000, 199_999, 200_000)]
+    np.testing.assert_allclose(rates, [1e-3, 1e-3, 5e-4, 5e-4, 2.5e-4], rtol=1e-6)
+
+
 def test_permuting_queries_permutes_rows():
     keras.utils.set_random_seed(0)
     learner = random_modulation(generic(make(pairs_at_once=12)))
@@ -230,6 +259,8 @@ def test_what_depends_on_one_image_is_computed_once_for_it():
     """No convolution up to the first modulated one, and no pooling behind it, sees pairs."""
     episode, _ = one_episode()
     learner = make(pairs_at_once=1000)
+    # `embed` ends behind the first modulated layer.
+    assert learner.embed(episode["support_images"]).shape == (1, SPEC.support_size, 8, 8, 4)
     graph = tf.function(lambda: learner(episode)["logits"]).get_concrete_function().graph
     images = {
         kind: [op.inputs[0].shape[0] for op in graph.get_operations() if op.type == kind]
