@@ -119,14 +119,6 @@ class GradientLearner(Learner):
         return chosen_positions(self.network, self.adapted)
 
     @property
-    def bn_policy(self) -> str:
-        return self._bn_policy
-
-    @property
-    def transductive(self) -> bool:
-        return self._bn_policy == "batch"
-
-    @property
     def default_steps(self) -> int:
         return self.steps if self.evaluation_steps is None else self.evaluation_steps
 
@@ -254,9 +246,9 @@ class GradientLearner(Learner):
         """
         # Moving averages normalise at test alone; a training step has the batch's moments.
         batch_moments = training or self._bn_policy != "running"
+        size = self.mini_batch_size(training)
 
         def loss(weights: gradients.Weights, step: Any) -> Any:
-            size = self.mini_batch_size(training)
             rows, row_labels, row_mask = mini_batch(images, labels, mask, seed, step, size)
             rows = self.augmented(rows, seed, step)
             with moments_scope(1, mask=row_mask) if batch_moments else contextlib.nullcontext():

@@ -1,6 +1,5 @@
 """The contract that every few-shot learner keeps."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -8,13 +7,14 @@ import tensorflow as tf
 from keras import ops
 
 from kfsl.layers.pixel_normalization import PixelNormalization
+from kfsl.learners.partwise_model import PartwiseModel
 from kfsl.metrics.episode_accuracy import EpisodeAccuracy
 
 # Logit of a class that an episode does not have; finite, so that 0 * logit stays 0.
 ABSENT = -1e9
 
 
-class Learner(keras.Model):
+class Learner(PartwiseModel):
     """A model that is given a support set and classifies queries.
 
     A method is three functions: `embed` (what depends on one image alone), `adapt` (what is
@@ -62,12 +62,11 @@ class Learner(keras.Model):
         self.ways = ways
         self.weight_decay = weight_decay
         self.preprocessing = restored(preprocessing) or PixelNormalization()
+        self._bn_policy = "none"
         self.episode_accuracy = EpisodeAccuracy()
         self.part_losses = {
             name: keras.metrics.Mean(name=f"{name}_loss") for name in self.loss_names
         }
-        self.part_optimizers: dict[str, keras.optimizers.Optimizer] = {}
-        self.gradient_norm = keras.metrics.Mean(name="gradient_norm")
         self.built = True
 
     # === The three functions of a method ===
@@ -139,12 +138,12 @@ class Learner(keras.Model):
     @property
     def transductive(self) -> bool:
         """Whether a prediction may depend on the other queries of its episode."""
-        return False
+        return self._bn_policy == "batch"
 
     @property
     def bn_policy(self) -> str:
         """Which moments normalise at test: `running`, `support`, `batch` or `none`."""
-        return "none"
+        return self._bn_policy
 
     # === What all methods share ===
 
@@ -209,65 +208,7 @@ class Learner(keras.Model):
             total = total + 0.5 * self.weight_decay * sum(squares)
         return total
 
-    # === Optimisers ===
-
-    def weight_parts(self) -> dict[str, list[keras.Variable]]:
-        """Named groups of trainable weights that may have an optimiser of their own."""
-        return {}
-
-    def compile(
-        self,
-        optimizer: Any = "adam",
-        *,
-        part_optimizers: Mapping[str, keras.optimizers.Optimizer] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Keras's `compile`, with optimisers of their own for parts of the weights.
-
-        Args:
-            optimizer: Keras optimiser, for all weights without one of their own.
-            part_optimizers: dict or None. Names of `weight_parts` to Keras optimisers.
-            **kwargs: see `keras.Model.compile`.
-
-        Raises:
-            ValueError: if there is no such part.
-        """
-        parts = self.weight_parts()
-        unknown = sorted(set(part_optimizers or {}) - set(parts))
-        if unknown:
-            raise ValueError(
-                f"{type(self).__name__} has no part {unknown[0]!r} for an optimiser of its own; "
-                f"it has {', '.join(sorted(parts)) or 'none'}."
-            )
-        super().compile(optimizer, **kwargs)
-        self.part_optimizers = dict(part_optimizers or {})
-
-    def get_compile_config(self) -> None:
-        """Nothing: a loaded learner is compiled anew, with optimisers of the caller's choice."""
-
-    @property
-    def optimizers(self) -> list[keras.optimizers.Optimizer]:
-        """The optimiser, then those of the parts."""
-        return [optimizer for optimizer, _ in self._weights_of_optimizers()]
-
-    def build_optimizers(self) -> None:
-        """Makes the optimisers' variables for the weights that each of them updates."""
-        for optimizer, weights in self._weights_of_optimizers():
-            optimizer.build(weights)
-
-    def make_train_function(self, force: bool = False) -> Any:
-        # A step that makes the optimisers' variables is traced twice.
-        if not all(optimizer.built for optimizer in self.optimizers):
-            with self.distribute_strategy.scope():
-                self.build_optimizers()
-        return super().make_train_function(force)
-
-    def _weights_of_optimizers(self) -> list[tuple[Any, list[keras.Variable]]]:
-        parts = self.weight_parts()
-        own = {id(w) for name in self.part_optimizers for w in parts[name]}
-        rest = [weight for weight in self.trainable_weights if id(weight) not in own]
-        of_parts = [(self.part_optimizers[name], parts[name]) for name in self.part_optimizers]
-        return [(self.optimizer, rest), *of_parts]
+    # === Training ===
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
         del x, sample_weight
@@ -294,25 +235,6 @@ class Learner(keras.Model):
             loss = self.compute_loss(episode, query_labels, outputs)
             scaled_loss = self.optimizer.scale_loss(loss) / _replicas(loss.dtype)
         return outputs, loss, tape.gradient(scaled_loss, self.trainable_weights)
-
-    def update_weights(self, gradients: list[Any]) -> None:
-        """Applies gradients with the optimiser, or with that of each weight's part."""
-        scale = self.optimizer.scale_loss(1.0)
-        norm = tf.linalg.global_norm(gradients) / scale
-        # In float16 the optimiser skips steps that overflow, and so does the mean.
-        finite = tf.math.is_finite(norm)
-        self.gradient_norm.update_state(tf.where(finite, norm, 0.0), tf.cast(finite, norm.dtype))
-        weights = self.trainable_weights
-        if not self.part_optimizers:
-            self.optimizer.apply(gradients, weights)
-            return
-        of = {id(w): g for w, g in zip(weights, gradients, strict=True)}
-        for optimizer, part in self._weights_of_optimizers():
-            found = [of[id(weight)] for weight in part]
-            if optimizer is not self.optimizer:
-                # The loss was scaled for the other optimiser, which alone skips overflow.
-                found = [tf.where(finite, gradient / scale, 0.0) for gradient in found]
-            optimizer.apply(found, part)
 
     def test_step(self, data: tuple) -> dict[str, Any]:
         episode, query_labels, _ = keras.utils.unpack_x_y_sample_weight(data)

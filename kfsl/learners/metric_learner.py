@@ -66,14 +66,6 @@ class MetricLearner(Learner):
                     "moments='meta_batch'."
                 )
 
-    @property
-    def bn_policy(self) -> str:
-        return self._bn_policy
-
-    @property
-    def transductive(self) -> bool:
-        return self._bn_policy == "batch"
-
     def features_alone(self, images: Any, training: bool) -> Any:
         """What the backbone makes of images one by one, `[n, ...]`; all that it is here for."""
         return self.backbone(images, training=training)
