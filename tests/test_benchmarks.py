@@ -42,4 +42,4 @@ def test_cross_modulation(tmp_path):
     (found,) = json.loads(output.read_text())
     # Loss and all gradients, in double precision up to a head in single.
     assert 0 < found["largest_difference"] < 1e-5
-    assert set(found["seconds_median"]) == set(found["megabytes"]) == {"kfsl", "plain"}
+    assert set(found["seconds_median"]) == {"kfsl", "all at once", "plain"}

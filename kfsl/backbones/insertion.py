@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -27,8 +28,8 @@ def output_with_insertions(
         Keras tensor, reached from `backbone.input` and from what the functions bring in.
 
     Raises:
-        ValueError: if there is no such layer, or other layers also use what comes before it
-            (a layer on one branch of a residual block).
+        ValueError: if there is no such layer, it is called several times, or other layers also
+            use what comes before it (a layer on one branch of a residual block).
 
     Example:
 
@@ -80,9 +81,15 @@ def segments(backbone: keras.Model, names: Iterable[str]) -> list[keras.Model | 
     """
     known = [layer.name for layer in backbone.layers]
     names = list(names)
+    calls = collections.Counter(node.operation.name for node in nodes(backbone))
     for name in names:
         if name not in known:
             raise ValueError(f"There is no layer {name!r}; the layers are {', '.join(known)}.")
+        if calls[name] > 1:
+            raise ValueError(
+                f"The layer {name!r} is called {calls[name]} times, and which call is meant cannot "
+                "be told. Give each place a layer of its own."
+            )
     # Not `input` and `output`: sequential models have none, and their layers may have others.
     produced = {id(node.operation): node.output_tensors[0] for node in nodes(backbone)}
     start, end = backbone.inputs[0], backbone.outputs[0]
@@ -105,6 +112,6 @@ def _between(start: Any, end: Any, name: str) -> keras.Model:
         return keras.Model(start, end)
     except ValueError as error:
         raise ValueError(
-            f"{name} is reached from layers before the insertion on more ways than through it. "
-            "Insert where a network has a single branch, such as after a block's last layer."
+            f"{name} is reached from what comes before the cut on more ways than through it. "
+            "Choose layers where the network has a single branch, such as a block's last."
         ) from error

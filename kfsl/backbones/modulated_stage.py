@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -57,9 +58,22 @@ class ModulatedStage:
         return keras.ops.reshape(outputs, (*shape[:lead], *keras.ops.shape(outputs)[1:]))
 
 
-def modulated_stages(
-    backbone: keras.Model, modulated: Sequence[str]
-) -> tuple[keras.Model, list[ModulatedStage]]:
+@dataclasses.dataclass(frozen=True)
+class StagedBackbone:
+    """A backbone cut behind its modulated layers.
+
+    Not a model of its own: its layers are the backbone's, which a learner counts and saves once.
+
+    Args:
+        trunk: `keras.Model`. What comes before the first modulation, that layer included.
+        stages: tuple of `ModulatedStage`, in the order of the backbone.
+    """
+
+    trunk: keras.Model
+    stages: tuple[ModulatedStage, ...]
+
+
+def staged_backbone(backbone: keras.Model, modulated: Sequence[str]) -> StagedBackbone:
     """Cuts a backbone behind its modulated layers.
 
     Args:
@@ -67,21 +81,22 @@ def modulated_stages(
         modulated: names of layers.
 
     Returns:
-        What comes before the first modulation, that layer included, and a stage for each
-        modulated layer, in the order of the backbone.
+        `StagedBackbone`.
 
     Raises:
-        ValueError: if there is no such layer, or it is not the only way to what follows.
+        ValueError: if there is no such layer, it is called several times, or it is not the only
+            way to what follows.
 
     Example:
 
     ```python
     from kfsl.backbones.conv4 import Conv4
-    from kfsl.backbones.modulated_stage import modulated_stages
+    from kfsl.backbones.modulated_stage import staged_backbone
 
     backbone = Conv4(image_shape=(28, 28, 1), filters=4)
-    trunk, (third, last) = modulated_stages(backbone, ("block3_bn", "block4_bn"))
-    assert trunk.output_shape == (None, 7, 7, 4)
+    staged = staged_backbone(backbone, ("block3_bn", "block4_bn"))
+    third, last = staged.stages
+    assert staged.trunk.output_shape == (None, 7, 7, 4)
     assert [layer.name for layer in third.pools] == ["block3_pool"]
     assert third.rest.layers[-1].name == "block4_bn" and last.rest is None
     ```
@@ -93,7 +108,7 @@ def modulated_stages(
     cuts = {*modulated, *ends.values()}
     trunk, *pieces = segments(backbone, cuts)
     behind = dict(zip((name for name in names if name in cuts), pieces, strict=True))
-    stages = [
+    stages = (
         ModulatedStage(
             name,
             tuple(layer for layer in run if isinstance(layer, layers.MaxPooling2D)),
@@ -101,12 +116,13 @@ def modulated_stages(
             behind[ends[name]],
         )
         for name, run in runs.items()
-    ]
-    return trunk, stages
+    )
+    return StagedBackbone(trunk, tuple(stages))
 
 
 def _monotone_run(backbone: keras.Model, name: str, modulated: Sequence[str]) -> list[layers.Layer]:
     """The pools and monotone activations that follow a layer, one after the other."""
+    calls = collections.Counter(node.operation.name for node in nodes(backbone))
     consumers: dict[int, list[Any]] = {}
     for node in nodes(backbone):
         for tensor in node.input_tensors:
@@ -115,11 +131,13 @@ def _monotone_run(backbone: keras.Model, name: str, modulated: Sequence[str]) ->
     run: list[layers.Layer] = []
     while True:
         found = consumers.get(id(tensor), [])
-        if len(found) != 1 or not _is_monotone(found[0].operation):
+        if len(found) != 1 or found[0].operation.name in modulated:
             return run
-        if found[0].operation.name in modulated:
+        layer = found[0].operation
+        # A run ends before a layer that is called elsewhere too: the network is cut by names.
+        if not _is_monotone(layer) or calls[layer.name] > 1:
             return run
-        run.append(found[0].operation)
+        run.append(layer)
         tensor = found[0].output_tensors[0]
 
 

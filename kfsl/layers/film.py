@@ -72,8 +72,9 @@ class FiLM(keras.layers.Layer):
         for name, shape in (("gamma", gamma_shape), ("beta", beta_shape)):
             if not 1 <= len(shape) <= len(x_shape) or shape[-1] != channels:
                 raise ValueError(
-                    f"{name} must have shape [C], [1, C] or [n, C], and C is {channels} for "
-                    f"inputs {tuple(x_shape)}. Received: {tuple(shape)}"
+                    f"{name} must have shape [C], [1, C] or [n, C], or the inputs' leading axes "
+                    f"and C, which is {channels} for inputs {tuple(x_shape)}. Received: "
+                    f"{tuple(shape)}"
                 )
         if self.learned_scales:
             self.gamma_scale, self.beta_scale = (

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kfsl.backbones.modulated_stage import modulated_stages
+from kfsl.backbones.modulated_stage import ModulatedStage, staged_backbone
 from kfsl.layers.cross_modulation import CrossModulation
 from kfsl.layers.normalization import moments_scope
 from kfsl.learners.metric_learner import MetricLearner
@@ -36,7 +36,9 @@ class CrossModulationLearner(MetricLearner):
         noisy: sequence of str, or None. Which of `modulated` are distorted; None: all.
         noise_seed: int.
         pairs_at_once: int. Outside training queries come in chunks of about so many pairs, and
-            memory does not grow with their number.
+            memory does not grow with their number. Under `bn_policy="batch"` all pairs have
+            their moments in common and there are no chunks; under `"support"` the pairs of the
+            support set with itself are seen at once.
         embed_together: bool. In training support and query images share the moments of the
             layers before the first modulation. The paper keeps them apart; those behind it
             always are.
@@ -64,14 +66,14 @@ class CrossModulationLearner(MetricLearner):
         **kwargs: Any,
     ) -> None:
         super().__init__(backbone, embed_together=embed_together, **kwargs)
-        self.modulated = tuple(modulated)
+        self.modulated = _names("modulated", modulated)
         self.scale_penalty = scale_penalty
         self.noise = noise
-        self.noisy = None if noisy is None else tuple(noisy)
+        self.noisy = None if noisy is None else _names("noisy", noisy)
         self.noise_seed = noise_seed
         self.pairs_at_once = pairs_at_once
         self._check_arguments()
-        self.trunk, self.stages = modulated_stages(self.backbone, self.modulated)
+        self.staged = staged_backbone(self.backbone, self.modulated)
         self.modulations = self._make_modulations()
 
     def _check_arguments(self) -> None:
@@ -89,9 +91,15 @@ class CrossModulationLearner(MetricLearner):
             )
         if self.pairs_at_once < 1:
             raise ValueError(f"`pairs_at_once` must be at least 1; received {self.pairs_at_once}.")
+        for layer in self.backbone._flatten_layers():
+            if getattr(layer, "activity_regularizer", None) is not None:
+                raise ValueError(
+                    f"The backbone's layer {layer.name!r} has an activity regularizer, whose loss "
+                    "would depend on how pairs come in chunks. Leave it out."
+                )
 
     def _make_modulations(self) -> list[CrossModulation]:
-        outputs = [self.trunk, *(stage.rest for stage in self.stages[:-1])]
+        outputs = [self.staged.trunk, *(stage.rest for stage in self.stages[:-1])]
         made = []
         for number, (stage, model) in enumerate(zip(self.stages, outputs, strict=True)):
             noisy = self.noisy is None or stage.name in self.noisy
@@ -106,6 +114,11 @@ class CrossModulationLearner(MetricLearner):
             modulation.build(shape, shape)
             made.append(modulation)
         return made
+
+    @property
+    def stages(self) -> tuple[ModulatedStage, ...]:
+        """What follows each modulation, in the order of the backbone."""
+        return self.staged.stages
 
     # === What methods differ in ===
 
@@ -127,7 +140,7 @@ class CrossModulationLearner(MetricLearner):
     # === Pairs ===
 
     def features_alone(self, images: Any, training: bool) -> Any:
-        return self.trunk(images, training=training)
+        return self.staged.trunk(images, training=training)
 
     def fit_support(self, features: Any, labels: Any, mask: Any, training: bool) -> dict[str, Any]:
         del training
@@ -184,13 +197,20 @@ class CrossModulationLearner(MetricLearner):
 
         Args:
             state: dict of tensors, from `adapt`.
-            query_features: tensor, `[B, Q, h, w, C]`, from `embed`, whose moments the policy
-                must know: not for `bn_policy="batch"` or `"support"`.
+            query_features: tensor, `[B, Q, h, w, C]`, from `embed`.
 
         Returns:
             Name of the modulated layer -> `G(q, s)` and `G(s, q)`, each a pair of factors and
             offsets, `[B, Q, S, C]`.
+
+        Raises:
+            ValueError: under another policy than `"running"`, where `embed` gives images.
         """
+        if self._bn_policy != "running":
+            raise ValueError(
+                "What the generators make of pairs can be seen under bn_policy='running'; this "
+                f"learner has bn_policy={self._bn_policy!r}."
+            )
         seen: dict[str, Any] = {}
         self.pair_features(query_features, state["support_features"], False, seen)
         return seen
@@ -228,6 +248,14 @@ class CrossModulationLearner(MetricLearner):
             "noise_seed": self.noise_seed,
             "pairs_at_once": self.pairs_at_once,
         }
+
+
+def _names(argument: str, names: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(names, str):
+        raise ValueError(
+            f"`{argument}` is a list of layers; received {names!r}: write [{names!r}]."
+        )
+    return tuple(names)
 
 
 def _flat(features: Any) -> Any:

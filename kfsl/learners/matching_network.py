@@ -20,7 +20,9 @@ class MatchingNetwork(MetricLearner):
     `aggregation="sum_attention"` is the paper's: a class has the attention of its support
     images together, p(c) = sum over i in c of softmax_i(sim_i), and the logits are log p(c).
     `"sum_logits"` is the form of widely used code: p(c) = softmax_c(sum over i in c of sim_i).
-    They agree for one shot.
+    They agree for one shot. Where classes have different numbers of support images their sums are
+    scaled to the mean number; else the largest class would win, since similarities of features
+    behind a ReLU are never negative.
 
     Args:
         backbone: `keras.Model`. Float images `[n, H, W, C]` to features `[n, ...]`.
@@ -114,8 +116,16 @@ def class_logits(similarities: Any, one_hot: Any, aggregation: str) -> Any:
     if aggregation == "sum_attention":
         logits = _log_class_attention(similarities, one_hot)
     else:
-        logits = ops.einsum("bqs,bsn->bqn", similarities, one_hot)
+        logits = ops.einsum("bqs,bsn->bqn", similarities, one_hot * _balance(one_hot))
     return mask_absent(logits, ops.sum(one_hot, axis=1))
+
+
+def _balance(one_hot: Any) -> Any:
+    """Factors [B, 1, ways] that make classes of unequal size count alike; 1 for equal sizes."""
+    counts = ops.sum(one_hot, axis=1, keepdims=True)
+    present = ops.sum(ops.cast(counts > 0, counts.dtype), axis=-1, keepdims=True)
+    mean = ops.sum(counts, axis=-1, keepdims=True) / ops.maximum(present, 1.0)
+    return mean / ops.maximum(counts, 1.0)
 
 
 def _log_class_attention(similarities: Any, one_hot: Any) -> Any:

@@ -25,7 +25,8 @@ class MetricLearner(Learner):
             (inductive); `"batch"`, those of whatever is embedded at once, so that queries
             influence each other (transductive).
         moments: str. In training under `"running"`: moments of each `"episode"`, or of the
-            whole `"meta_batch"` (for episodes too small to have moments of their own).
+            whole `"meta_batch"` (for episodes too small to have moments of their own). Keras's own
+            BatchNormalization works with the latter alone, and counts padding as images.
         embed_together: bool. In training under `"running"`: support and query images share
             their moments.
         **kwargs: see `Learner`.

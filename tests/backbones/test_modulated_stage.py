@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kfsl.backbones.conv4 import Conv4
-from kfsl.backbones.modulated_stage import modulated_stages
+from kfsl.backbones.modulated_stage import staged_backbone
 from kfsl.backbones.resnet12 import ResNet12
 
 SHAPE = (16, 16, 1)
@@ -32,7 +32,8 @@ def unmodulated(x, other, pools):
     ids=["Conv4", "pool first", "pool before bn", "bare end", "not monotone", "ResNet12"],
 )
 def test_the_stages_are_the_backbone(backbone, modulated):
-    trunk, stages = modulated_stages(backbone, modulated)
+    staged = staged_backbone(backbone, modulated)
+    trunk, stages = staged.trunk, staged.stages
     names = [layer.name for layer in backbone.layers]
     assert [stage.name for stage in stages] == sorted(modulated, key=names.index)
     x = trunk(IMAGES)
@@ -43,7 +44,7 @@ def test_the_stages_are_the_backbone(backbone, modulated):
 
 def test_what_may_change_places_with_the_modulation():
     def moved(backbone, *modulated):
-        _, (stage, *_) = modulated_stages(backbone, modulated)
+        stage = staged_backbone(backbone, modulated).stages[0]
         return [layer.name for layer in (*stage.pools, *stage.activations)]
 
     plain = Conv4(SHAPE, filters=4)
@@ -55,7 +56,8 @@ def test_what_may_change_places_with_the_modulation():
 
 
 def test_stages_keep_leading_axes():
-    trunk, (stage,) = modulated_stages(Conv4(SHAPE, filters=4), ("block2_bn",))
+    staged = staged_backbone(Conv4(SHAPE, filters=4), ("block2_bn",))
+    trunk, (stage,) = staged.trunk, staged.stages
     maps = keras.ops.reshape(trunk(IMAGES), (1, 3, 1, 8, 8, 4))
 
     def pooled(x, other, pools):
@@ -66,8 +68,31 @@ def test_stages_keep_leading_axes():
     assert stage(pooled, maps, None, training=False).shape == (1, 3, 1, 1, 1, 4)
 
 
+def with_one_activation_twice():
+    relu = keras.layers.ReLU(name="relu")
+    images = x = keras.Input(SHAPE)
+    for block in (1, 2):
+        x = keras.layers.Conv2D(4, 3, padding="same", name=f"conv{block}")(x)
+        x = keras.layers.BatchNormalization(name=f"bn{block}")(x)
+        x = keras.layers.MaxPooling2D(name=f"pool{block}")(relu(x))
+    return keras.Model(images, x)
+
+
+@pytest.mark.parametrize("modulated", [("bn1",), ("bn2",), ("bn1", "bn2")], ids=str)
+def test_a_layer_that_is_called_twice(modulated):
+    backbone = with_one_activation_twice()
+    staged = staged_backbone(backbone, modulated)
+    x = staged.trunk(IMAGES)
+    for stage in staged.stages:
+        assert not stage.activations
+        x = stage(unmodulated, x, None, training=False)
+    np.testing.assert_allclose(x, backbone(IMAGES), rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="'relu' is called 2 times"):
+        staged_backbone(backbone, ("relu",))
+
+
 def test_layers_beside_others_are_refused():
-    with pytest.raises(ValueError, match="reached from layers before"):
-        modulated_stages(ResNet12(SHAPE, filters=(4, 4, 8, 8)), ("block2_1_conv",))
+    with pytest.raises(ValueError, match="on more ways than through it"):
+        staged_backbone(ResNet12(SHAPE, filters=(4, 4, 8, 8)), ("block2_1_conv",))
     with pytest.raises(ValueError, match="There is no layer 'block7_bn'"):
-        modulated_stages(Conv4(SHAPE, filters=4), ("block7_bn",))
+        staged_backbone(Conv4(SHAPE, filters=4), ("block7_bn",))

@@ -59,6 +59,18 @@ def test_code_form_sums_similarities(features):
     np.testing.assert_allclose(logits, expected, rtol=1e-5)
 
 
+def test_a_larger_class_has_no_advantage(features):
+    """Twice the same image says no more than once."""
+    support, query = features
+    learner = make(aggregation="sum_logits")
+    support = support[:, [0, 0, 1, 2]]
+    labels, mask = np.array([[0, 0, 1, 2]]), np.array([[True, False, True, True]])
+    twice = learner.infer(learner.adapt(support, labels), query)["logits"]
+    once = learner.infer(learner.adapt(support, labels, mask), query)["logits"]
+    # Sums are scaled to the mean number of images in a class.
+    np.testing.assert_allclose(twice, once * 4 / 3, rtol=1e-5)
+
+
 def test_both_forms_agree_for_one_shot_and_differ_for_two(features):
     support, query = features
     forms = [make(aggregation=form) for form in ("sum_attention", "sum_logits")]
