@@ -28,7 +28,7 @@ ALIKE = re.compile(
     r"maml/.*(10|20)steps|maml/.*_(10|15|20)shot|cavia/.*(32|128|256)_filters"
     r"|modgrad/.*([1345]_steps?|steps_5way_5shot|5_columns|column.*_5shot|figure6|wrn.*_5shot)"
 )
-#: What makes the gradient learners' networks and inner loops small, where a file binds it.
+#: What makes networks and inner loops small, where a file binds it.
 SMALL = {
     "FILTERS": "(4, 4, 4, 4)",
     "STEPS": "1",
@@ -36,6 +36,12 @@ SMALL = {
     "train.meta_batch": "1",
     "DEPTH": "10",
     "WIDTH": "1",
+}
+#: The same for backbones whose width no macro gives.
+NARROW = {
+    "Conv4": "4",
+    "PreActivationResNet12": "(4, 4, 8, 8)",
+    "ResNet12": "(4, 4, 8, 8)",
 }
 
 
@@ -91,10 +97,7 @@ def check_bindings(experiment, run):
 @pytest.mark.parametrize("path", PAPERS, ids=relative)
 def test_paper_gin_file(path, paper_stores, tmp_path, monkeypatch):
     monkeypatch.setenv("KFSL_STORE_DIR", str(paper_stores))
-    config = configurables.parse([relative(path)])
-    if "FILTERS = " in config or "DEPTH = " in config:
-        small = [f"{k} = {v}" for k, v in SMALL.items() if f"\n{k} = " in config]
-        configurables.parse([relative(path)], small)
+    configurables.parse([relative(path)], small(configurables.parse([relative(path)])))
     experiment = configurables.experiment()
     check_bindings(experiment, RunDirectory(str(tmp_path / "run")))
     if ALIKE.search(relative(path)):
@@ -124,6 +127,14 @@ def test_paper_gin_file(path, paper_stores, tmp_path, monkeypatch):
     assert episode["query_images"].shape[1] == (5 if "multishot" in path.stem else 15) * ways
     episode["query_images"] = episode["query_images"][:, :2]
     assert learner(episode)["logits"].shape == (1, 2, ways)
+
+
+def small(config):
+    """Bindings that make an experiment small."""
+    macros = [f"{k} = {v}" for k, v in SMALL.items() if f"\n{k} = " in config]
+    if "\nFILTERS = " in config:
+        return macros
+    return macros + [f"{k}.filters = {v}" for k, v in NARROW.items() if f"@{k}()" in config]
 
 
 def evaluation_episode(name):
@@ -174,6 +185,8 @@ def test_top_level_gin_file_as_a_user_runs_it(path, glyphs_store, tmp_path):
         return result.stdout
 
     tiny = ("train.epochs = 1", "train.steps_per_epoch = 2", "train.validation_episodes = 4")
+    if "EVALUATION_STEPS = " in path.read_text():
+        tiny += ("EVALUATION_STEPS = 3",)
     command("train", f"--gin_file={relative(path)}", *(f"--gin_param={each}" for each in tiny))
     assert "5-way 1-shot" in command("evaluate", "--episodes=8")
     with open(run_dir / "evaluation" / "test.json", encoding="utf-8") as file:
