@@ -96,9 +96,9 @@ def make_forms(case: Case, size: int, filters: int) -> tuple[Any, Any, dict[str,
 def check(case: Case, filters: int) -> float:
     """The largest difference between kfsl's outputs and the plain ones, as a share of the plain.
 
-    On 28x28 images in double precision, for rounding moves maxima from one pixel to the next. Outputs are compared
-    tensor by tensor; gradients that are zero but for rounding, as those of biases before a
-    normalisation, count as 1e-4 of the largest.
+    On 28x28 images in double precision, for rounding moves maxima from one pixel to the next.
+    Outputs are compared tensor by tensor; gradients that are zero but for rounding, as those of
+    biases before a normalisation, count as 1e-4 of the largest.
     """
     import keras
     import numpy as np
