@@ -193,7 +193,9 @@ class LearnerContract:
             np.testing.assert_allclose(served, expected, atol=1e-5)
 
     @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-    def test_mixed_precision(self, variant, policy):
+    def test_mixed_precision(self, policy):
+        # One variant: they differ where the arithmetic is float32 anyway.
+        variant = self.variants[-1]
         keras.config.set_dtype_policy(policy)
         learner = self.make_learner(**variant)
         assert all(weight.dtype == "float32" for weight in learner.weights)
