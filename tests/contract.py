@@ -206,7 +206,8 @@ class LearnerContract:
         assert np.isfinite(history.history["gradient_norm"][-1])
         assert logits_of(learner, episode).dtype == np.float32
 
-    def test_one_meta_batch_at_a_time(self, learner):
+    def test_one_meta_batch_at_a_time(self):
+        learner = self.make_learner(**self.variants[-1])
         episode, labels = self.spec.random_episode()
         learner.compile(keras.optimizers.Adam(1e-3))
         logs = learner.train_on_batch(episode, labels, return_dict=True)
