@@ -193,9 +193,7 @@ class LearnerContract:
             np.testing.assert_allclose(served, expected, atol=1e-5)
 
     @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-    def test_mixed_precision(self, policy):
-        # One variant: they differ where the arithmetic is float32 anyway.
-        variant = self.variants[-1]
+    def test_mixed_precision(self, variant, policy):
         keras.config.set_dtype_policy(policy)
         learner = self.make_learner(**variant)
         assert all(weight.dtype == "float32" for weight in learner.weights)
@@ -206,8 +204,7 @@ class LearnerContract:
         assert np.isfinite(history.history["gradient_norm"][-1])
         assert logits_of(learner, episode).dtype == np.float32
 
-    def test_one_meta_batch_at_a_time(self):
-        learner = self.make_learner(**self.variants[-1])
+    def test_one_meta_batch_at_a_time(self, learner):
         episode, labels = self.spec.random_episode()
         learner.compile(keras.optimizers.Adam(1e-3))
         logs = learner.train_on_batch(episode, labels, return_dict=True)

@@ -23,7 +23,7 @@ def make(**arguments):
 
 
 class TestCrossModulationPrototypicalNetwork(LearnerContract):
-    variants = ({"bn_policy": "batch"},)
+    variants = ({}, {"bn_policy": "batch"})
     spec = SPEC
     zero_gradients = {
         "conv/bias": "a bias before batch normalisation is subtracted with the mean",

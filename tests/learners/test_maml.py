@@ -30,7 +30,8 @@ class TestMAML(LearnerContract):
     spec = SPEC
     variants = (
         {"steps": 2, "inner_rate": 0.1},
-        {"steps": 6, "first_order": True, "rates": "per_tensor", "bn_policy": "support"},
+        {"steps": 1, "bn_policy": "support", "adapted": ("head",), "rates": "shared"},
+        {"steps": 6, "first_order": True, "rates": "per_tensor"},
     )
     zero_gradients = BEFORE_NORMALIZATION
 

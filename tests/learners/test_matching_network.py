@@ -17,7 +17,8 @@ def make(**arguments):
 class TestMatchingNetwork(LearnerContract):
     variants = (
         {"aggregation": "sum_attention"},
-        {"aggregation": "sum_logits", "bn_policy": "support"},
+        {"aggregation": "sum_logits"},
+        {"bn_policy": "support"},
         {"bn_policy": "batch"},
     )
     zero_gradients = {

@@ -24,7 +24,10 @@ def modgrad(**arguments) -> ModGrad:
 
 
 class TestModGrad(LearnerContract):
-    variants = ({"columns": 2, "bn_policy": "support"},)
+    variants = (
+        {},
+        {"columns": 2, "bn_policy": "support", "adapted": ("block4_conv/",)},
+    )
     spec = SPEC
     zero_gradients = {
         # The mean of a batch takes away whatever a bias adds before it.

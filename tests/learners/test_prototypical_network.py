@@ -17,8 +17,9 @@ def make(**arguments):
 class TestPrototypicalNetwork(LearnerContract):
     variants = (
         {"bn_policy": "running"},
-        {"bn_policy": "support", "distance": "cosine", "scale": 10.0},
+        {"bn_policy": "support"},
         {"bn_policy": "batch"},
+        {"distance": "cosine", "scale": 10.0},
     )
     zero_gradients = {
         "conv/bias": "a bias before batch normalisation is subtracted with the mean",
