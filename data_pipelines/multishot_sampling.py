@@ -34,15 +34,17 @@ def alphabet_episode(
     shots: int = 15,
     queries: int = 5,
     min_shots: int | None = None,
+    fixed_queries: bool = True,
     affine: str = "none",
     rotations: str = "none",
 ) -> dict[str, tf.Tensor]:
     """Draws an episode from one superclass, its queries always the same held-out images.
 
     The first `queries` images of a class, in the order of their files, are held out; the support
-    set is drawn from the others. Superclasses of fewer than `ways` classes are left out; the
-    others are dealt out in a random order, all of them before any of them again, so that as many
-    episodes as there are superclasses have each once.
+    set is drawn from the others. Learners that train on the queries see more of a superclass
+    with `fixed_queries=False`, which draws them too. Superclasses of fewer than `ways` classes
+    are left out; the others are dealt out in a random order, all of them before any of them
+    again, so that as many episodes as there are superclasses have each once.
 
     The number of images per class that P. Simon et al. give for their class imbalance, 1 to 25,
     cannot be meant literally: Omniglot has 20 drawings of a character. `min_shots=1` draws 1 to
@@ -57,6 +59,8 @@ def alphabet_episode(
         queries: int. Held-out images per class.
         min_shots: int or None. Each class has a number of support images of its own, uniform
             from here to `shots`.
+        fixed_queries: bool. Whether the first images of a class are its queries, in all
+            episodes; otherwise they are drawn among those that are not in the support set.
         affine: str. Which images are rotated by any angle, shifted by up to a fifth of their
             side, and scaled by 0.8 to 1.2, over white paper: `"none"`, `"all"`, or `"queries"`,
             for learners that transform the support set anew in each inner step.
@@ -112,7 +116,7 @@ def alphabet_episode(
     class_seed, *seeds = substreams(stream_seed(split, seed, index, purpose="alphabets"), 5)
     places = random_order(class_seed, [pool.size], ways, valid=alphabets == alphabet)
     class_ids = tf.cast(tf.gather(pool.positions, places), tf.int32)
-    episode = _images(split, seeds[0], class_ids, shots, queries)
+    episode = _images(split, seeds[0], class_ids, shots, queries, fixed_queries)
     if min_shots is not None:
         episode = _imbalanced(episode, seeds[1], ways, shots, min_shots)
     if affine == "all":
@@ -133,21 +137,29 @@ def _dealt_out(
 
 
 def _images(
-    split: ClassSplit, seed: tf.Tensor, class_ids: tf.Tensor, shots: int, queries: int
+    split: ClassSplit,
+    seed: tf.Tensor,
+    class_ids: tf.Tensor,
+    shots: int,
+    queries: int,
+    fixed_queries: bool,
 ) -> dict[str, tf.Tensor]:
     ways = class_ids.shape[0]
+    held_out = queries if fixed_queries else 0
+    drawn = shots + queries - held_out
     first = tf.gather(np.asarray(split.offsets, "int64"), class_ids)[:, None]
-    spare = tf.gather(np.asarray(split.counts, "int32"), class_ids) - queries
-    width = int(np.max(split.counts)) - queries
-    picks = random_order(seed, [ways, width], shots, valid=tf.range(width) < spare[:, None])
+    spare = tf.gather(np.asarray(split.counts, "int32"), class_ids) - held_out
+    width = int(np.max(split.counts)) - held_out
+    picks = random_order(seed, [ways, width], drawn, valid=tf.range(width) < spare[:, None])
+    picks = first + held_out + tf.cast(picks, tf.int64)
+    fixed = first + np.arange(queries, dtype="int64")
     support_labels = np.repeat(np.arange(ways, dtype="int32"), shots)
     query_labels = np.repeat(np.arange(ways, dtype="int32"), queries)
-    held_out = first + np.arange(queries, dtype="int64")
     return {
-        "support_indices": tf.reshape(first + queries + tf.cast(picks, tf.int64), [-1]),
+        "support_indices": tf.reshape(picks[:, :shots], [-1]),
         "support_labels": tf.constant(support_labels),
         "support_class_ids": tf.gather(class_ids, support_labels),
-        "query_indices": tf.reshape(held_out, [-1]),
+        "query_indices": tf.reshape(fixed if fixed_queries else picks[:, shots:], [-1]),
         "query_labels": tf.constant(query_labels),
         "query_class_ids": tf.gather(class_ids, query_labels),
     }

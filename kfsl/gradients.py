@@ -178,6 +178,7 @@ def _unrolled(one: Callable, weights: Weights, state: list[Any], steps: int) -> 
 
 
 def _looped(one: Callable, weights: Weights, state: list[Any], steps: Any) -> tuple[Weights, Any]:
+    _keep_sums_in_loops()
     losses = tf.TensorArray("float32", size=steps, element_shape=())
 
     def body(step: Any, weights: Weights, state: list[Any], losses: Any) -> tuple:
@@ -192,6 +193,17 @@ def _looped(one: Callable, weights: Weights, state: list[Any], steps: Any) -> tu
         maximum_iterations=limit,  # XLA differentiates a loop of known length alone.
     )
     return weights, losses.stack()
+
+
+def _keep_sums_in_loops() -> None:
+    """Switches TensorFlow's graph rewriting off in this process.
+
+    Where it believes memory to be short (200 MB on a CPU), it makes temporary variables of sums
+    in the gradient of a loop, and does not delete those of the last round: the second training
+    step ends with "AlreadyExistsError: ... tmp_var". That rewriting has no switch of its own,
+    and the other ones do nothing for the speed of these graphs.
+    """
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 def starting_weights(variables: Sequence[keras.Variable]) -> Weights:

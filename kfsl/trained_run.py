@@ -27,7 +27,12 @@ def check_trained(run: RunDirectory) -> None:
 
 def weights_fingerprint(run: RunDirectory) -> str:
     """SHA-256 (hex) of the file of the best weights."""
-    with open(run.best_learner, "rb") as file:
+    return file_fingerprint(run.best_learner)
+
+
+def file_fingerprint(path: str) -> str:
+    """SHA-256 (hex) of a file."""
+    with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

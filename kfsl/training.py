@@ -22,6 +22,7 @@ from kfsl.callbacks.run_summary import RunSummary
 from kfsl.callbacks.training_checkpoint import TrainingCheckpoint
 from kfsl.callbacks.training_signals import TrainingSignals
 from kfsl.experiment import Experiment
+from kfsl.initial_weights import copy_initial_weights
 from kfsl.learners.learner import Learner
 from kfsl.run_directory import RunDirectory, environment, now, write_text
 
@@ -48,6 +49,7 @@ def train(
     validation_every: int = 1,
     patience: int | None = None,
     seed: int = 0,
+    start_from: str | None = None,
     jit_compile: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     figures: Sequence[FigureFunction] = (),
@@ -75,6 +77,8 @@ def train(
         validation_every: int. Epochs between two validations.
         patience: int or None. Validations without improvement after which training stops.
         seed: int. Which episodes training draws.
+        start_from: str or None. A run directory, or a `.keras` file, whose weights the learner
+            begins with wherever it has the same ones; see `copy_initial_weights`.
         jit_compile: bool. XLA; slower on CPU as a rule, and not deterministic: bind
             `set_up.deterministic = False` with it.
         callbacks: Keras callbacks of your own; they come before those that save.
@@ -90,7 +94,7 @@ def train(
     Raises:
         TrainingError: if the loss is no longer finite. The last good weights are kept.
         ValueError: if the split has too few classes or images for the episodes, a size is not
-            positive, or the run was begun on other data.
+            positive, the run was begun on other data, or `start_from` does not fit.
     """
     check_sizes(
         epochs=epochs,
@@ -111,9 +115,15 @@ def train(
     first_epoch = checkpoint.restore()
     if first_epoch >= epochs or best.exhausted:
         return {}
+    start = None
+    if start_from is not None and first_epoch == 0:
+        start = copy_initial_weights(learner, start_from)
+        print(f"{len(start.copied)} weights are those of {start_from}, {len(start.own)} new.")
     config = operative()
     write_text(run.operative_path, config)
     run.truncate_metrics(first_epoch * steps_per_epoch)
+    if start is not None:
+        run.update_metadata(start.metadata)
     _record_session(run, _metadata(experiment, seed) | environment())
 
     all_callbacks = [

@@ -1,9 +1,6 @@
 """The suite that every learner passes; a learner's test subclasses `LearnerContract`."""
 
 import json
-import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -11,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from kfsl.episodes import EpisodeSpec
+from tests.served import served
 
-SAVED_MODEL_PROCESS = os.path.join(os.path.dirname(__file__), "saved_model_process.py")
 Episode = dict[str, np.ndarray]
 
 
@@ -173,24 +170,19 @@ class LearnerContract:
         from kfsl import serving
 
         serving.export(learner, str(tmp_path / "model"), image_shape=self.spec.image_shape)
-        inputs = tmp_path / "episode.npz"
         arrays = {key: episode[key][0] for key in SERVED}
         if learner.adapts_in_steps:
             arrays["steps"] = np.int32(learner.default_steps + 1)
-        np.savez(inputs, **arrays)
-        command = [sys.executable, SAVED_MODEL_PROCESS, str(tmp_path / "model"), str(inputs)]
-        subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
-        served = np.load(tmp_path / "episode.probabilities.npy")
+        found = served(tmp_path / "model", arrays, tmp_path)
         expected = tf.nn.softmax(logits_of(learner, episode)[0]).numpy()
         assert np.ptp(expected) > 0.01, "nearly uniform probabilities would agree with anything"
-        np.testing.assert_allclose(served, expected, atol=1e-5)
+        np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)
         if learner.adapts_in_steps:
             support, query = learner.embed_episode(episode, training=False)
             labels = episode["support_labels"]
             state = learner.adapt(support, labels, steps=learner.default_steps + 1)
             expected = tf.nn.softmax(learner.infer(state, query)["logits"][0])
-            served = np.load(tmp_path / "episode.with_steps.npy")
-            np.testing.assert_allclose(served, expected, atol=1e-5)
+            np.testing.assert_allclose(found["with_steps"], expected, atol=1e-5)
 
     @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
     def test_mixed_precision(self, variant, policy):

@@ -1,12 +1,16 @@
 """Runs a SavedModel where neither kfsl nor Keras can be imported.
 
-python saved_model_process.py MODEL EPISODE.npz   writes EPISODE.probabilities.npy, and, where the
-                                                  episode has steps, EPISODE.with_steps.npy
-python saved_model_process.py EXAMPLE.py          runs the script
+python saved_model_process.py             reads lines, `MODEL EPISODE.npz` as a JSON list; for each
+                                          it writes EPISODE.probabilities.npy, and, where the
+                                          episode has steps, EPISODE.with_steps.npy, and answers
+                                          with a line, the error's text or nothing, as JSON
+python saved_model_process.py EXAMPLE.py  runs the script
 """
 
+import json
 import runpy
 import sys
+import traceback
 
 BLOCKED = ("kfsl", "keras", "tf_keras", "data_pipelines")
 
@@ -16,11 +20,22 @@ sys.modules.update(dict.fromkeys(BLOCKED))
 
 
 def main() -> None:
-    if sys.argv[1].endswith(".py"):
+    if sys.argv[1:]:
         sys.argv = sys.argv[1:]
         runpy.run_path(sys.argv[0], run_name="__main__")
-    else:
-        write_probabilities(*sys.argv[1:])
+        check_blocked()
+        return
+    for line in sys.stdin:
+        error = ""
+        try:
+            write_probabilities(*json.loads(line))
+            check_blocked()
+        except Exception:
+            error = traceback.format_exc()
+        print(json.dumps(error), flush=True)
+
+
+def check_blocked() -> None:
     assert all(sys.modules[name] is None for name in BLOCKED)
 
 

@@ -11,7 +11,9 @@ import pytest
 import tensorflow as tf
 
 from kfsl.analysis.second_order import TOLERANCE, second_order_error
-from kfsl.gradients import call_with, inner_loop, starting_weights, value_and_grad
+from kfsl.backbones.conv4 import Conv4
+from kfsl.episodes import EpisodeSpec
+from kfsl.gradients import MOST_UNROLLED, call_with, inner_loop, starting_weights, value_and_grad
 from kfsl.layers.cosine import CosineSimilarity
 from kfsl.layers.film import FiLM
 from kfsl.layers.gradient_modulation import GradientModulation
@@ -20,6 +22,7 @@ from kfsl.layers.layer_normalization import LayerNormalization
 from kfsl.layers.normalization import BatchNormalization
 from kfsl.layers.pixel_normalization import PixelNormalization
 from kfsl.layers.spatial_task_attention import SpatialTaskAttention
+from kfsl.learners.maml import MAML
 from kfsl.update_rules.sgd import SGD
 from tests.refusals import CHECKOUT
 
@@ -416,3 +419,15 @@ def test_memory_does_not_grow_with_the_meta_batch():
     growth_under_one_tape = peaks["many_under_one_tape"] - peaks["few"]
     assert growth_under_one_tape > 200e6, peaks
     assert growth < 0.3 * growth_under_one_tape, peaks
+
+
+def test_a_long_loop_where_tensorflow_believes_memory_to_be_short():
+    """Its graph rewriting would end the second step with AlreadyExistsError."""
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+    backbone = Conv4(image_shape=(84, 84, 1), filters=8)
+    learner = MAML(backbone, ways=2, inner_rate=0.01, steps=MOST_UNROLLED + 1)
+    learner.compile("sgd")
+    episode, labels = EpisodeSpec(2, 50, 2, (84, 84, 1)).random_episode()
+    for _ in range(2):
+        logs = learner.train_on_batch(episode, labels, return_dict=True)
+        assert np.isfinite(logs["loss"])

@@ -18,8 +18,9 @@ from kfsl import serving
 from kfsl.episodes import EpisodeSpec
 from kfsl.learners.learner import Learner
 from kfsl.learners.stanet import STANet
-from tests.contract import SAVED_MODEL_PROCESS, SERVED, generic
+from tests.contract import SERVED, generic
 from tests.exported_model import SHAPE, prototypical_network
+from tests.served import SAVED_MODEL_PROCESS
 
 DOCS = Path(__file__).parent.parent / "docs" / "serving.md"
 

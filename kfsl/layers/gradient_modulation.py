@@ -30,6 +30,8 @@ class GradientModulation(keras.layers.Layer):
     Args:
         weight_shape: sequence of ints. Shape of the weight, in Keras's order.
         columns: int. Columns `u` that a sister network mixes. Defaults to `5`.
+        initial_factor: float. What the biases of the columns add to the factors at first: with
+            `1.0` they begin near one. Defaults to `0.0`, and factors of about `1e-4`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Input: contexts `[n, d]`. Output: factors `[n, *weight_shape]`, none negative.
@@ -51,7 +53,13 @@ class GradientModulation(keras.layers.Layer):
     ```
     """
 
-    def __init__(self, weight_shape: Sequence[int], columns: int = 5, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        weight_shape: Sequence[int],
+        columns: int = 5,
+        initial_factor: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if not weight_shape or min(weight_shape) < 1:
             raise ValueError(
@@ -60,8 +68,11 @@ class GradientModulation(keras.layers.Layer):
             )
         if columns < 1:
             raise ValueError(f"columns must be at least 1. Received: columns={columns}")
+        if initial_factor < 0:
+            raise ValueError(f"Factors are not negative. Received: initial_factor={initial_factor}")
         self.weight_shape = tuple(weight_shape)
         self.columns = columns
+        self.initial_factor = initial_factor
 
         # === Layers ===
         self.sizes = _matrix_sizes(self.weight_shape)
@@ -82,11 +93,15 @@ class GradientModulation(keras.layers.Layer):
         )
 
     def build(self, context_shape: tuple) -> None:
+        # A factor is a product of as many entries as there are sister networks.
+        initial_entry = self.initial_factor ** (1 / len(self.sizes))
         for hidden, output, size in zip(self.hidden, self.outputs, self.sizes, strict=True):
             for layer, fan_in in ((hidden, context_shape[-1]), (output, size)):
                 bound = fan_in**-0.5
                 layer.bias_initializer = initializers.RandomUniform(-bound, bound)
                 layer.build((None, fan_in))
+            columns = ops.arange(self.columns * (1 + size)) >= self.columns
+            output.bias.assign_add(initial_entry * ops.cast(columns, output.bias.dtype))
 
     def call(self, context: Any) -> Any:
         mixed = [self.mixed_column(context, sister) for sister in range(len(self.sizes))]
@@ -121,6 +136,7 @@ class GradientModulation(keras.layers.Layer):
             **super().get_config(),
             "weight_shape": self.weight_shape,
             "columns": self.columns,
+            "initial_factor": self.initial_factor,
         }
 
 

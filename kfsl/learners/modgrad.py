@@ -19,8 +19,8 @@ class ModGrad(GradientLearner):
 
     Every adapted weight is modulated, by a cell of its own; the other weights, the head too,
     are the same for all tasks. The context that the cells read is found by a look ahead on the
-    support set, so a step costs two passes of MAML's. Initial factors are small, and the inner
-    loop hardly moves until the generator has learnt to.
+    support set, so a step costs two passes of MAML's. By default, initial factors are small, and
+    the inner loop hardly moves until the generator has learnt to.
 
     Give the generator its own optimiser: `train.part_optimizers = {'generator': ...}`.
 
@@ -29,6 +29,8 @@ class ModGrad(GradientLearner):
         inner_rate: float. The inner rate alpha.
         context_size: int. Size `d` of the context vector.
         columns: int. Columns `u` that the cells mix.
+        initial_factor: float. What factors begin around: with `1.0` training begins as MAML of
+            the same rate. The paper and its program have none, `0.0`.
         steps: int. Inner steps.
         adapted: sequence of str, or None. See `GradientLearner`, but None stands for kernel and
             bias of the last two convolutions; `("",)` for all weights.
@@ -64,6 +66,7 @@ class ModGrad(GradientLearner):
         inner_rate: float = 0.1,
         context_size: int = 300,
         columns: int = 5,
+        initial_factor: float = 0.0,
         steps: int = 1,
         adapted: Any = None,
         form: str = "paper",
@@ -76,6 +79,7 @@ class ModGrad(GradientLearner):
         self.inner_rate = inner_rate
         self.context_size = context_size
         self.columns = columns
+        self.initial_factor = initial_factor
         self.form = form
         self.generator = self._make_generator()
 
@@ -100,7 +104,9 @@ class ModGrad(GradientLearner):
         factors = {}
         for key, index in zip(self.state_keys(), self.adapted_indices, strict=True):
             shape, name = variables[index].shape, f"modulation_of_{key}"
-            cell = GradientModulation(shape, self.columns, dtype=dtype, name=name)
+            cell = GradientModulation(
+                shape, self.columns, self.initial_factor, dtype=dtype, name=name
+            )
             factors[key] = cell(context)
         return keras.Model(context, factors, name="generator")
 
@@ -128,5 +134,6 @@ class ModGrad(GradientLearner):
             "inner_rate": self.inner_rate,
             "context_size": self.context_size,
             "columns": self.columns,
+            "initial_factor": self.initial_factor,
             "form": self.form,
         }

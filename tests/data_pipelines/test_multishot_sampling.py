@@ -46,6 +46,21 @@ def test_the_first_images_are_held_out():
         assert alphabets[0] != 2
 
 
+def test_queries_can_be_drawn_too():
+    seen = set()
+    for index in range(12):
+        episode = drawn(index, fixed_queries=False, shots=5, queries=15)
+        everything = np.append(episode["support_indices"], episode["query_indices"])
+        assert len(set(everything)) == 60
+        np.testing.assert_array_equal(episode["query_indices"] // 100, episode["query_class_ids"])
+        np.testing.assert_array_equal(
+            episode["support_indices"] // 100, episode["support_class_ids"]
+        )
+        np.testing.assert_array_equal(episode["query_labels"], np.repeat([0, 1, 2], 15))
+        seen |= set(episode["query_indices"] % 100)
+    assert seen >= set(range(20))
+
+
 def test_alphabets_are_dealt_out_round_by_round():
     alphabets = [SPLIT.superclasses[drawn(i)["query_class_ids"][0]] for i in range(40)]
     rounds = np.reshape(alphabets, (20, 2))

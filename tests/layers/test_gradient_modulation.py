@@ -136,6 +136,26 @@ def test_initial_weights_lie_within_one_over_the_root_of_fan_in():
             assert abs(np.std(weight) * np.sqrt(3) / bound - 1) < 0.3  # Uniform, not normal.
 
 
+@pytest.mark.parametrize("shape", [(3, 3, 16, 16), (5, 7), (64,)])
+def test_factors_begin_around_the_initial_factor(shape):
+    plain = cell(*shape)
+    shifted = GradientModulation(shape, initial_factor=0.25, dtype="float64")
+    shifted.build((None, 7))
+    # Within one over the root of the fan-in of each column, and somewhat more for the context.
+    assert np.mean(shifted(contexts())) == pytest.approx(0.25, rel=0.15)
+    assert np.mean(plain(contexts())) < 0.1
+    columns = shifted.outputs[0].bias.numpy()[5:]
+    entry = 0.5 if len(shape) > 1 else 0.25
+    assert np.max(np.abs(columns - entry)) <= shifted.sizes[0] ** -0.5
+    # Scores are left alone: no column weighs more than it did.
+    assert np.max(np.abs(shifted.outputs[0].bias.numpy()[:5])) <= shifted.sizes[0] ** -0.5
+
+
+def test_factors_cannot_begin_below_zero():
+    with pytest.raises(ValueError, match="initial_factor=-1"):
+        GradientModulation((3, 5), initial_factor=-1)
+
+
 def test_config_round_trip():
     layer = cell(3, 3, 2, 4, columns=2)
     copy = GradientModulation.from_config(layer.get_config())

@@ -26,7 +26,7 @@ def modgrad(**arguments) -> ModGrad:
 class TestModGrad(LearnerContract):
     variants = (
         {},
-        {"columns": 2, "bn_policy": "support", "adapted": ("block4_conv/",)},
+        {"columns": 2, "bn_policy": "support", "adapted": ("block4_conv/",), "initial_factor": 0.5},
     )
     spec = SPEC
     zero_gradients = {
