@@ -37,15 +37,14 @@ def signatures_of(learner: Learner, image_shape: Shape) -> dict[str, Any]:
     adapt = _concrete(_adapt(learner), support_features=features, support_labels=labels, **steps)
     state = {name: _like(tensor) for name, tensor in adapt.structured_outputs.items()}
     _check_state(learner, state)
-    signatures = {
-        "serving_default": _concrete(_serve(learner), **episode),
-        "embed": embed,
-        "adapt": adapt,
-        "infer": _concrete(_infer(learner), **state, query_features=features),
-    }
-    if steps:
-        signatures["serve_with_steps"] = _concrete(_serve(learner), **episode, **steps)
-    return signatures
+    infer = _concrete(_infer(learner), **state, query_features=features)
+    signatures = {"embed": embed, "adapt": adapt, "infer": infer}
+    if not steps:
+        return {"serving_default": _concrete(_serve(learner), **episode), **signatures}
+    # An inner loop makes a large graph: one copy serves all.
+    serve = _concrete(_serve_in_turn(embed, adapt, infer), **episode, **steps)
+    default = _concrete(_with_default_steps(serve, learner.default_steps), **episode)
+    return {"serving_default": default, **signatures, "serve_with_steps": serve}
 
 
 # The served functions are the learner's own; they only add and take away the meta-batch axis.
@@ -53,23 +52,41 @@ def signatures_of(learner: Learner, image_shape: Shape) -> dict[str, Any]:
 
 def _serve(learner: Learner) -> Callable:
     def serve(
-        support_images: tf.Tensor,
-        support_labels: tf.Tensor,
-        query_images: tf.Tensor,
-        **steps: tf.Tensor,
+        support_images: tf.Tensor, support_labels: tf.Tensor, query_images: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        with tf.control_dependencies(_checks(learner, support_images, support_labels, steps)):
+        with tf.control_dependencies(_checks(learner, support_images, support_labels, {})):
             episode = {
                 "support_images": support_images[None],
                 "support_labels": support_labels[None],
                 "query_images": query_images[None],
             }
-            steps = {name: tf.identity(value) for name, value in steps.items()}
         support, query = learner.embed_episode(episode, training=False)
-        state = learner.adapt(support, episode["support_labels"], **steps)
+        state = learner.adapt(support, episode["support_labels"])
         return {"probabilities": _probabilities(learner.infer(state, query)["logits"][0])}
 
     return serve
+
+
+def _serve_in_turn(embed: Any, adapt: Any, infer: Any) -> Callable:
+    def serve(
+        support_images: tf.Tensor,
+        support_labels: tf.Tensor,
+        query_images: tf.Tensor,
+        steps: tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
+        support = embed(images=support_images)["features"]
+        state = adapt(support_features=support, support_labels=support_labels, steps=steps)
+        query_features = embed(images=query_images)["features"]
+        return {"probabilities": infer(**state, query_features=query_features)["probabilities"]}
+
+    return serve
+
+
+def _with_default_steps(serve: Any, steps: int | None) -> Callable:
+    def serve_default(**episode: tf.Tensor) -> dict[str, tf.Tensor]:
+        return serve(**episode, steps=tf.constant(steps, tf.int32))
+
+    return serve_default
 
 
 def _embed(learner: Learner) -> Callable:

@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
@@ -11,3 +13,10 @@ def pytest_generate_tests(metafunc) -> None:
         from tests.contract import pytest_generate_tests_for
 
         pytest_generate_tests_for(metafunc)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _graphs_as_commands_have_them():
+    import tensorflow as tf
+
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
