@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from kfsl.episodes import EpisodeSpec
-from tests.served import served
+from tests.served_apart import served_apart
 
 Episode = dict[str, np.ndarray]
 
@@ -173,7 +173,7 @@ class LearnerContract:
         arrays = {key: episode[key][0] for key in SERVED}
         if learner.adapts_in_steps:
             arrays["steps"] = np.int32(learner.default_steps + 1)
-        found = served(tmp_path / "model", arrays, tmp_path)
+        found = served_apart(tmp_path / "model", arrays, tmp_path)
         expected = tf.nn.softmax(logits_of(learner, episode)[0]).numpy()
         assert np.ptp(expected) > 0.01, "nearly uniform probabilities would agree with anything"
         np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)

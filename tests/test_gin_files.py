@@ -94,11 +94,32 @@ def check_bindings(experiment, run):
         configurables.bound(training.train)(experiment, run, operative=operative)
 
 
+def small_experiment(path):
+    """The experiment of a file, small, and its configuration."""
+    config = configurables.parse([relative(path)])
+    config = configurables.parse([relative(path)], small(config))
+    return configurables.experiment(), config
+
+
+def leave_untrained_run(config):
+    """The run that a configuration begins with, as another file of the papers describes it."""
+    found = re.search(r"^train.start_from = 'runs/(\w+)'", config, re.MULTILINE)
+    if not found:
+        return
+    (path,) = (path for path in PAPERS if path.stem == found[1])
+    experiment, config = small_experiment(path)
+    run = RunDirectory(f"runs/{path.stem}")
+    run.start(config)
+    os.mkdir(os.path.dirname(run.best_learner))
+    experiment.learner.save(run.best_learner)
+
+
 @pytest.mark.parametrize("path", PAPERS, ids=relative)
 def test_paper_gin_file(path, paper_stores, tmp_path, monkeypatch):
     monkeypatch.setenv("KFSL_STORE_DIR", str(paper_stores))
-    configurables.parse([relative(path)], small(configurables.parse([relative(path)])))
-    experiment = configurables.experiment()
+    monkeypatch.chdir(tmp_path)
+    leave_untrained_run(configurables.parse([relative(path)]))
+    experiment, _ = small_experiment(path)
     check_bindings(experiment, RunDirectory(str(tmp_path / "run")))
     if ALIKE.search(relative(path)):
         return

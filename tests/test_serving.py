@@ -20,7 +20,7 @@ from kfsl.learners.learner import Learner
 from kfsl.learners.stanet import STANet
 from tests.contract import SERVED, generic
 from tests.exported_model import SHAPE, prototypical_network
-from tests.served import SAVED_MODEL_PROCESS
+from tests.served_apart import SAVED_MODEL_PROCESS, served_apart
 
 DOCS = Path(__file__).parent.parent / "docs" / "serving.md"
 
@@ -174,9 +174,8 @@ def test_fast_weights_in_a_process_without_kfsl(one_step, fast_weights, tmp_path
     # Nothing declares a size; the weights are tied to 16x16 pixels.
     assert description["image"]["shape"] == [16, 16, 1]
     episode = episode_of()
-    np.savez(tmp_path / "episode.npz", **{name: episode[name][0] for name in SERVED})
-    run_apart(tmp_path, fast_weights, str(tmp_path / "episode.npz"))
-    found = np.load(tmp_path / "episode.probabilities.npy")
+    arrays = {name: episode[name][0] for name in SERVED}
+    found = served_apart(Path(fast_weights), arrays, tmp_path)["probabilities"]
     np.testing.assert_allclose(found, expected(one_step, episode), atol=1e-5)
     unadapted = one_step.infer(
         {"fast_kernel": one_step.kernel.value[None], "fast_bias": one_step.bias.value[None]},

@@ -13,7 +13,7 @@ import numpy as np
 SAVED_MODEL_PROCESS = os.path.join(os.path.dirname(__file__), "saved_model_process.py")
 
 
-def served(model: Path, arrays: dict[str, np.ndarray], folder: Path) -> dict[str, np.ndarray]:
+def served_apart(model: Path, arrays: dict[str, np.ndarray], folder: Path) -> dict[str, np.ndarray]:
     """`probabilities`, and `with_steps` if `arrays` have `steps`, of one episode."""
     np.savez(folder / "episode.npz", **arrays)
     process = _process()
