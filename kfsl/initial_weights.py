@@ -7,7 +7,6 @@ import os
 
 import keras
 
-from kfsl import commands
 from kfsl.run_directory import RunDirectory
 from kfsl.trained_run import check_trained, file_fingerprint
 
@@ -112,9 +111,8 @@ def _loaded(path: str) -> keras.Model:
     try:
         return keras.saving.load_model(path, compile=False)
     except (TypeError, ValueError, OSError) as error:
-        raise ValueError(
-            f"{path!r} cannot be loaded to start from: {commands.one_line(error)[:300]}"
-        ) from error
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(f"{path!r} cannot be loaded to start from: {reason}") from error
 
 
 def _is_seed(weight: keras.Variable) -> bool:
