@@ -1,5 +1,6 @@
 """Every configuration that is shipped: found, parsed, built, stepped."""
 
+import fcntl
 import json
 import os
 import re
@@ -185,11 +186,16 @@ def stanet_head(learner):
 
 @pytest.fixture(scope="session")
 def glyphs_store(tmp_path_factory):
-    """The embedded dataset, built as a user builds it."""
-    folder = tmp_path_factory.mktemp("stores")
+    """The embedded dataset, built as a user builds it, once for all workers."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
     command = [sys.executable, "-m", "data_pipelines.prepare", "--dataset=glyphs"]
-    subprocess.run([*command, f"--data_dir={folder}"], check=True, capture_output=True, cwd=ROOT)
-    return folder
+    with open(folder / "glyphs.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        command.append(f"--data_dir={folder / 'stores'}")
+        subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+    return folder / "stores"
 
 
 @pytest.mark.parametrize("path", TOP_LEVEL, ids=relative)

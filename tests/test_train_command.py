@@ -106,6 +106,7 @@ def test_mistakes_seen_before_tensorflow_is_imported(folder, arguments, words, t
         ("WAYS = 9", ("9", "5")),
         ("train.jit_compile = True", ("set_up.deterministic = False",)),
         ("train.epochs = 'x'", ("epochs", "'x'")),
+        ("train.start_from = 'nowhere'", ("nowhere", "not a run directory")),
         ("Adam.learning_rate = 1e-3", ("Adam.learning_rate", "not used")),
         ("Conv4.image_shape = 8", ("Conv4", "wrong type")),
         ("Conv4.image_shape = (9, 8, 1)", ("(9, 8, 1)", "IMAGE_SHAPE = (8, 8, 1)")),
