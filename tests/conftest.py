@@ -15,6 +15,10 @@ def pytest_generate_tests(metafunc) -> None:
         pytest_generate_tests_for(metafunc)
 
 
+def pytest_collection_modifyitems(items) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _graphs_as_commands_have_them():
     import tensorflow as tf

@@ -10,6 +10,7 @@ import pytest
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
+@pytest.mark.long
 def test_meta_step(tmp_path):
     output = tmp_path / "figures.json"
     sizes = ["--filters=4", "--size=16", "--meta_batch=3", "--repeats=1", "--matrix=64"]
@@ -31,6 +32,7 @@ def test_meta_step(tmp_path):
     assert found["gflop"] == pytest.approx(expected / 1e9, rel=1e-9)
 
 
+@pytest.mark.long
 def test_cross_modulation(tmp_path):
     output = tmp_path / "figures.json"
     sizes = ["--filters=4", "--size=16", "--rounds=1", "--repeats=1", "--case", "train_1shot"]

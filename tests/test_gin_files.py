@@ -198,6 +198,7 @@ def glyphs_store(tmp_path_factory):
     return folder / "stores"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", TOP_LEVEL, ids=relative)
 def test_top_level_gin_file_as_a_user_runs_it(path, glyphs_store, tmp_path):
     run_dir = tmp_path / "run"

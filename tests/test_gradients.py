@@ -405,6 +405,7 @@ def process(*arguments):
     return json.loads(result.stdout.splitlines()[-1])
 
 
+@pytest.mark.long
 def test_two_replicas_train_as_one_device():
     found = process("replicas")
     assert found["moved"] > 1e-3

@@ -63,6 +63,7 @@ def assert_refused(result, *words):
         assert word in lines[0], lines[0]
 
 
+@pytest.mark.long
 def test_training_and_training_again(folder):
     first = train(folder, "--gin_file=letters.gin")
     assert first.returncode == 0, first.stderr
@@ -121,6 +122,7 @@ def test_mistakes_in_bindings(folder, binding, words):
     assert not (folder / "new").exists()
 
 
+@pytest.mark.long
 def test_xla_by_a_binding(folder):
     losses = []
     for run_dir, jit_compile in (("xla", True), ("plain", False)):

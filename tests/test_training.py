@@ -49,6 +49,7 @@ def metrics(run_dir):
     return [{k: v for k, v in line.items() if k not in timing} for line in lines]
 
 
+@pytest.mark.long
 def test_a_killed_run_ends_with_the_same_bits(store, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     finished = run_process(store, whole)

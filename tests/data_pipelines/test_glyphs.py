@@ -87,6 +87,7 @@ def processor_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
+@pytest.mark.long
 def test_prepared_killed_and_prepared_again(tmp_path):
     command = [sys.executable, "-m", "data_pipelines.prepare", "--dataset=glyphs"]
     command.append(f"--data_dir={tmp_path}")
