@@ -1,11 +1,12 @@
 """Settings of the whole suite."""
 
+import importlib
 import os
 
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+importlib.import_module("kfsl")  # Before TensorFlow, whose kernels it chooses.
 
 
 def pytest_generate_tests(metafunc) -> None:

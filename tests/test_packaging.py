@@ -67,3 +67,16 @@ def test_it_works_from_another_folder(wheel, tmp_path):
         env=environment, cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("chosen", [None, "0"])
+def test_tensorflow_starts_with_onednn_unless_the_user_chose(chosen):
+    environment = {k: v for k, v in os.environ.items() if k != "TF_ENABLE_ONEDNN_OPTS"}
+    environment |= {} if chosen is None else {"TF_ENABLE_ONEDNN_OPTS": chosen}
+    # TensorFlow says so at the first information level, and only where it was built with it.
+    environment["TF_CPP_MIN_LOG_LEVEL"] = "0"
+    result = subprocess.run(
+        [sys.executable, "-c", "import kfsl, tensorflow as tf; print(tf.zeros(1))"],
+        env=environment, cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert ("oneDNN custom operations are on" in result.stderr) == (chosen is None)

@@ -106,6 +106,7 @@ def test_what_a_run_leaves_behind(store, run):
     assert metadata["dataset_fingerprint"] == letters.letters(store).fingerprint
     assert metadata["training_seconds"] > 0
     assert {"commit", "versions", "machine", "threads", "finished"} <= metadata.keys()
+    assert metadata["onednn"] == (os.environ["TF_ENABLE_ONEDNN_OPTS"] == "1")
 
 
 def test_each_call_is_recorded(store, run):

@@ -13,6 +13,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from kfsl.layers.own_moments import normalize_by_own_moments
+
 Moments = tuple[Any, Any]
 
 
@@ -114,8 +116,9 @@ class BatchNormalization(keras.layers.Layer):
 
     Keras's layer takes its variance from `tf.nn.moments`, which stops the gradient of the mean:
     right to first order, wrong to second, and so wrong in the meta-gradient of every learner that
-    differentiates through an inner loop. Here the variance is `mean(square(x - mean))`. Values
-    and first derivatives are those of `keras.layers.BatchNormalization`.
+    differentiates through an inner loop. Here first and second derivatives are written out, in
+    `normalize_by_own_moments`. Values and first derivatives are those of
+    `keras.layers.BatchNormalization`.
 
     Outside a `moments_scope` it behaves as Keras's layer: with `training=True` it normalises by
     the moments of the whole batch and moves its averages; otherwise, or with `trainable=False`,
@@ -210,12 +213,9 @@ class BatchNormalization(keras.layers.Layer):
         }
 
     def _normalize_batch(self, x: Any) -> Any:
-        axes = tuple(range(len(x.shape) - 1))
-        mean = ops.mean(x, axis=axes)
-        centred = x - mean
-        variance = ops.mean(ops.square(centred), axis=axes)
-        self._move_averages(mean, variance)
-        return self._scale_and_shift(centred, variance)
+        outputs, moments = self._normalize_groups(_split_groups(x, 1, self.path))
+        self._move_averages(moments)
+        return ops.reshape(outputs, ops.shape(x))
 
     def _normalize_in_scope(self, x: Any, scope: _MomentsScope) -> Any:
         key = scope.key(self.path)
@@ -224,12 +224,23 @@ class BatchNormalization(keras.layers.Layer):
             moments = self._given_moments(key, scope, x.dtype)
             outputs = self._normalize(maps, tuple(m[:, None, None, :] for m in moments))
         else:
-            moments, centred = _group_moments(maps, scope.mask)
-            outputs = self._scale_and_shift(centred, moments[1][:, None, None, :])
+            outputs, moments = self._normalize_groups(maps, scope.mask)
         if scope.update:
-            self._move_averages(*(ops.mean(m, axis=0) for m in moments))
+            self._move_averages(moments)
         scope.moments[key] = moments
         return ops.reshape(outputs, ops.shape(x))
+
+    def _normalize_groups(self, maps: Any, mask: Any = None) -> tuple[Any, Moments]:
+        """Each episode of `[B, n, locations, C]` by its own moments, `[B, C]`."""
+        channels = maps.shape[-1]
+        gamma = ops.cast(self.gamma, maps.dtype) if self.scale else ops.ones(channels, maps.dtype)
+        beta = ops.cast(self.beta, maps.dtype) if self.center else ops.zeros(channels, maps.dtype)
+        weights = None
+        if mask is not None:
+            groups, images = ops.shape(maps)[:2]
+            weights = ops.reshape(ops.cast(mask, maps.dtype), (groups, images, 1, 1))
+        outputs, mean, variance = normalize_by_own_moments(maps, gamma, beta, self.epsilon, weights)
+        return outputs, (mean[:, 0, 0], variance[:, 0, 0])
 
     def _given_moments(self, key: str, scope: _MomentsScope, dtype: str) -> Moments:
         if key not in scope.given:
@@ -244,23 +255,19 @@ class BatchNormalization(keras.layers.Layer):
     def _normalize(self, x: Any, moments: Moments) -> Any:
         # One multiply and one add over the maps: x * s + (beta - mean * s).
         mean, variance = (ops.cast(m, x.dtype) for m in moments)
-        scale = self._scale(variance)
+        scale = ops.rsqrt(variance + self.epsilon)
+        if self.scale:
+            scale = scale * ops.cast(self.gamma, x.dtype)
         shift = -mean * scale
         if self.center:
             shift = shift + ops.cast(self.beta, x.dtype)
         return x * scale + shift
 
-    def _scale_and_shift(self, centred: Any, variance: Any) -> Any:
-        # The gradient keeps `centred` for the variance anyway: using it again saves the maps.
-        outputs = centred * self._scale(variance)
-        return outputs + ops.cast(self.beta, outputs.dtype) if self.center else outputs
-
-    def _scale(self, variance: Any) -> Any:
-        scale = ops.rsqrt(variance + self.epsilon)
-        return scale * ops.cast(self.gamma, scale.dtype) if self.scale else scale
-
-    def _move_averages(self, mean: Any, variance: Any) -> None:
-        for average, moment in ((self.moving_mean, mean), (self.moving_variance, variance)):
+    def _move_averages(self, moments: Moments) -> None:
+        """Towards the mean over the episodes of their moments."""
+        averages = (self.moving_mean, self.moving_variance)
+        for average, moment in zip(averages, moments, strict=True):
+            moment = ops.mean(moment, axis=0)
             old = ops.cast(average, moment.dtype)
             average.assign(old * self.momentum + moment * (1.0 - self.momentum))
 
@@ -274,19 +281,3 @@ def _split_groups(x: Any, groups: Any, path: str) -> Any:
             "Pass to moments_scope the number of episodes folded into the batch axis."
         )
     return ops.reshape(x, (groups, images // groups, math.prod(spatial), channels))
-
-
-def _group_moments(maps: Any, mask: Any) -> tuple[Moments, Any]:
-    """Moments [B, C] of [B, n, locations, C], and the centred maps."""
-    if mask is None:
-        mean = ops.mean(maps, axis=(1, 2), keepdims=True)
-        centred = maps - mean
-        return (mean[:, 0, 0], ops.mean(ops.square(centred), axis=(1, 2))), centred
-    groups, images, locations, _ = ops.shape(maps)
-    weights = ops.reshape(ops.cast(mask, maps.dtype), (groups, images, 1, 1))
-    count = ops.sum(weights, axis=(1, 2)) * ops.cast(locations, maps.dtype)
-    count = ops.maximum(count, 1.0)
-    mean = ops.sum(maps * weights, axis=(1, 2)) / count
-    centred = maps - mean[:, None, None, :]
-    variance = ops.sum(ops.square(centred) * weights, axis=(1, 2)) / count
-    return (mean, variance), centred
