@@ -23,9 +23,10 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-importlib.import_module("kfsl")  # Before TensorFlow, whose kernels it chooses.
 
 from benchmarks.peak_memory import peak_memory
+
+importlib.import_module("kfsl")  # Before TensorFlow, whose kernels it chooses.
 
 
 class Case(NamedTuple):

@@ -27,9 +27,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-importlib.import_module("kfsl")  # Before TensorFlow, whose kernels it chooses.
 
 from benchmarks.peak_memory import peak_memory
+
+importlib.import_module("kfsl")  # Before TensorFlow, whose kernels it chooses.
 
 #: Name -> module and class in kfsl.learners, and arguments.
 LEARNERS: dict[str, tuple[str, str, dict[str, Any]]] = {

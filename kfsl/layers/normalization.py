@@ -240,7 +240,7 @@ class BatchNormalization(keras.layers.Layer):
             groups, images = ops.shape(maps)[:2]
             weights = ops.reshape(ops.cast(mask, maps.dtype), (groups, images, 1, 1))
         outputs, mean, variance = normalize_by_own_moments(maps, gamma, beta, self.epsilon, weights)
-        return outputs, (mean[:, 0, 0], variance[:, 0, 0])
+        return outputs, (ops.squeeze(mean, (1, 2)), ops.squeeze(variance, (1, 2)))
 
     def _given_moments(self, key: str, scope: _MomentsScope, dtype: str) -> Moments:
         if key not in scope.given:
