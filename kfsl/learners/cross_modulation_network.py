@@ -6,9 +6,9 @@ import keras
 from keras import ops
 
 from kfsl.layers.cosine import CosineSimilarity
+from kfsl.learners.argument_checks import check_choice
 from kfsl.learners.cross_modulation_learner import CrossModulationLearner
 from kfsl.learners.matching_network import AGGREGATIONS, class_logits
-from kfsl.learners.metric_learner import check_choice
 
 
 @keras.saving.register_keras_serializable(package="kfsl")

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from kfsl.learners.cross_modulation_learner import CrossModulationLearner
-from kfsl.learners.learner import mask_absent
+from kfsl.learners.query_logits import mask_absent
 
 
 @keras.saving.register_keras_serializable(package="kfsl")

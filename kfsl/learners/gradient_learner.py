@@ -12,10 +12,11 @@ from keras import ops
 from kfsl import gradients
 from kfsl.exact_layers import check_exact
 from kfsl.layers.normalization import moments_scope
-from kfsl.learners.learner import Learner, mask_absent, restored
-from kfsl.learners.metric_learner import BN_POLICIES, check_choice
+from kfsl.learners.argument_checks import check_at_least, check_choice
+from kfsl.learners.learner import BN_POLICIES, Learner, restored
 from kfsl.learners.moments_state import moments_in, moments_state
 from kfsl.learners.network_head import POOLINGS, check_graph, chosen_positions, with_head
+from kfsl.learners.query_logits import mask_absent
 from kfsl.learners.support_set import masked_cross_entropy, mini_batch, step_seed
 from kfsl.learners.task_loop import accumulate_tasks, map_tasks, task_seeds
 
@@ -85,8 +86,8 @@ class GradientLearner(Learner):
         super().__init__(ways=ways, autocast=False, **kwargs)
         check_choice("bn_policy", bn_policy, BN_POLICIES)
         check_choice("pooling", pooling, POOLINGS)
-        _check_at_least(0, steps=steps, evaluation_steps=evaluation_steps)
-        _check_at_least(1, inner_batch=inner_batch, evaluation_batch=evaluation_batch)
+        check_at_least(0, steps=steps, evaluation_steps=evaluation_steps)
+        check_at_least(1, inner_batch=inner_batch, evaluation_batch=evaluation_batch)
         self.backbone = restored(backbone)
         check_graph(self.backbone)
         self.pooling = pooling
@@ -345,9 +346,3 @@ class GradientLearner(Learner):
             "bn_policy": self._bn_policy,
             "require_exact": self.require_exact,
         }
-
-
-def _check_at_least(minimum: int, **values: int | None) -> None:
-    for name, value in values.items():
-        if value is not None and value < minimum:
-            raise ValueError(f"`{name}` must be at least {minimum}; received {name}={value}.")

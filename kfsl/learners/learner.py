@@ -8,10 +8,10 @@ from keras import ops
 
 from kfsl.layers.pixel_normalization import PixelNormalization
 from kfsl.learners.partwise_model import PartwiseModel
+from kfsl.learners.query_logits import cross_entropy
 from kfsl.metrics.episode_accuracy import EpisodeAccuracy
 
-# Logit of a class that an episode does not have; finite, so that 0 * logit stays 0.
-ABSENT = -1e9
+BN_POLICIES = ("running", "support", "batch")
 
 
 class Learner(PartwiseModel):
@@ -270,35 +270,6 @@ class Learner(PartwiseModel):
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         del config
-
-
-def cross_entropy(labels: Any, logits: Any) -> Any:
-    """Mean of -log softmax(logits)[label] over all queries.
-
-    Args:
-        labels: int tensor, `[B, Q]`.
-        logits: float tensor, `[B, Q, ways]`.
-
-    Returns:
-        Scalar.
-    """
-    losses = keras.losses.sparse_categorical_crossentropy(
-        ops.cast(labels, "int32"), logits, from_logits=True
-    )
-    return ops.mean(losses)
-
-
-def mask_absent(logits: Any, support_counts: Any) -> Any:
-    """Logits with the classes that have no support image made impossible.
-
-    Args:
-        logits: float tensor, `[B, Q, ways]`.
-        support_counts: float tensor, `[B, ways]`. Support images of each class.
-
-    Returns:
-        Tensor, `[B, Q, ways]`.
-    """
-    return ops.where(support_counts[:, None, :] > 0, logits, ABSENT)
 
 
 def restored(layer: Any) -> Any:

@@ -6,9 +6,10 @@ import keras
 from keras import ops
 
 from kfsl.layers.cosine import CosineSimilarity
-from kfsl.learners.learner import ABSENT, mask_absent
-from kfsl.learners.metric_learner import MetricLearner, check_choice
+from kfsl.learners.argument_checks import check_choice
+from kfsl.learners.metric_learner import MetricLearner
 from kfsl.learners.prototypical_network import flat_features
+from kfsl.learners.query_logits import ABSENT, mask_absent
 
 AGGREGATIONS = ("sum_attention", "sum_logits")
 

@@ -6,10 +6,10 @@ import keras
 from keras import ops
 
 from kfsl.layers.normalization import moments_scope
-from kfsl.learners.learner import Learner, restored
+from kfsl.learners.argument_checks import check_choice
+from kfsl.learners.learner import BN_POLICIES, Learner, restored
 from kfsl.learners.moments_state import moments_in, moments_state
 
-BN_POLICIES = ("running", "support", "batch")
 MOMENTS = ("episode", "meta_batch")
 
 
@@ -143,16 +143,6 @@ class MetricLearner(Learner):
             "moments": self.moments,
             "embed_together": self.embed_together,
         }
-
-
-def check_choice(argument: str, value: str, choices: tuple[str, ...]) -> None:
-    """Refuses an argument that is not one of its choices.
-
-    Raises:
-        ValueError: naming the argument, the choices and what was received.
-    """
-    if value not in choices:
-        raise ValueError(f"`{argument}` must be one of {choices}; received {value!r}.")
 
 
 def _folded(mask: Any) -> Any:

@@ -6,8 +6,9 @@ import keras
 from keras import ops
 
 from kfsl.layers.cosine import cosine_similarity
-from kfsl.learners.learner import mask_absent
-from kfsl.learners.metric_learner import MetricLearner, check_choice
+from kfsl.learners.argument_checks import check_choice
+from kfsl.learners.metric_learner import MetricLearner
+from kfsl.learners.query_logits import mask_absent
 
 DISTANCES = ("squared_euclidean", "cosine")
 

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from kfsl import gradients
 from kfsl.episodes import SUPPORT_IMAGES, SUPPORT_LABELS, SUPPORT_MASK
+from kfsl.learners.argument_checks import check_choice
 from kfsl.learners.gradient_learner import COUNTS, GradientLearner
-from kfsl.learners.metric_learner import check_choice
 from kfsl.learners.task_loop import map_tasks, task_seeds
 from kfsl.update_rules.adam import Adam
 from kfsl.update_rules.sgd import SGD

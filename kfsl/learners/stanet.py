@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from kfsl.layers.spatial_task_attention import SpatialTaskAttention
-from kfsl.learners.learner import cross_entropy
+from kfsl.learners.episode_checks import check_support_labels, class_ids
 from kfsl.learners.metric_learner import MetricLearner
+from kfsl.learners.query_logits import cross_entropy
 
 
 @keras.saving.register_keras_serializable(package="kfsl")
@@ -159,7 +159,7 @@ class STANet(MetricLearner):
 
     def fit_support(self, features: Any, labels: Any, mask: Any, training: bool) -> dict[str, Any]:
         del training
-        _check_labels(labels, mask, self.ways)
+        check_support_labels(labels, mask, self.ways)
         if mask is None:
             mask = ops.ones(ops.shape(labels), "bool")
         return {
@@ -225,7 +225,7 @@ class STANet(MetricLearner):
         return parts
 
     def _semantic_loss(self, episode: dict[str, Any], outputs: dict[str, Any]) -> Any:
-        ids = [_class_ids(episode, part, self.semantic_classes) for part in ("support", "query")]
+        ids = [class_ids(episode, part, self.semantic_classes) for part in ("support", "query")]
         logits = [outputs[f"semantic_{part}_logits"] for part in ("support", "query")]
         losses = keras.losses.sparse_categorical_crossentropy(
             ops.concatenate(ids, axis=1), ops.concatenate(logits, axis=1), from_logits=True
@@ -282,42 +282,3 @@ def _check_arguments(
             "`semantic_classes` and `semantic_weight` must not be negative; received "
             f"semantic_classes={semantic_classes}, semantic_weight={semantic_weight}."
         )
-
-
-def _check_labels(labels: Any, mask: Any, ways: int) -> None:
-    labels, mask = _value(labels), _value(mask)
-    if labels is None:
-        return
-    mask = np.ones(labels.shape, bool) if mask is None else mask.astype(bool)
-    for row, keep in zip(labels, mask, strict=True):
-        found = np.unique(row[keep])
-        if not np.array_equal(found, np.arange(ways)):
-            raise ValueError(
-                f"This STANet has ways={ways}: the support labels of an episode must be "
-                f"0 to {ways - 1}, each at least once; received {found.tolist()}. Sample "
-                f"{ways}-way episodes, or train a STANet with another number of ways."
-            )
-
-
-def _class_ids(episode: dict[str, Any], part: str, semantic_classes: int) -> Any:
-    key = f"{part}_classes"
-    if key not in episode:
-        raise ValueError(
-            f"The semantic loss needs `{key}` in the episode: the ids of the classes within the "
-            f"training split; received {sorted(episode)}. Add them, or set semantic_classes=0."
-        )
-    ids = _value(episode[key])
-    if ids is not None and ids.size and not 0 <= ids.min() <= ids.max() < semantic_classes:
-        raise ValueError(
-            f"`{key}` has ids {ids.min()} to {ids.max()}, but semantic_classes="
-            f"{semantic_classes} allows 0 to {semantic_classes - 1}. Set semantic_classes to the "
-            "number of classes (or superclasses) of the training split."
-        )
-    return ops.cast(episode[key], "int32")
-
-
-def _value(tensor: Any) -> np.ndarray | None:
-    """The numbers of a tensor, or None where it has none: while a graph is traced."""
-    if isinstance(tensor, np.ndarray):
-        return tensor
-    return tensor.numpy() if hasattr(tensor, "numpy") else None

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from kfsl.learners.learner import mask_absent
+from kfsl.learners.query_logits import mask_absent
 
 
 def mini_batch(

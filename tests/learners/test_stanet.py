@@ -8,7 +8,7 @@ import tensorflow as tf
 from kfsl.backbones.conv4 import Conv4
 from kfsl.backbones.pre_activation_resnet12 import PreActivationResNet12
 from kfsl.episodes import EpisodeSpec
-from kfsl.learners.learner import cross_entropy
+from kfsl.learners.query_logits import cross_entropy
 from kfsl.learners.stanet import STANet
 from tests.contract import LearnerContract, generic, logits_of, loss_gradients, with_padding
 

@@ -1,0 +1,68 @@
+"""What a learner can see wrong in an episode while its numbers can be read."""
+
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+
+def check_support_labels(labels: Any, mask: Any, ways: int) -> None:
+    """Refuses a support set that lacks a class, where its labels can be read.
+
+    Args:
+        labels: int tensor, `[B, S]`.
+        mask: bool tensor, `[B, S]`, or None; `False` marks padding.
+        ways: int. Classes that each episode must have.
+
+    Raises:
+        ValueError: for other labels than all of `0..ways - 1`.
+    """
+    labels, mask = _value(labels), _value(mask)
+    if labels is None:
+        return
+    mask = np.ones(labels.shape, bool) if mask is None else mask.astype(bool)
+    for row, keep in zip(labels, mask, strict=True):
+        found = np.unique(row[keep])
+        if not np.array_equal(found, np.arange(ways)):
+            raise ValueError(
+                f"This STANet has ways={ways}: the support labels of an episode must be "
+                f"0 to {ways - 1}, each at least once; received {found.tolist()}. Sample "
+                f"{ways}-way episodes, or train a STANet with another number of ways."
+            )
+
+
+def class_ids(episode: dict[str, Any], part: str, semantic_classes: int) -> Any:
+    """The classes' ids within the training split, for a semantic branch.
+
+    Args:
+        episode: dict of tensors.
+        part: str. `"support"` or `"query"`.
+        semantic_classes: int. Classes of the branch.
+
+    Returns:
+        int32 tensor, `[B, n]`.
+
+    Raises:
+        ValueError: if they are missing, or out of range where they can be read.
+    """
+    key = f"{part}_classes"
+    if key not in episode:
+        raise ValueError(
+            f"The semantic loss needs `{key}` in the episode: the ids of the classes within the "
+            f"training split; received {sorted(episode)}. Add them, or set semantic_classes=0."
+        )
+    ids = _value(episode[key])
+    if ids is not None and ids.size and not 0 <= ids.min() <= ids.max() < semantic_classes:
+        raise ValueError(
+            f"`{key}` has ids {ids.min()} to {ids.max()}, but semantic_classes="
+            f"{semantic_classes} allows 0 to {semantic_classes - 1}. Set semantic_classes to the "
+            "number of classes (or superclasses) of the training split."
+        )
+    return ops.cast(episode[key], "int32")
+
+
+def _value(tensor: Any) -> np.ndarray | None:
+    """The numbers of a tensor, or None where it has none: while a graph is traced."""
+    if isinstance(tensor, np.ndarray):
+        return tensor
+    return tensor.numpy() if hasattr(tensor, "numpy") else None
