@@ -58,7 +58,10 @@ def make_learner(name: str, arguments: argparse.Namespace) -> Any:
     module, class_name, extra = LEARNERS[name]
     learner_class = getattr(importlib.import_module(f"kfsl.learners.{module}"), class_name)
     keras.utils.set_random_seed(0)
-    backbone = Conv4((arguments.size, arguments.size, 1), filters=arguments.filters)
+    # CAVIA modulates between pooling and ReLU.
+    order = "bn-pool-activation" if name == "cavia" else "bn-activation-pool"
+    image_shape = (arguments.size, arguments.size, 1)
+    backbone = Conv4(image_shape, filters=arguments.filters, order=order)
     learner = learner_class(backbone, ways=WAYS, **extra)
     learner.compile(keras.optimizers.Adam(1e-3))
     learner.build_optimizers()

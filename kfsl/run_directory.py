@@ -170,8 +170,6 @@ class RunDirectory:
 def environment() -> dict[str, Any]:
     """Versions, commit, machine and command line: what a number depends on.
 
-    With oneDNN's kernels (`TF_ENABLE_ONEDNN_OPTS`) sums have another order than with Eigen's.
-
     Returns:
         dict that JSON can hold.
     """
@@ -180,7 +178,6 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "commit": _commit(),
         "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.platform()},
-        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "1",
         "command_line": sys.argv,
     }
 

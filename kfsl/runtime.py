@@ -45,6 +45,16 @@ def set_up(
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not graph_rewriting})
 
 
+def onednn() -> bool | None:
+    """Whether TensorFlow computes with oneDNN's kernels; None where it does not tell."""
+    try:
+        # What the environment asks for counts for nothing if TensorFlow was imported before.
+        from tensorflow.python.util._pywrap_util_port import IsMklEnabled
+    except ImportError:
+        return None
+    return IsMklEnabled()
+
+
 def threads() -> int:
     """Threads inside one op, as TensorFlow will use them."""
     return tf.config.threading.get_intra_op_parallelism_threads() or len(os.sched_getaffinity(0))

@@ -252,12 +252,17 @@ def _figure_summaries(
 def _record_session(run: RunDirectory, values: dict[str, Any]) -> None:
     """Adds this call to the metadata; those of the calls before it stay, as `sessions`."""
     earlier = run.metadata.get("sessions", [])
-    if earlier and earlier[-1]["threads"] != values["threads"]:
+    changed = [
+        f"{name} was {earlier[-1][name]} and is {values[name]}"
+        for name in ("threads", "onednn")
+        if earlier and earlier[-1].get(name) not in (None, values[name])
+    ]
+    if changed:
         print(
-            f"Mind that {values['threads']} threads go on where {earlier[-1]['threads']} began: "
-            "the bits will not be those of a run that was not interrupted."
+            f"Mind that {' and '.join(changed)}: the bits will not be those of a run that was "
+            "not interrupted."
         )
-    told = ("commit", "threads", "command_line")
+    told = ("commit", "threads", "onednn", "command_line")
     session = {"started": now()} | {name: values[name] for name in told}
     run.update_metadata(values | {"sessions": [*earlier, session]})
 
@@ -274,6 +279,7 @@ def _metadata(experiment: Experiment, seed: int) -> dict[str, Any]:
         "transductive": experiment.learner.transductive,
         "seed": seed,
         "threads": runtime.threads(),
+        "onednn": runtime.onednn(),
         "precision": keras.config.dtype_policy().name,
     }
 

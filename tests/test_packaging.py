@@ -1,6 +1,7 @@
 """The wheel: what is in it, and that it works away from the checkout."""
 
 import os
+import platform
 import subprocess
 import sys
 import zipfile
@@ -73,10 +74,29 @@ def test_it_works_from_another_folder(wheel, tmp_path):
 def test_tensorflow_starts_with_onednn_unless_the_user_chose(chosen):
     environment = {k: v for k, v in os.environ.items() if k != "TF_ENABLE_ONEDNN_OPTS"}
     environment |= {} if chosen is None else {"TF_ENABLE_ONEDNN_OPTS": chosen}
-    # TensorFlow says so at the first information level, and only where it was built with it.
-    environment["TF_CPP_MIN_LOG_LEVEL"] = "0"
+    script = (
+        "import kfsl, os; print(os.environ['TF_ENABLE_ONEDNN_OPTS']); "
+        "from kfsl import runtime; print(runtime.onednn())"
+    )
     result = subprocess.run(
-        [sys.executable, "-c", "import kfsl, tensorflow as tf; print(tf.zeros(1))"],
+        [sys.executable, "-c", script],
         env=environment, cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert ("oneDNN custom operations are on" in result.stderr) == (chosen is None)
+    variable, used = result.stdout.split()
+    assert variable == (chosen or "1")
+    if platform.system() == "Linux" and platform.machine() == "x86_64":
+        assert used == str(chosen is None)
+
+
+def test_what_tensorflow_uses_is_told_and_not_what_came_too_late():
+    environment = {k: v for k, v in os.environ.items() if k != "TF_ENABLE_ONEDNN_OPTS"}
+    script = (
+        "import os; os.environ['TF_ENABLE_ONEDNN_OPTS'] = '0'; import tensorflow; "
+        "os.environ['TF_ENABLE_ONEDNN_OPTS'] = '1'; "
+        "from kfsl import runtime; print(runtime.onednn())"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment, cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert result.stdout.split() == ["False"]

@@ -105,8 +105,7 @@ def test_what_a_run_leaves_behind(store, run):
     assert metadata["seed"] == 0
     assert metadata["dataset_fingerprint"] == letters.letters(store).fingerprint
     assert metadata["training_seconds"] > 0
-    assert {"commit", "versions", "machine", "threads", "finished"} <= metadata.keys()
-    assert metadata["onednn"] == (os.environ["TF_ENABLE_ONEDNN_OPTS"] == "1")
+    assert {"commit", "versions", "machine", "threads", "onednn", "finished"} <= metadata.keys()
 
 
 def test_each_call_is_recorded(store, run):
@@ -114,7 +113,17 @@ def test_each_call_is_recorded(store, run):
     train(store, run, epochs=2)
     sessions = run.metadata["sessions"]
     assert len(sessions) == 2
-    assert all({"commit", "threads", "command_line", "started"} <= each.keys() for each in sessions)
+    told = {"commit", "threads", "onednn", "command_line", "started"}
+    assert all(told <= each.keys() for each in sessions)
+
+
+def test_other_kernels_are_told(store, run, capsys):
+    train(store, run, epochs=1)
+    (session,) = run.metadata["sessions"]
+    run.update_metadata({"sessions": [session | {"onednn": not session["onednn"]}]})
+    capsys.readouterr()
+    train(store, run, epochs=2)
+    assert "Mind that onednn was" in capsys.readouterr().out
 
 
 def test_a_second_call_trains_nothing(store, run):

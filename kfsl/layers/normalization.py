@@ -66,8 +66,9 @@ def moments_scope(
     Args:
         groups: int or scalar integer tensor. The number of episodes `B`. Defaults to `1`: the
             whole batch is normalised together.
-        mask: bool or float tensor `[B*n]` or `[B, n]`. False marks padding images, which then
-            change neither the moments nor any gradient. Defaults to None: every image counts.
+        mask: bool tensor `[B*n]` or `[B, n]`, or numbers of which 0 is false. False marks padding
+            images, which then change neither the moments nor any gradient. Defaults to None:
+            every image counts.
         given: dict. Layer key -> (mean `[B, C]`, variance `[B, C]`), as found in `moments` of an
             earlier scope. Defaults to None: the moments of the images in the call.
         update: bool. Whether the moving averages move too, towards the mean over the episodes
@@ -116,8 +117,8 @@ class BatchNormalization(keras.layers.Layer):
 
     Keras's layer takes its variance from `tf.nn.moments`, which stops the gradient of the mean:
     right to first order, wrong to second, and so wrong in the meta-gradient of every learner that
-    differentiates through an inner loop. Here first and second derivatives are written out, in
-    `normalize_by_own_moments`. Values and first derivatives are those of
+    differentiates through an inner loop. Here the first derivative is written out, in
+    `normalize_by_own_moments`, and exact to every order. Values and first derivatives are those of
     `keras.layers.BatchNormalization`.
 
     Outside a `moments_scope` it behaves as Keras's layer: with `training=True` it normalises by
@@ -238,7 +239,8 @@ class BatchNormalization(keras.layers.Layer):
         weights = None
         if mask is not None:
             groups, images = ops.shape(maps)[:2]
-            weights = ops.reshape(ops.cast(mask, maps.dtype), (groups, images, 1, 1))
+            mask = ops.cast(ops.cast(mask, "bool"), maps.dtype)
+            weights = ops.reshape(mask, (groups, images, 1, 1))
         outputs, mean, variance = normalize_by_own_moments(maps, gamma, beta, self.epsilon, weights)
         return outputs, (ops.squeeze(mean, (1, 2)), ops.squeeze(variance, (1, 2)))
 

@@ -13,7 +13,7 @@ def normalize_by_own_moments(
     """Normalises each episode's maps by their mean and variance, exactly to every order.
 
     Automatic differentiation of `gamma * (x - mean) / sqrt(variance + epsilon) + beta` is exact
-    too, but goes over the maps about twice as often: it spreads the gradient of each moment over
+    too, but goes over the maps half as often again: it spreads the gradient of each moment over
     them before it adds. Here the derivative is written out, so that what is one number a channel
     stays so. Derivatives of the derivative are automatic.
 
@@ -23,7 +23,8 @@ def normalize_by_own_moments(
         beta: float tensor, `[C]`.
         epsilon: float. Added to the variance.
         weights: float tensor or None, `[B, n, 1, 1]`. What an image counts in the moments: 1,
-            or 0 for padding, which is normalised but moves nothing. None: every image counts.
+            or 0 for padding, which is normalised but moves nothing; no gradient reaches them.
+            None: every image counts.
 
     Returns:
         The normalised maps, `[B, n, L, C]`; and mean and biased variance, `[B, 1, 1, C]`.

@@ -29,7 +29,9 @@ class CAVIA(GradientLearner):
 
     Args:
         backbone: see `GradientLearner`; a functional model.
-        modulated: str. Name of the backbone's layer whose output is modulated.
+        modulated: str. Name of the backbone's layer whose output is modulated. The paper has
+            pooling, modulation, ReLU: that is `"block3_pool"` of a `Conv4` with
+            `order="bn-pool-activation"`.
         context_size: int. Numbers in the context.
         inner_rate: float. Multiplies the gradient of the *mean* loss.
         steps: int. Inner steps.

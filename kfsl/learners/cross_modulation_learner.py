@@ -143,14 +143,13 @@ class CrossModulationLearner(MetricLearner):
         return self.staged.trunk(images, training=training)
 
     def fit_support(self, features: Any, labels: Any, mask: Any, training: bool) -> dict[str, Any]:
-        del training
         one_hot = self.one_hot_support(labels, mask)
         state = {"support_features": features, "support_one_hot": one_hot}
         if mask is not None:
             state["support_mask"] = mask
         if self._bn_policy == "support":
             with self._pair_moments(features, mask, mask) as scope:
-                self.pair_features(features, features, training=True)
+                self.pair_features(features, features, training)
             state.update(moments_state(scope.moments))
         return state
 

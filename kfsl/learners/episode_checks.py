@@ -25,9 +25,9 @@ def check_support_labels(labels: Any, mask: Any, ways: int) -> None:
         found = np.unique(row[keep])
         if not np.array_equal(found, np.arange(ways)):
             raise ValueError(
-                f"This STANet has ways={ways}: the support labels of an episode must be "
+                f"This learner has ways={ways}: the support labels of an episode must be "
                 f"0 to {ways - 1}, each at least once; received {found.tolist()}. Sample "
-                f"{ways}-way episodes, or train a STANet with another number of ways."
+                f"{ways}-way episodes, or train a learner with another number of ways."
             )
 
 

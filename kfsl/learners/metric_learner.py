@@ -113,7 +113,7 @@ class MetricLearner(Learner):
         if self._bn_policy == "running":
             return self.fit_support(features, labels, mask, training)
         with moments_scope(ops.shape(features)[0], mask=_folded(mask)) as scope:
-            features = self._backbone_features(features, training=True)
+            features = self._backbone_features(features, training)
         state = self.fit_support(features, labels, mask, training)
         if self._bn_policy == "support":
             state.update(moments_state(scope.moments))
@@ -126,7 +126,7 @@ class MetricLearner(Learner):
             groups = ops.shape(query_features)[0]
             given = moments_in(state) if self._bn_policy == "support" else None
             with moments_scope(groups, given=given):
-                query_features = self._backbone_features(query_features, training=True)
+                query_features = self._backbone_features(query_features, training)
         return self.classify(state, query_features, training)
 
     def _backbone_features(self, images: Any, training: bool) -> Any:

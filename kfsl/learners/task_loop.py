@@ -69,8 +69,9 @@ def accumulate_tasks(
         if "seed" in shared:
             one["seed"] = shared["seed"] + tf.cast([0, task], tf.int64)
         outputs, task_loss, found = loss_and_gradients(one, tf.gather(query_labels, [task]))
+        # None: a weight that the loss does not reach, such as the rate of a loop without steps.
         sums = [
-            total + tf.convert_to_tensor(gradient)
+            total if gradient is None else total + tf.convert_to_tensor(gradient)
             for total, gradient in zip(sums, found, strict=True)
         ]
         loss = loss + tf.cast(task_loss, loss.dtype)

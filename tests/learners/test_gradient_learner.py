@@ -5,6 +5,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from kfsl.backbones.conv4 import Conv4
 from kfsl.episodes import EpisodeSpec
@@ -86,3 +87,40 @@ def test_augmentation_transforms_the_images_of_each_step_anew():
     learner = MAML(backbone, augmentation=RandomAffine(fill=0.5), **arguments)
     copy = MAML.from_config(learner.get_config())
     assert copy.augmentation.fill == 0.5
+
+
+def with_dropout(rate):
+    layers = stack()
+    return keras.Sequential([keras.Input(SHAPE), layers[0], keras.layers.Dropout(rate), layers[1]])
+
+
+@pytest.mark.parametrize("bn_policy", ["batch", "support", "running"])
+@pytest.mark.parametrize("meta_batch", [1, 2])
+def test_dropout_acts_in_training_alone_and_anew_each_time(bn_policy, meta_batch):
+    learner = MAML(with_dropout(0.5), ways=2, steps=1, bn_policy=bn_policy)
+    plain = MAML(with_dropout(0.0), ways=2, steps=1, bn_policy=bn_policy)
+    weights = zip(plain.trainable_variables, learner.trainable_variables, strict=True)
+    for variable, value in weights:
+        variable.assign(value)
+    episode, labels = EpisodeSpec(2, 2, 3, SHAPE).random_episode(meta_batch=meta_batch)
+    logits = plain(episode)["logits"]
+    np.testing.assert_allclose(learner(episode)["logits"], logits, atol=1e-6)
+
+    learner.compile(keras.optimizers.SGD(0.0))  # Nothing but the mask can differ.
+    data = tf.nest.map_structure(tf.constant, (episode, labels))
+    step = tf.function(learner.loss_and_gradients, autograph=False)
+    losses = [float(step(*data)[1]) for _ in range(3)]
+    assert len(set(losses)) == 3
+    np.testing.assert_allclose(learner(episode)["logits"], logits, atol=1e-6)
+
+
+def test_rates_that_no_step_uses_have_no_gradient():
+    learner = MAML(functional(), ways=2, steps=0, rates="shared")
+    learner.compile(keras.optimizers.SGD(0.1))
+    episode, labels = EpisodeSpec(2, 1, 2, SHAPE).random_episode(meta_batch=2)
+    data = tf.nest.map_structure(tf.constant, (episode, labels))
+    _, _, found = tf.function(learner.loss_and_gradients, autograph=False)(*data)
+    of = dict(zip([w.path for w in learner.trainable_weights], found, strict=True))
+    (rate,) = [path for path in of if "inner_rates" in path]
+    np.testing.assert_array_equal(of.pop(rate), [0.0])
+    assert all(np.abs(gradient).max() > 0 for gradient in of.values())

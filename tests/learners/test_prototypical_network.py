@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from kfsl.backbones.conv4 import Conv4
+from kfsl.episodes import EpisodeSpec
 from kfsl.learners.prototypical_network import PrototypicalNetwork
 from tests.contract import LearnerContract, generic, logits_of
 
@@ -105,3 +106,17 @@ def test_a_backbone_that_knows_nothing_of_episodes():
         with pytest.raises(ValueError, match="knows nothing of episodes"):
             PrototypicalNetwork(stock, **arguments)
     assert not PrototypicalNetwork(stock, moments="meta_batch").transductive
+
+
+@pytest.mark.parametrize("bn_policy", ["running", "support", "batch"])
+def test_dropout_acts_in_training_alone(bn_policy):
+    def learner(rate):
+        return PrototypicalNetwork(
+            keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Dropout(rate)]),
+            bn_policy=bn_policy,
+        )
+
+    episode, _ = EpisodeSpec(2, 2, 3, (8, 8, 1)).random_episode()
+    dropping, logits = learner(0.5), learner(0.0)(episode)["logits"]
+    np.testing.assert_array_equal(dropping(episode)["logits"], logits)
+    assert np.abs(dropping(episode, training=True)["logits"] - logits).max() > 1.0
