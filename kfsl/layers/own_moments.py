@@ -49,9 +49,10 @@ def normalize_by_own_moments(
     if weights is None:
         count = images * locations
     else:
+        weights = ops.stop_gradient(weights)
         count = ops.sum(weights, axis=(1, 2), keepdims=True) * ops.cast(locations, maps.dtype)
         count = ops.maximum(count, 1.0)
-    # Of one value; multiplied with, since the derivative of a division is four operations more.
+    # Of one value in the mean. Not a division: its derivative would be four operations more.
     share = 1.0 / ops.cast(count, maps.dtype)
 
     def weighted(x: Any) -> Any:

@@ -86,3 +86,20 @@ def test_goes_over_the_maps_less_often_than_automatic_differentiation(masked):
         )
 
     assert map_sized(normalize_by_own_moments) <= 0.75 * map_sized(formula)
+
+
+@pytest.mark.parametrize("traced", [False, True])
+def test_no_gradient_reaches_the_weights(traced):
+    def gradient(x, weights):
+        with tf.GradientTape() as tape:
+            tape.watch([x, weights])
+            outputs, _, _ = normalize_by_own_moments(
+                x, tf.ones(5, x.dtype), tf.zeros(5, x.dtype), EPSILON, weights
+            )
+            loss = tf.reduce_sum(outputs**3)
+        return tape.gradient(loss, [x, weights], unconnected_gradients="zero")
+
+    run = tf.function(gradient) if traced else gradient
+    of_maps, of_weights = run(draw(*SHAPE, seed=1), tf.ones((2, 3, 1, 1), "float64"))
+    np.testing.assert_array_equal(of_weights, np.zeros((2, 3, 1, 1)))
+    assert np.abs(of_maps).max() > 1e-3
