@@ -73,9 +73,13 @@ def flop_of_step(learner: Any, episode: dict[str, Any], labels: Any) -> int:
     import tensorflow as tf
 
     one = {key: value[:1] for key, value in episode.items()}
-    traced = tf.function(learner.loss_and_gradients, autograph=False).get_concrete_function(
-        one, labels[:1]
-    )
+    tf.config.run_functions_eagerly(True)  # Writes inner steps out, which are calls otherwise.
+    try:
+        traced = tf.function(learner.loss_and_gradients, autograph=False).get_concrete_function(
+            one, labels[:1]
+        )
+    finally:
+        tf.config.run_functions_eagerly(False)
     operations = _needed(traced.graph)
     hidden = [op.name for op in operations if op.type in HIDING]
     if hidden:
@@ -119,9 +123,9 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     import tensorflow as tf
 
     from kfsl.episodes import EpisodeSpec
+    from kfsl.runtime import set_up
 
-    if arguments.deterministic:
-        tf.config.experimental.enable_op_determinism()
+    set_up(deterministic=arguments.deterministic)
     learner = make_learner(name, arguments)
     spec = EpisodeSpec(WAYS, SHOTS, QUERIES, (arguments.size, arguments.size, 1))
     episode, labels = spec.random_episode(meta_batch=arguments.meta_batch)

@@ -15,7 +15,7 @@ Weights = list[Any]
 #: (weights, step) -> scalar; the step chooses the mini-batch where a method has them.
 LossFunction = Callable[[Weights, Any], Any]
 
-#: Up to so many steps are written out one after another; more make a `tf.while_loop`.
+#: Up to so many steps follow one another in the graph; more make a `tf.while_loop`.
 MOST_UNROLLED = 5
 
 
@@ -170,9 +170,12 @@ def inner_loop(
 
 
 def _unrolled(one: Callable, weights: Weights, state: list[Any], steps: int) -> tuple[Weights, Any]:
+    if steps > 1 and not tf.executing_eagerly():
+        # Python traces one step and its derivatives, however many steps there are.
+        one = tf.function(one, autograph=False)
     losses = []
     for step in range(steps):
-        weights, state, value = one(step, weights, state)
+        weights, state, value = one(tf.constant(step), list(weights), list(state))
         losses.append(tf.cast(value, "float32"))
     return weights, tf.stack(losses) if losses else tf.zeros([0])
 

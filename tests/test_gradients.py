@@ -201,12 +201,31 @@ def test_unrolled_looped_and_tensor_steps_agree(monkeypatch):
     start = starting_weights(model.trainable_variables)
     losses = episode_loss(model, 1), episode_loss(model, 2)
     unrolled = meta_gradient(*losses, start, 3)
+    traced = tf.function(lambda: meta_gradient(*losses, start, 3))()
     by_tensor = tf.function(lambda n: meta_gradient(*losses, start, n))(tf.constant(3))
     monkeypatch.setattr("kfsl.gradients.MOST_UNROLLED", 0)
     looped = tf.function(lambda: meta_gradient(*losses, start, 3))()
-    for other in (by_tensor, looped):
+    for other in (traced, by_tensor, looped):
         np.testing.assert_allclose(other[0], unrolled[0], rtol=1e-12)
         np.testing.assert_allclose(flat(other[1]), flat(unrolled[1]), atol=1e-13)
+
+
+@pytest.mark.parametrize("steps", [1, 2, MOST_UNROLLED, MOST_UNROLLED + 1])
+def test_python_writes_a_step_down_once(steps):
+    """Tracing takes most of the first call, and would grow with the steps."""
+    calls = []
+
+    def loss(weights, step):
+        calls.append(step)
+        return tf.reduce_sum(weights[0] ** 2)
+
+    @tf.function(autograph=False)
+    def outer(weight):
+        return meta_gradient(loss, lambda w: tf.reduce_sum(w[0]), [weight], steps)
+
+    _, (found,) = outer(tf.constant([1.0, 2.0]))
+    assert len(calls) == 1
+    np.testing.assert_allclose(found, (1 - 2 * RATE) ** steps * np.ones(2), rtol=1e-6)
 
 
 def test_first_order():
