@@ -54,6 +54,7 @@ def make_learner(name: str, arguments: argparse.Namespace) -> Any:
     import keras
 
     from kfsl.backbones.conv4 import Conv4
+    from kfsl.learners.gradient_learner import GradientLearner
 
     module, class_name, extra = LEARNERS[name]
     learner_class = getattr(importlib.import_module(f"kfsl.learners.{module}"), class_name)
@@ -62,6 +63,8 @@ def make_learner(name: str, arguments: argparse.Namespace) -> Any:
     order = "bn-pool-activation" if name == "cavia" else "bn-activation-pool"
     image_shape = (arguments.size, arguments.size, 1)
     backbone = Conv4(image_shape, filters=arguments.filters, order=order)
+    if issubclass(learner_class, GradientLearner):
+        extra = {**extra, "parallel_tasks": arguments.parallel_tasks}
     learner = learner_class(backbone, ways=WAYS, **extra)
     learner.compile(keras.optimizers.Adam(1e-3))
     learner.build_optimizers()
@@ -125,7 +128,7 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     from kfsl.episodes import EpisodeSpec
     from kfsl.runtime import set_up
 
-    set_up(deterministic=arguments.deterministic)
+    set_up(deterministic=arguments.deterministic, threads=arguments.threads)
     learner = make_learner(name, arguments)
     spec = EpisodeSpec(WAYS, SHOTS, QUERIES, (arguments.size, arguments.size, 1))
     episode, labels = spec.random_episode(meta_batch=arguments.meta_batch)
@@ -194,6 +197,8 @@ def main() -> None:
     parser.add_argument("--filters", type=int, default=64, help="filters of Conv-4")
     parser.add_argument("--size", type=int, default=28, help="height and width of an image")
     parser.add_argument("--matrix", type=int, default=2048, help="rows of the matrix product")
+    parser.add_argument("--parallel_tasks", type=int, default=1, help="tasks side by side")
+    parser.add_argument("--threads", type=int, default=0, help="threads inside an op; 0: all")
     parser.add_argument("--deterministic", action="store_true", help="with op determinism, as fit")
     parser.add_argument("--measure", choices=LEARNERS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -41,6 +41,9 @@ class GradientLearner(NetworkLearner):
         gradient_noise: float. Standard deviation of noise on each entry of the inner gradients.
         require_exact: bool. Refuses backbones whose second derivatives TensorFlow gets wrong,
             unless `first_order`.
+        parallel_tasks: int. Tasks of a meta-batch that train side by side, where cores would be
+            idle; memory grows with it, the numbers stay the same. One at a time in any case where
+            each task moves what the next one reads: moving averages, the seeds of dropout.
         **kwargs: see `NetworkLearner`.
 
     Raises:
@@ -62,11 +65,13 @@ class GradientLearner(NetworkLearner):
         gradient_clip: float | None = None,
         gradient_noise: float = 0.0,
         require_exact: bool = True,
+        parallel_tasks: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(backbone, **kwargs)
         check_at_least(0, steps=steps, evaluation_steps=evaluation_steps)
         check_at_least(1, inner_batch=inner_batch, evaluation_batch=evaluation_batch)
+        check_at_least(1, parallel_tasks=parallel_tasks)
         self.steps = steps
         self.evaluation_steps = evaluation_steps
         self.first_order = first_order
@@ -76,6 +81,7 @@ class GradientLearner(NetworkLearner):
         self.gradient_clip = gradient_clip
         self.gradient_noise = gradient_noise
         self.require_exact = require_exact
+        self.parallel_tasks = parallel_tasks
         if require_exact and not first_order:
             check_exact(self.network)
         self.draws = keras.random.SeedGenerator(0) if self.draws_at_adaptation else None
@@ -243,7 +249,7 @@ class GradientLearner(NetworkLearner):
     def loss_and_gradients(
         self, episode: dict[str, Any], query_labels: Any
     ) -> tuple[dict[str, Any], Any, list[Any]]:
-        """One task after another, so that memory does not grow with the meta-batch."""
+        """Task by task, so that memory does not grow with the meta-batch."""
         tasks = episode["support_labels"].shape[0]
         if self.draws is not None and "seed" not in episode:
             numbers = self.draws.next(ordered=False)
@@ -251,7 +257,14 @@ class GradientLearner(NetworkLearner):
         if tasks == 1:
             return super().loss_and_gradients(episode, query_labels)
         return accumulate_tasks(
-            super().loss_and_gradients, episode, query_labels, self.trainable_weights, self.ways
+            super().loss_and_gradients,
+            episode,
+            query_labels,
+            self.trainable_weights,
+            self.ways,
+            1
+            if any(map(self._keeps, self.network.non_trainable_variables))
+            else self.parallel_tasks,
         )
 
     def get_config(self) -> dict[str, Any]:
@@ -266,4 +279,5 @@ class GradientLearner(NetworkLearner):
             "gradient_clip": self.gradient_clip,
             "gradient_noise": self.gradient_noise,
             "require_exact": self.require_exact,
+            "parallel_tasks": self.parallel_tasks,
         }

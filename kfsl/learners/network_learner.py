@@ -122,10 +122,14 @@ class NetworkLearner(Learner):
         """
         return training or (batch_moments and self._has_stock_normalization)
 
+    def _keeps(self, variable: keras.Variable) -> bool:
+        """Whether training moves this non-trainable variable of the network."""
+        return self._bn_policy == "running" or "int" in variable.dtype  # Seeds are integers.
+
     def _keep(self, others: list[Any]) -> None:
         # `stateless_call` gives moving averages and seeds back instead of moving them.
         for variable, value in zip(self.network.non_trainable_variables, others, strict=True):
-            if self._bn_policy == "running" or "int" in variable.dtype:  # Seeds are integers.
+            if self._keeps(variable):
                 variable.assign(value)
 
     def moments_of(self, weights: list, images: Any, mask: Any, training: bool) -> dict[str, Any]:

@@ -41,11 +41,12 @@ def accumulate_tasks(
     query_labels: Any,
     weights: Sequence[keras.Variable],
     ways: int,
+    parallel: int = 1,
 ) -> tuple[dict[str, Any], Any, list[Any]]:
-    """Loss and gradients of a meta-batch, one task after another.
+    """Loss and gradients of a meta-batch, one task after another, or some side by side.
 
-    The tape of a task ends before the next task begins, so memory does not grow with the
-    meta-batch.
+    The tape of a task ends with the task, so memory does not grow with the meta-batch, but with
+    the tasks side by side.
 
     Args:
         loss_and_gradients: function of an episode and query labels with `B = 1`, as
@@ -54,6 +55,7 @@ def accumulate_tasks(
         query_labels: int tensor, `[B, Q]`.
         weights: sequence of variables, which the gradients are of.
         ways: int. Columns of the logits.
+        parallel: int. Tasks side by side, at most.
 
     Returns:
         A dict with `logits`, `[B, Q, ways]`; the mean loss; and the mean gradients.
@@ -85,7 +87,7 @@ def accumulate_tasks(
         body,
         (tf.constant(0), tf.constant(0.0), zeros, array),
         maximum_iterations=query_labels.shape[0],
-        parallel_iterations=1,  # Tasks side by side would need memory side by side.
+        parallel_iterations=parallel,
     )
     means = [total / tf.cast(count, total.dtype) for total in sums]
     return {"logits": logits.stack()}, loss / tf.cast(count, loss.dtype), means

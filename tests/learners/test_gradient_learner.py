@@ -125,3 +125,38 @@ def test_rates_that_no_step_uses_have_no_gradient():
     (rate,) = [path for path in of if "inner_rates" in path]
     np.testing.assert_array_equal(of.pop(rate), [0.0])
     assert all(np.abs(gradient).max() > 0 for gradient in of.values())
+
+
+@pytest.mark.parametrize(
+    ("bn_policy", "side_by_side"), [("batch", 3), ("support", 3), ("running", 1)]
+)
+def test_tasks_side_by_side_give_the_same_numbers(bn_policy, side_by_side, monkeypatch):
+    """And moving averages, which each task moves, keep tasks one after another."""
+    asked = []
+    loop = tf.while_loop
+
+    def recorded(*arguments, **options):
+        asked.append(options["parallel_iterations"])
+        return loop(*arguments, **options)
+
+    monkeypatch.setattr(tf, "while_loop", recorded)
+    episode, labels = EpisodeSpec(2, 2, 3, SHAPE).random_episode(meta_batch=3)
+
+    def trained(**arguments):
+        keras.utils.set_random_seed(0)
+        backbone = Conv4(SHAPE, filters=4, num_pools=2)
+        learner = MAML(backbone, ways=2, steps=2, bn_policy=bn_policy, **arguments)
+        learner.compile(keras.optimizers.SGD(0.1))
+        learner.train_on_batch(episode, labels)
+        return learner
+
+    alone, together = trained(), trained(parallel_tasks=3)
+    assert asked == [1, side_by_side]
+    for one, other in zip(alone.get_weights(), together.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert MAML.from_config(together.get_config()).parallel_tasks == 3
+
+
+def test_no_task_side_by_side_is_refused():
+    with pytest.raises(ValueError, match=r"`parallel_tasks` must be at least 1; received .*=0"):
+        MAML(functional(), ways=2, parallel_tasks=0)

@@ -1,0 +1,177 @@
+"""MAML's training step beside the same step of PyTorch libraries, in turn on one machine.
+
+    python benchmarks/beside_pytorch.py --python=ENVIRONMENT/bin/python --library higher learn2learn
+
+ENVIRONMENT is one in which torch and the libraries are installed; kfsl needs neither. The step is
+that of `meta_step.py`, exact second order: Conv-4 as the libraries' users write it, stock modules
+of PyTorch, one task after another, Adam. Each round gives every side a process of its own, which
+times steps and a large matrix product in turn.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+TASKS, WAYS, SHOTS, QUERIES, STEPS, SIZE, MATRIX = 4, 5, 1, 15, 5, 28, 2048
+RATE = 0.01
+
+
+def conv4(filters: int) -> Any:
+    """Conv-4 with a linear head, of PyTorch's own modules."""
+    from torch import nn
+
+    layers, channels = [], 1
+    for _ in range(4):
+        layers += [nn.Conv2d(channels, filters, 3, padding=1), nn.BatchNorm2d(filters)]
+        layers += [nn.ReLU(), nn.MaxPool2d(2)]
+        channels = filters
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(filters, WAYS))
+
+
+def learn2learn_step(model: Any, tasks: list[tuple]) -> Callable[[], float]:
+    """As in learn2learn's examples: a clone for each task, adapted step by step."""
+    import learn2learn
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    maml = learn2learn.algorithms.MAML(model, lr=RATE, first_order=False)
+    optimizer = torch.optim.Adam(maml.parameters(), 1e-3)
+
+    def step() -> float:
+        optimizer.zero_grad()
+        total = 0.0
+        for images, labels, queries, query_labels in tasks:
+            learner = maml.clone()
+            for _ in range(STEPS):
+                learner.adapt(cross_entropy(learner(images), labels))
+            loss = cross_entropy(learner(queries), query_labels) / len(tasks)
+            loss.backward()
+            total += loss.item()
+        optimizer.step()
+        return total
+
+    return step
+
+
+def higher_step(model: Any, tasks: list[tuple]) -> Callable[[], float]:
+    """As in higher's examples: a functional copy of the network and of SGD for each task."""
+    import higher
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    inner = torch.optim.SGD(model.parameters(), lr=RATE)
+
+    def step() -> float:
+        optimizer.zero_grad()
+        total = 0.0
+        for images, labels, queries, query_labels in tasks:
+            with higher.innerloop_ctx(model, inner, copy_initial_weights=False) as (copy, inside):
+                for _ in range(STEPS):
+                    inside.step(cross_entropy(copy(images), labels))
+                loss = cross_entropy(copy(queries), query_labels) / len(tasks)
+                loss.backward()
+            total += loss.item()
+        optimizer.step()
+        return total
+
+    return step
+
+
+LIBRARIES = {"learn2learn": learn2learn_step, "higher": higher_step}
+
+
+def measure(library: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of a step and of the product; runs where PyTorch is."""
+    import torch
+
+    torch.manual_seed(0)
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+
+    def images(number: int) -> tuple:
+        return torch.randn(number * WAYS, 1, SIZE, SIZE), torch.arange(WAYS).repeat(number)
+
+    tasks = [(*images(SHOTS), *images(QUERIES)) for _ in range(TASKS)]
+    step = LIBRARIES[library](conv4(arguments.filters).train(), tasks)
+    matrix = torch.randn(MATRIX, MATRIX)
+    first = seconds_of(step)
+    step()
+    matrix @ matrix
+    steps, products = [], []
+    for _ in range(arguments.repeats):
+        products.append(seconds_of(lambda: matrix @ matrix))
+        steps.append(seconds_of(step))
+    return {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "seconds_median": statistics.median(steps),
+        "first_call_seconds": first,
+        "matmul_gflop_per_second": 2 * MATRIX**3 / statistics.median(products) / 1e9,
+    }
+
+
+def seconds_of(function: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def measure_kfsl(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The figures of `meta_step.py`."""
+    script = Path(__file__).with_name("meta_step.py")
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "figures.json"
+        command = [sys.executable, script, "--learner", "maml", f"--json={output}"]
+        sizes = [f"--filters={arguments.filters}", f"--repeats={arguments.repeats}"]
+        subprocess.run([*command, *sizes], check=True, stdout=subprocess.DEVNULL)
+        (found,) = json.loads(output.read_text())
+    keys = ("seconds_median", "first_call_seconds", "matmul_gflop_per_second")
+    return {key: found[key] for key in keys}
+
+
+def measure_apart(library: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    command = [arguments.python, "-W", "ignore", __file__, *sys.argv[1:], "--measure", library]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--python", required=True, help="Python in which torch is installed")
+    parser.add_argument("--library", nargs="+", choices=LIBRARIES, required=True)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=10, help="timed steps in a round")
+    parser.add_argument("--filters", type=int, default=64)
+    parser.add_argument("--json", help="a file for all figures")
+    parser.add_argument("--measure", choices=LIBRARIES, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        print(json.dumps(measure(arguments.measure, arguments)))
+        return
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in ("kfsl", *arguments.library)}
+    for _ in range(arguments.rounds):
+        for name, rounds in found.items():
+            rounds.append(
+                measure_kfsl(arguments) if name == "kfsl" else measure_apart(name, arguments)
+            )
+            share = rounds[-1]["seconds_median"] / found["kfsl"][-1]["seconds_median"]
+            print(
+                f"{name:12}{rounds[-1]['seconds_median']:7.3f} s ({share:.2f} of kfsl's), "
+                f"product {rounds[-1]['matmul_gflop_per_second']:.0f} GFLOP/s, "
+                f"first call {rounds[-1]['first_call_seconds']:.1f} s",
+                flush=True,
+            )
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
