@@ -15,7 +15,7 @@ Weights = list[Any]
 #: (weights, step) -> scalar; the step chooses the mini-batch where a method has them.
 LossFunction = Callable[[Weights, Any], Any]
 
-#: Up to so many steps follow one another in the graph; more make a `tf.while_loop`.
+#: Up to so many steps are written out one after another; more make a `tf.while_loop`.
 MOST_UNROLLED = 5
 
 
@@ -120,6 +120,7 @@ def inner_loop(
     clip: float | None = None,
     noise: float = 0.0,
     seed: Any = None,
+    differentiated: bool = True,
 ) -> tuple[Weights, Any]:
     """Adapts weights to a task; an outer tape sees through every step, to the second order.
 
@@ -133,9 +134,12 @@ def inner_loop(
         clip: float or None. Clamps inner gradients elementwise.
         noise: float. Standard deviation of noise added to the inner gradients.
         seed: int tensor `[2]` or None; needed with noise.
+        differentiated: bool. Whether an outer tape looks on. Without, the first call of a graph
+            comes earlier.
 
     Returns:
-        The adapted weights, and the losses before each step, `[steps]`.
+        The adapted weights, and the losses before each step, `[steps]`: constants for an outer
+        tape.
 
     Raises:
         ValueError: for a negative number of steps, or noise without seed.
@@ -161,22 +165,25 @@ def inner_loop(
 
     def one(step: Any, weights: Weights, state: list[Any]) -> tuple[Weights, list[Any], Any]:
         inner = InnerLoss(loss, step, first_order, clip, noise, seed)
-        return rule.step(inner, weights, state)
+        weights, state, value = rule.step(inner, weights, state)
+        # Or gradients of loops and calls carry zeros back through losses without gradient.
+        return weights, state, tf.stop_gradient(tf.cast(value, "float32"))
 
     state = rule.init(weights)
     if isinstance(steps, int) and steps <= MOST_UNROLLED:
+        if not differentiated and not tf.executing_eagerly():
+            # Python writes one step down, and the graph calls it. Differentiated calls are slower
+            # than differentiated steps: oneDNN pools where it sees the pooling's derivative too.
+            one = tf.function(one, autograph=False)
         return _unrolled(one, weights, state, steps)
     return _looped(one, weights, state, steps)
 
 
 def _unrolled(one: Callable, weights: Weights, state: list[Any], steps: int) -> tuple[Weights, Any]:
-    if steps > 1 and not tf.executing_eagerly():
-        # Python traces one step and its derivatives, however many steps there are.
-        one = tf.function(one, autograph=False)
     losses = []
     for step in range(steps):
         weights, state, value = one(tf.constant(step), list(weights), list(state))
-        losses.append(tf.cast(value, "float32"))
+        losses.append(value)
     return weights, tf.stack(losses) if losses else tf.zeros([0])
 
 
@@ -186,7 +193,7 @@ def _looped(one: Callable, weights: Weights, state: list[Any], steps: Any) -> tu
 
     def body(step: Any, weights: Weights, state: list[Any], losses: Any) -> tuple:
         weights, state, value = one(step, weights, state)
-        return step + 1, weights, state, losses.write(step, tf.cast(value, "float32"))
+        return step + 1, weights, state, losses.write(step, value)
 
     limit = steps if isinstance(steps, int) else None
     _, weights, _, losses = tf.while_loop(

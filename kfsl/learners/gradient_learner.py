@@ -172,6 +172,7 @@ class GradientLearner(NetworkLearner):
             clip=self.gradient_clip,
             noise=self.gradient_noise,
             seed=seed,
+            differentiated=training,
         )
         state = {**dict(zip(start, weights, strict=True)), COUNTS: counts}
         if self._bn_policy == "support":
