@@ -143,6 +143,20 @@ def measure_apart(library: str, arguments: argparse.Namespace) -> dict[str, Any]
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def refusal(python: str, library: str) -> str | None:
+    """Why that Python cannot measure a library, and what to do; None if it can."""
+    try:
+        probe = subprocess.run([python, "-c", f"import torch, {library}"], capture_output=True)
+    except OSError as error:
+        return f"--python={python} does not start: {error.strerror}; name a Python that has torch"
+    if probe.returncode:
+        return (
+            f"--python={python} cannot import torch and {library}; "
+            f"install them there: {python} -m pip install torch {library}"
+        )
+    return None
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--python", required=True, help="Python in which torch is installed")
@@ -156,6 +170,9 @@ def main() -> None:
     if arguments.measure:
         print(json.dumps(measure(arguments.measure, arguments)))
         return
+    for library in arguments.library:
+        if why := refusal(arguments.python, library):
+            parser.error(why)
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in ("kfsl", *arguments.library)}
     for _ in range(arguments.rounds):
         for name, rounds in found.items():

@@ -198,7 +198,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=28, help="height and width of an image")
     parser.add_argument("--matrix", type=int, default=2048, help="rows of the matrix product")
     parser.add_argument("--parallel_tasks", type=int, default=1, help="tasks side by side")
-    parser.add_argument("--threads", type=int, default=0, help="threads inside an op; 0: all")
+    parser.add_argument(
+        "--threads", type=int, default=0, help="threads inside an op, the product too; 0: all"
+    )
     parser.add_argument("--deterministic", action="store_true", help="with op determinism, as fit")
     parser.add_argument("--measure", choices=LEARNERS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -45,3 +45,42 @@ def test_cross_modulation(tmp_path):
     # Loss and all gradients, in double precision up to a head in single.
     assert 0 < found["largest_difference"] < 1e-5
     assert set(found["seconds_median"]) == {"kfsl", "all at once", "plain"}
+
+
+def stand_in(folder, script):
+    """An executable in the place of a Python that has PyTorch, which kfsl's environment has not."""
+    path = folder / "python"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+def beside_pytorch(python, *arguments):
+    command = [sys.executable, BENCHMARKS / "beside_pytorch.py", f"--python={python}"]
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.long
+def test_beside_pytorch(tmp_path):
+    figures = {"seconds_median": 2.0, "matmul_gflop_per_second": 3.0, "first_call_seconds": 4.0}
+    python = stand_in(tmp_path, f"echo '{json.dumps(figures)}'")
+    output = tmp_path / "figures.json"
+    sizes = ["--filters=2", "--rounds=1", "--repeats=1"]
+    done = beside_pytorch(python, "--library", "higher", *sizes, f"--json={output}")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(output.read_text())
+    assert found["higher"] == [figures]
+    seconds = found["kfsl"][0]["seconds_median"]
+    assert f"2.000 s ({2 / seconds:.2f} of kfsl's), product 3 GFLOP/s" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [("exit 1", "cannot import torch and higher; install"), (None, "does not start: No such file")],
+)
+def test_a_python_without_pytorch_is_told(script, message, tmp_path):
+    python = stand_in(tmp_path, script) if script else tmp_path / "nowhere"
+    done = beside_pytorch(python, "--library", "higher")
+    assert done.returncode == 2
+    assert message in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
