@@ -9,6 +9,7 @@ times steps and a large matrix product in turn.
 """
 
 import argparse
+import importlib.metadata
 import json
 import os
 import statistics
@@ -111,6 +112,7 @@ def measure(library: str, arguments: argparse.Namespace) -> dict[str, Any]:
         steps.append(seconds_of(step))
     return {
         "torch": torch.__version__,
+        library: importlib.metadata.version(library),
         "threads": torch.get_num_threads(),
         "seconds_median": statistics.median(steps),
         "first_call_seconds": first,
@@ -174,18 +176,26 @@ def main() -> None:
         if why := refusal(arguments.python, library):
             parser.error(why)
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in ("kfsl", *arguments.library)}
-    for _ in range(arguments.rounds):
-        for name, rounds in found.items():
+    sides = list(found)
+    for number in range(arguments.rounds):
+        # Nobody always comes first, when a processor is cool.
+        for name in sides[number % len(sides) :] + sides[: number % len(sides)]:
+            rounds = found[name]
             rounds.append(
                 measure_kfsl(arguments) if name == "kfsl" else measure_apart(name, arguments)
             )
-            share = rounds[-1]["seconds_median"] / found["kfsl"][-1]["seconds_median"]
             print(
-                f"{name:12}{rounds[-1]['seconds_median']:7.3f} s ({share:.2f} of kfsl's), "
+                f"{name:12}{rounds[-1]['seconds_median']:7.3f} s, "
                 f"product {rounds[-1]['matmul_gflop_per_second']:.0f} GFLOP/s, "
                 f"first call {rounds[-1]['first_call_seconds']:.1f} s",
                 flush=True,
             )
+    for name in arguments.library:
+        shares = [
+            other["seconds_median"] / own["seconds_median"]
+            for own, other in zip(found["kfsl"], found[name], strict=True)
+        ]
+        print(f"{name}: {', '.join(f'{share:.2f}' for share in shares)} times kfsl's")
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 

@@ -54,7 +54,6 @@ def make_learner(name: str, arguments: argparse.Namespace) -> Any:
     import keras
 
     from kfsl.backbones.conv4 import Conv4
-    from kfsl.learners.gradient_learner import GradientLearner
 
     module, class_name, extra = LEARNERS[name]
     learner_class = getattr(importlib.import_module(f"kfsl.learners.{module}"), class_name)
@@ -63,7 +62,7 @@ def make_learner(name: str, arguments: argparse.Namespace) -> Any:
     order = "bn-pool-activation" if name == "cavia" else "bn-activation-pool"
     image_shape = (arguments.size, arguments.size, 1)
     backbone = Conv4(image_shape, filters=arguments.filters, order=order)
-    if issubclass(learner_class, GradientLearner):
+    if arguments.parallel_tasks > 1:
         extra = {**extra, "parallel_tasks": arguments.parallel_tasks}
     learner = learner_class(backbone, ways=WAYS, **extra)
     learner.compile(keras.optimizers.Adam(1e-3))
@@ -76,7 +75,7 @@ def flop_of_step(learner: Any, episode: dict[str, Any], labels: Any) -> int:
     import tensorflow as tf
 
     one = {key: value[:1] for key, value in episode.items()}
-    tf.config.run_functions_eagerly(True)  # Writes inner steps out, which are calls otherwise.
+    tf.config.run_functions_eagerly(True)  # Writes Reptile's steps out, which are calls.
     try:
         traced = tf.function(learner.loss_and_gradients, autograph=False).get_concrete_function(
             one, labels[:1]
@@ -197,7 +196,9 @@ def main() -> None:
     parser.add_argument("--filters", type=int, default=64, help="filters of Conv-4")
     parser.add_argument("--size", type=int, default=28, help="height and width of an image")
     parser.add_argument("--matrix", type=int, default=2048, help="rows of the matrix product")
-    parser.add_argument("--parallel_tasks", type=int, default=1, help="tasks side by side")
+    parser.add_argument(
+        "--parallel_tasks", type=int, default=1, help="tasks at once, where a learner can"
+    )
     parser.add_argument(
         "--threads", type=int, default=0, help="threads inside an op, the product too; 0: all"
     )

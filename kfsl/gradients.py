@@ -12,7 +12,8 @@ import tensorflow as tf
 from kfsl.exact_layers import exact as exact  # Part of what this module offers.
 
 Weights = list[Any]
-#: (weights, step) -> scalar; the step chooses the mini-batch where a method has them.
+#: (weights, step) -> scalar; the step, an int tensor, chooses the mini-batch where a method has
+#: them.
 LossFunction = Callable[[Weights, Any], Any]
 
 #: Up to so many steps are written out one after another; more make a `tf.while_loop`.

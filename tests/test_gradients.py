@@ -23,6 +23,8 @@ from kfsl.layers.normalization import BatchNormalization
 from kfsl.layers.pixel_normalization import PixelNormalization
 from kfsl.layers.spatial_task_attention import SpatialTaskAttention
 from kfsl.learners.maml import MAML
+from kfsl.update_rules.adam import Adam
+from kfsl.update_rules.modulated import Modulated
 from kfsl.update_rules.sgd import SGD
 from tests.refusals import CHECKOUT
 
@@ -210,7 +212,36 @@ def test_unrolled_looped_and_tensor_steps_agree(monkeypatch):
         np.testing.assert_allclose(flat(other[1]), flat(unrolled[1]), atol=1e-13)
 
 
-@pytest.mark.parametrize("steps", [1, 2, MOST_UNROLLED, MOST_UNROLLED + 1])
+RULES = {
+    "sgd": lambda: SGD(RATE),
+    "adam": lambda: Adam(0.1),
+    "modulated, paper": lambda: Modulated(lambda v: [1 + v], 0.1, 2, "paper"),
+    "modulated, code": lambda: Modulated(lambda v: [1 + v], 0.1, 2, "code"),
+}
+
+
+@pytest.mark.parametrize("make_rule", RULES.values(), ids=list(RULES))
+def test_called_steps_are_the_steps(make_rule):
+    """With mini-batches and noise, which depend on the step."""
+    points = tf.constant(generator(1).normal(size=(3, 2)))
+
+    def loss(weights, step):
+        return tf.reduce_sum(tf.square(tf.gather(points, step) - weights[0]) ** 2)
+
+    def adapted(differentiated):
+        weights, losses = inner_loop(
+            loss, [tf.constant(generator(2).normal(size=2))], make_rule(), 3,
+            noise=0.1, seed=tf.constant([1, 2]), differentiated=differentiated,
+        )  # fmt: skip
+        return weights[0], losses
+
+    expected, expected_losses = adapted(True)
+    found, losses = tf.function(adapted, autograph=False)(False)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    np.testing.assert_allclose(losses, expected_losses, rtol=1e-6)
+
+
+@pytest.mark.parametrize("steps", [2, MOST_UNROLLED])
 def test_python_writes_a_step_down_once_where_no_tape_looks_on(steps):
     """Tracing takes most of the first call, and would grow with the steps."""
     calls = []

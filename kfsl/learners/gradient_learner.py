@@ -41,9 +41,9 @@ class GradientLearner(NetworkLearner):
         gradient_noise: float. Standard deviation of noise on each entry of the inner gradients.
         require_exact: bool. Refuses backbones whose second derivatives TensorFlow gets wrong,
             unless `first_order`.
-        parallel_tasks: int. Tasks of a meta-batch that train side by side, where cores would be
-            idle; memory grows with it, the numbers stay the same. One at a time in any case where
-            each task moves what the next one reads: moving averages, the seeds of dropout.
+        parallel_tasks: int. Tasks of a meta-batch that may overlap in training, where cores would
+            be idle; memory grows with it, the numbers stay the same. One at a time in any case
+            where each moves what the next one reads: moving averages, the seeds of dropout.
         **kwargs: see `NetworkLearner`.
 
     Raises:
@@ -51,6 +51,8 @@ class GradientLearner(NetworkLearner):
     """
 
     adapts_in_steps = True
+    #: Whether training differentiates through the inner loop's steps.
+    differentiates_adaptation = True
 
     def __init__(
         self,
@@ -172,7 +174,7 @@ class GradientLearner(NetworkLearner):
             clip=self.gradient_clip,
             noise=self.gradient_noise,
             seed=seed,
-            differentiated=training,
+            differentiated=training and self.differentiates_adaptation,
         )
         state = {**dict(zip(start, weights, strict=True)), COUNTS: counts}
         if self._bn_policy == "support":

@@ -67,6 +67,7 @@ class Reptile(GradientLearner):
     ```
     """
 
+    differentiates_adaptation = False
     INNER_OPTIMIZERS = ("adam", "sgd")
     META_GRADIENTS = ("difference", "last")
     TRAIN_ON = ("support", "pooled")
@@ -84,7 +85,10 @@ class Reptile(GradientLearner):
         scale: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(backbone, first_order=True, require_exact=False, **kwargs)
+        # Its tasks have no tapes, and `map_tasks` decides how many run at once.
+        super().__init__(
+            backbone, first_order=True, require_exact=False, parallel_tasks=1, **kwargs
+        )
         check_choice("inner_optimizer", inner_optimizer, self.INNER_OPTIMIZERS)
         check_choice("meta_gradient", meta_gradient, self.META_GRADIENTS)
         check_choice("train_on", train_on, self.TRAIN_ON)
@@ -190,7 +194,7 @@ class Reptile(GradientLearner):
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
-        del config["first_order"], config["require_exact"]
+        del config["first_order"], config["require_exact"], config["parallel_tasks"]
         return {
             **config,
             "inner_rate": self.inner_rate,

@@ -43,10 +43,10 @@ def accumulate_tasks(
     ways: int,
     parallel: int = 1,
 ) -> tuple[dict[str, Any], Any, list[Any]]:
-    """Loss and gradients of a meta-batch, one task after another, or some side by side.
+    """Loss and gradients of a meta-batch, task by task.
 
     The tape of a task ends with the task, so memory does not grow with the meta-batch, but with
-    the tasks side by side.
+    the tasks that overlap.
 
     Args:
         loss_and_gradients: function of an episode and query labels with `B = 1`, as
@@ -55,7 +55,8 @@ def accumulate_tasks(
         query_labels: int tensor, `[B, Q]`.
         weights: sequence of variables, which the gradients are of.
         ways: int. Columns of the logits.
-        parallel: int. Tasks side by side, at most.
+        parallel: int. Tasks at once, at most; the next begins when the loss of one is computed,
+            since metrics move in order.
 
     Returns:
         A dict with `logits`, `[B, Q, ways]`; the mean loss; and the mean gradients.

@@ -12,6 +12,7 @@ from kfsl.episodes import EpisodeSpec
 from kfsl.layers.random_affine import RandomAffine
 from kfsl.learners.cavia import CAVIA
 from kfsl.learners.maml import MAML
+from kfsl.learners.reptile import Reptile
 
 SHAPE = (8, 8, 1)
 
@@ -160,3 +161,30 @@ def test_tasks_side_by_side_give_the_same_numbers(bn_policy, side_by_side, monke
 def test_no_task_side_by_side_is_refused():
     with pytest.raises(ValueError, match=r"`parallel_tasks` must be at least 1; received .*=0"):
         MAML(functional(), ways=2, parallel_tasks=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "training", "calls"), [(MAML, True, 3), (MAML, False, 1), (Reptile, True, 1)]
+)
+def test_steps_are_written_out_where_training_differentiates_them(make, training, calls):
+    """Each once where nothing does, so that the first call comes early."""
+    learner = make(functional(), ways=2, steps=3)
+    learner.compile("sgd")
+    learner.build_optimizers()
+    counted = []
+    make_loss = learner.support_loss
+
+    def support_loss(*arguments, **options):
+        loss = make_loss(*arguments, **options)
+        return lambda weights, step: counted.append(step) or loss(weights, step)
+
+    learner.support_loss = support_loss
+    data = EpisodeSpec(2, 1, 2, SHAPE).random_episode()
+    function = learner.train_step if training else lambda data: learner(data[0])
+    tf.function(function, autograph=False).get_concrete_function(data)
+    assert len(counted) == calls
+
+
+def test_reptile_has_no_tasks_side_by_side():
+    with pytest.raises(TypeError, match="parallel_tasks"):
+        Reptile(functional(), ways=2, parallel_tasks=2)
