@@ -10,21 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kfsl.analysis.second_order import TOLERANCE, second_order_error
 from kfsl.backbones.conv4 import Conv4
 from kfsl.episodes import EpisodeSpec
 from kfsl.gradients import MOST_UNROLLED, call_with, inner_loop, starting_weights, value_and_grad
-from kfsl.layers.cosine import CosineSimilarity
-from kfsl.layers.film import FiLM
-from kfsl.layers.gradient_modulation import GradientModulation
-from kfsl.layers.group_normalization import GroupNormalization
-from kfsl.layers.layer_normalization import LayerNormalization
 from kfsl.layers.normalization import BatchNormalization
-from kfsl.layers.pixel_normalization import PixelNormalization
-from kfsl.layers.spatial_task_attention import SpatialTaskAttention
 from kfsl.learners.maml import MAML
-from kfsl.update_rules.adam import Adam
-from kfsl.update_rules.modulated import Modulated
 from kfsl.update_rules.sgd import SGD
 from tests.refusals import CHECKOUT
 
@@ -212,55 +202,6 @@ def test_unrolled_looped_and_tensor_steps_agree(monkeypatch):
         np.testing.assert_allclose(flat(other[1]), flat(unrolled[1]), atol=1e-13)
 
 
-RULES = {
-    "sgd": lambda: SGD(RATE),
-    "adam": lambda: Adam(0.1),
-    "modulated, paper": lambda: Modulated(lambda v: [1 + v], 0.1, 2, "paper"),
-    "modulated, code": lambda: Modulated(lambda v: [1 + v], 0.1, 2, "code"),
-}
-
-
-@pytest.mark.parametrize("make_rule", RULES.values(), ids=list(RULES))
-def test_called_steps_are_the_steps(make_rule):
-    """With mini-batches and noise, which depend on the step."""
-    points = tf.constant(generator(1).normal(size=(3, 2)))
-
-    def loss(weights, step):
-        return tf.reduce_sum(tf.square(tf.gather(points, step) - weights[0]) ** 2)
-
-    def adapted(differentiated):
-        weights, losses = inner_loop(
-            loss, [tf.constant(generator(2).normal(size=2))], make_rule(), 3,
-            noise=0.1, seed=tf.constant([1, 2]), differentiated=differentiated,
-        )  # fmt: skip
-        return weights[0], losses
-
-    expected, expected_losses = adapted(True)
-    found, losses = tf.function(adapted, autograph=False)(False)
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
-    np.testing.assert_allclose(losses, expected_losses, rtol=1e-6)
-
-
-@pytest.mark.parametrize("steps", [2, MOST_UNROLLED])
-def test_python_writes_a_step_down_once_where_no_tape_looks_on(steps):
-    """Tracing takes most of the first call, and would grow with the steps."""
-    calls = []
-
-    def loss(weights, step):
-        calls.append(step)
-        return tf.reduce_sum(weights[0] ** 2)
-
-    @tf.function(autograph=False)
-    def adapted(weight):
-        return inner_loop(loss, [weight], SGD(RATE), steps, differentiated=False)
-
-    (found,), losses = adapted(tf.constant([1.0, 2.0]))
-    assert len(calls) == 1
-    rate = 1 - 2 * RATE
-    np.testing.assert_allclose(found, rate**steps * np.array([1, 2]), rtol=1e-6)
-    np.testing.assert_allclose(losses, 5 * rate ** (2 * np.arange(steps)), rtol=1e-6)
-
-
 def test_first_order():
     """It is the query gradient at the adapted weights, and the weights are those of MAML."""
     model = network()
@@ -318,127 +259,6 @@ def test_precisions_agree(policy, tolerance):
         inputs = "float64" if dtype == "float64" else "float32"
         found.append(meta_gradient_of_variables(model, inputs))
     assert np.linalg.norm(found[1] - found[0]) < tolerance * np.linalg.norm(found[0])
-
-
-# === Clipping and noise ===
-
-
-def adapted_by(gradients, steps=1, **options):
-    """Weights after steps of size 1 from 0, with a loss of these gradients everywhere."""
-
-    def loss(weights, step):
-        return tf.add_n([tf.reduce_sum(w * g) for w, g in zip(weights, gradients, strict=True)])
-
-    start = [tf.zeros_like(gradient) for gradient in gradients]
-    return inner_loop(loss, start, SGD(-1.0), steps, **options)[0]
-
-
-def test_clip():
-    (found,) = adapted_by([tf.constant([3.0, -0.5, -9.0])], clip=1.0)
-    np.testing.assert_array_equal(found, [1.0, -0.5, -1.0])
-
-
-def test_noise():
-    zeros = [tf.zeros([100, 100]), tf.zeros([100, 100])]
-    seed = tf.constant([3, 4])
-    noisy = adapted_by(zeros, noise=0.3, seed=seed)
-    # The standard error of a deviation over n draws is std / sqrt(2 n).
-    assert np.std(noisy[0]) == pytest.approx(0.3, abs=5 * 0.3 / np.sqrt(2e4))
-    assert abs(np.mean(noisy[0])) < 5 * 0.3 / 100
-    np.testing.assert_array_equal(flat(adapted_by(zeros, noise=0.3, seed=seed)), flat(noisy))
-    other = adapted_by(zeros, noise=0.3, seed=tf.constant([3, 5]))
-    second = [b - a for a, b in zip(noisy, adapted_by(zeros, 2, noise=0.3, seed=seed), strict=True)]
-    for draw in (noisy[1], other[0], second[0]):  # Another tensor, seed, step.
-        assert abs(np.corrcoef(np.ravel(noisy[0]), np.ravel(draw))[0, 1]) < 0.05
-    np.testing.assert_array_equal(flat(adapted_by(zeros, noise=0.0, seed=seed)), 0.0)
-
-
-def test_noise_needs_a_seed_and_steps_are_not_negative():
-    with pytest.raises(ValueError, match=r"noise=0\.1 and no seed"):
-        adapted_by([tf.zeros([2])], noise=0.1)
-    with pytest.raises(ValueError, match="steps=-1"):
-        adapted_by([tf.zeros([2])], steps=-1)
-
-
-# === Every layer ===
-
-MAPS, VECTORS = (3, 6, 6, 4), (6, 5)
-EXACT = {
-    "BatchNormalization": (BatchNormalization, MAPS),
-    "LayerNormalization": (LayerNormalization, VECTORS),
-    "GroupNormalization": (lambda **kw: GroupNormalization(2, **kw), MAPS),
-    "PixelNormalization": (PixelNormalization, MAPS),
-    "Conv2D": (lambda **kw: keras.layers.Conv2D(3, 3, padding="same", **kw), MAPS),
-    "strided Conv2D": (lambda **kw: keras.layers.Conv2D(3, 3, strides=2, **kw), MAPS),
-    "Dense": (lambda **kw: keras.layers.Dense(3, **kw), VECTORS),
-    "MaxPooling2D": (keras.layers.MaxPooling2D, MAPS),
-    "AveragePooling2D": (lambda **kw: keras.layers.AveragePooling2D(2, **kw), MAPS),
-    "GlobalAveragePooling2D": (keras.layers.GlobalAveragePooling2D, MAPS),
-    "Flatten": (keras.layers.Flatten, MAPS),
-    "Dropout": (lambda **kw: keras.layers.Dropout(0.3, **kw), VECTORS),
-}
-EXACT |= {
-    name: (lambda name=name, **kw: keras.layers.Activation(name, **kw), VECTORS)
-    for name in ("relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "softmax", "softplus")
-}
-WRONG = {
-    "BatchNormalization": (keras.layers.BatchNormalization, MAPS),
-    "LayerNormalization": (keras.layers.LayerNormalization, VECTORS),
-    "GroupNormalization": (lambda **kw: keras.layers.GroupNormalization(2, **kw), MAPS),
-}
-
-
-def layer_error(make, shape):
-    keras.utils.set_random_seed(0)
-    layer, inputs = make(dtype="float64"), generator().normal(size=shape)
-    layer(inputs)
-    for i, weight in enumerate(layer.trainable_weights):
-        weight.assign(weight + 0.3 * generator(i).normal(size=weight.shape))
-    return second_order_error(layer, inputs)
-
-
-@pytest.mark.parametrize(("make", "shape"), EXACT.values(), ids=list(EXACT))
-def test_second_derivatives_of_layers_in_use(make, shape):
-    assert layer_error(make, shape) < 0.01 * TOLERANCE
-
-
-@pytest.mark.parametrize(("make", "shape"), WRONG.values(), ids=list(WRONG))
-def test_second_derivatives_of_stock_normalisations_are_wrong(make, shape):
-    """If this fails, Keras has been mended."""
-    assert layer_error(make, shape) > 100 * TOLERANCE
-
-
-SEVERAL_INPUTS = {
-    "CosineSimilarity": (lambda **kw: CosineSimilarity("both", **kw), [(2, 3, 4), (2, 5, 4)]),
-    "FiLM": (lambda **kw: FiLM(True, True, **kw), [MAPS, (3, 4), (3, 4)]),
-    "GradientModulation": (lambda **kw: GradientModulation((3, 4), 2, **kw), [(2, 5)]),
-    "SpatialTaskAttention": (
-        lambda **kw: SpatialTaskAttention(3, 3, 3, **kw),
-        [(1, 2, 4), (1, 3, 2, 2, 4), (1, 2, 2, 2, 4), (1, 3, 2)],
-    ),
-    "Gaussian SpatialTaskAttention": (
-        lambda **kw: SpatialTaskAttention(3, 3, 3, "gaussian", **kw),
-        [(1, 2, 4), (1, 3, 2, 2, 4), (1, 2, 2, 2, 4), (1, 3, 2)],
-    ),
-}
-
-
-@pytest.mark.parametrize(("make", "shapes"), SEVERAL_INPUTS.values(), ids=list(SEVERAL_INPUTS))
-def test_second_derivatives_of_layers_of_several_inputs(make, shapes):
-    keras.utils.set_random_seed(0)
-    layer, rng = make(dtype="float64"), generator()
-    inputs = [rng.normal(size=shape) for shape in shapes]
-    layer(*inputs)
-    for i, weight in enumerate(layer.trainable_weights):
-        weight.assign(weight + 0.3 * generator(i).normal(size=weight.shape))
-    assert second_order_error(layer, *inputs) < 0.01 * TOLERANCE
-
-
-def test_gradients_of_embeddings_are_tensors():
-    (found,) = value_and_grad(
-        lambda w: tf.reduce_sum(tf.gather(w[0], [0, 2, 2])), [tf.zeros([3, 2])]
-    )[1]
-    np.testing.assert_array_equal(found, [[1, 1], [0, 0], [2, 2]])
 
 
 # === In processes of their own ===
