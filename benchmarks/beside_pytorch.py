@@ -6,6 +6,9 @@ ENVIRONMENT is one in which torch and the libraries are installed; kfsl needs ne
 that of `meta_step.py`, exact second order: Conv-4 as the libraries' users write it, stock modules
 of PyTorch, one task after another, Adam. Each round gives every side a process of its own, which
 times steps and a large matrix product in turn.
+
+From Python 3.11 on, learn2learn 0.2.0 does not build as it is published: unpack it, translate its
+`.pyx` files with `cython` (below 3), and install the folder with `--no-build-isolation`.
 """
 
 import argparse

@@ -265,10 +265,12 @@ class GradientLearner(NetworkLearner):
             query_labels,
             self.trainable_weights,
             self.ways,
-            1
-            if any(map(self._keeps, self.network.non_trainable_variables))
-            else self.parallel_tasks,
+            self._tasks_at_once(),
         )
+
+    def _tasks_at_once(self) -> int:
+        moved = any(map(self._keeps, self.network.non_trainable_variables))
+        return 1 if moved else self.parallel_tasks
 
     def get_config(self) -> dict[str, Any]:
         return {
