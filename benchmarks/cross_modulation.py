@@ -51,7 +51,7 @@ FORMS = ("kfsl", "all at once", "plain")
 
 def plain_logits(learner: Any, episode: dict[str, Any], training: bool) -> Any:
     """The logits of one episode, pair by pair."""
-    from tests.learners.pair_reference import matching_logits, preprocessed, reference_features
+    from tests.support.pair_reference import matching_logits, preprocessed, reference_features
 
     support, query = (
         preprocessed(learner, episode[key][0]) for key in ("support_images", "query_images")

@@ -125,7 +125,7 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     import tensorflow as tf
 
     from kfsl.episodes import EpisodeSpec
-    from kfsl.runtime import set_up
+    from kfsl.training.process import set_up
 
     set_up(deterministic=arguments.deterministic, threads=arguments.threads)
     learner = make_learner(name, arguments)

@@ -29,7 +29,7 @@ from data_pipelines.class_store import ClassStore, StoredClass
 from data_pipelines.class_store_writer import write_class_store
 from data_pipelines.dataset import FewShotDataset
 from data_pipelines.pipeline import episodes
-from data_pipelines.sampling import fixed_episode
+from data_pipelines.samplers import fixed_episode
 
 
 class Setting(NamedTuple):

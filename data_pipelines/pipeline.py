@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from data_pipelines.affine import transformed
-from data_pipelines.draws import check_sizes
+from data_pipelines.samplers.draws import check_sizes
 from data_pipelines.streaming import (
     check_not_negative,
     check_shard,
@@ -18,6 +17,7 @@ from data_pipelines.streaming import (
     mapped,
     mapped_images,
 )
+from kfsl.affine import transformed
 from kfsl.episodes import (
     QUERY_CLASSES,
     QUERY_IMAGES,
@@ -58,7 +58,7 @@ def episodes(
         dataset: `FewShotDataset`.
         split: str. Name of the split, such as `"train"`.
         sampler: function `(split, seed, index) -> dict`, such as
-            `data_pipelines.sampling.fixed_episode` with its sizes bound by gin or
+            `data_pipelines.samplers.fixed_episode` with its sizes bound by gin or
             `functools.partial`.
         seed: int, within 64 bits.
         start: int. Meta-batches (of this shard) to skip; skipping costs nothing.
@@ -89,7 +89,7 @@ def episodes(
     from data_pipelines.class_store_writer import write_class_store
     from data_pipelines.dataset import FewShotDataset
     from data_pipelines.pipeline import episodes
-    from data_pipelines.sampling import fixed_episode
+    from data_pipelines.samplers import fixed_episode
 
     with tempfile.TemporaryDirectory() as folder:
         classes = [StoredClass(name, "letters", 4) for name in "abc"]
@@ -142,7 +142,7 @@ def batches(
         dataset: `FewShotDataset`.
         split: str. Name of the split.
         sampler: function `(split, seed, index) -> dict` of `indices` and `class_ids`, such as
-            `data_pipelines.sampling.base_batch`.
+            `data_pipelines.samplers.base_batch`.
         seed: int, within 64 bits.
         start: int. Batches (of this shard) to skip.
         count: int or None. Batches to give; without end when None.
@@ -168,7 +168,7 @@ def batches(
     from data_pipelines.class_store_writer import write_class_store
     from data_pipelines.dataset import FewShotDataset
     from data_pipelines.pipeline import batches
-    from data_pipelines.sampling import base_batch
+    from data_pipelines.samplers import base_batch
 
     with tempfile.TemporaryDirectory() as folder:
         classes = [StoredClass(name, "letters", 4) for name in "abc"]
@@ -235,7 +235,7 @@ def episode_at(
     from data_pipelines.class_store_writer import write_class_store
     from data_pipelines.dataset import FewShotDataset
     from data_pipelines.pipeline import episode_at
-    from data_pipelines.sampling import fixed_episode
+    from data_pipelines.samplers import fixed_episode
 
     with tempfile.TemporaryDirectory() as folder:
         classes = [StoredClass(name, "letters", 4) for name in "abc"]

@@ -13,7 +13,7 @@ from typing import Any
 
 from absl import flags
 
-from data_pipelines.datasets import DATASETS, dataset_module, store_dir
+from data_pipelines.load_dataset import DATASETS, dataset_module, store_dir
 from data_pipelines.preparation import Preparation
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from data_pipelines.draws import check_sizes
+from data_pipelines.samplers.draws import check_sizes
 
 if TYPE_CHECKING:
     from data_pipelines.class_split import ClassSplit

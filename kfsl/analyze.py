@@ -9,14 +9,32 @@ Writes a PNG and a JSON file into `DIR/analysis/`, or beside the model's file.
 """
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from absl import flags
 
-from kfsl import commands, gin_files
 from kfsl.analysis import analyses
-from kfsl.analysis.analysis_request import AnalysisRequest
-from kfsl.evaluate import SPLITS
-from kfsl.run_directory import RunDirectory, write_json
+from kfsl.analysis.answer import Analysis
+from kfsl.analysis.request import AnalysisRequest
+from kfsl.command_line import command, gin_files
+from kfsl.command_line.flags import GIN_FILE, GIN_PARAM, RUN_DIR, refuse, require
+from kfsl.runs.files import write_json
+from kfsl.runs.run_directory import RunDirectory
+
+#: The flags that an analysis may have as an option, if its signature says so.
+OPTIONS = (
+    "compare",
+    "split",
+    "index",
+    "query",
+    "count",
+    "levels",
+    "episodes",
+    "noise_scale",
+    "noise_seeds",
+    "model",
+)
 
 
 def main() -> None:
@@ -25,41 +43,33 @@ def main() -> None:
     names = ", ".join(sorted(analyses.ANALYSES))
     flags.DEFINE_string("analysis", None, f"Which: {names}.")
     flags.DEFINE_multi_string("compare", [], "Another run; may be repeated.")
-    flags.DEFINE_enum("split", None, SPLITS, "Which classes; the analysis has a default.")
+    flags.DEFINE_string("split", None, "Which classes; the analysis has a default.")
     flags.DEFINE_integer("index", 0, "Number of the episode, from 0.", lower_bound=0)
     flags.DEFINE_integer("query", 0, "Which query of the episode, from 0.", lower_bound=0)
     flags.DEFINE_integer("count", 10, "Length of lists.", lower_bound=1)
     flags.DEFINE_list("levels", [], "What is varied: noise, or inner steps; as 0,0.1,1.")
     flags.DEFINE_integer("episodes", None, "How many, where several are drawn.", lower_bound=2)
     flags.DEFINE_enum("noise_scale", "std", ("std", "variance"), "What a level of noise is.")
-    flags.DEFINE_integer(
-        "noise_seeds", 3, "Draws of the noise to average (modulation_noise).", lower_bound=1
-    )
+    flags.DEFINE_integer("noise_seeds", 3, "Draws of the noise to average.", lower_bound=1)
     flags.DEFINE_string("model", None, "A .keras file to audit (second_order) instead of a run.")
-    commands.run(_main)
+    command.run(_main)
 
 
 def _main() -> None:
-    options = flags.FLAGS
-    names = ", ".join(sorted(analyses.ANALYSES))
-    commands.refuse(commands.GIN_FILE, "the run directory has its configuration")
-    if not options.analysis:
+    given = flags.FLAGS
+    refuse(GIN_FILE, "the run directory has its configuration")
+    if not given.analysis:
+        names = ", ".join(sorted(analyses.ANALYSES))
         raise ValueError(f"--analysis is missing; there are {names}.")
-    request = AnalysisRequest(
-        run=_run(options.analysis, options.model),
-        model=options.model,
-        compare=tuple(RunDirectory(path) for path in options.compare),
-        split=options.split,
-        index=options.index,
-        query=options.query,
-        count=options.count,
-        levels=_numbers(options.levels),
-        episodes=options.episodes,
-        noise_scale=options.noise_scale,
-        noise_seeds=options.noise_seeds,
-        bindings=tuple(commands.GIN_PARAM.value),
-    )
-    found, files = _found_and_files(options.analysis, request)
+    name = analyses.current_name(given.analysis)
+    options = {option: given[option].value for option in OPTIONS if given[option].present}
+    if "compare" in options:
+        options["compare"] = tuple(RunDirectory(path) for path in given.compare)
+    if "levels" in options:
+        options["levels"] = _numbers(given.levels)
+    run = _run(name, options.get("model"))
+    request = AnalysisRequest(run, tuple(GIN_PARAM.value))
+    found, files = _found_and_files(name, request, options)
     if found.table:
         print(found.table)
     for path in files:
@@ -69,12 +79,12 @@ def _main() -> None:
 
 
 def _run(analysis: str, model: str | None) -> RunDirectory | None:
-    analyses.find(analysis)
     if model is None:
-        return RunDirectory(commands.require(commands.RUN_DIR, "the run to look at"))
+        return RunDirectory(require(RUN_DIR, "the run to look at"))
     if analysis != "second_order":
         raise ValueError("--model is for --analysis=second_order; others need a --run_dir.")
-    commands.refuse(commands.RUN_DIR, "--model is given instead of a run")
+    refuse(RUN_DIR, "--model is given instead of a run")
+    refuse(GIN_PARAM, "a model file has no configuration")
     return None
 
 
@@ -88,32 +98,41 @@ def _numbers(levels: list[str]) -> tuple[float, ...]:
         ) from None
 
 
-def analyze(name: str, request: AnalysisRequest) -> list[str]:
+def analyze(name: str, request: AnalysisRequest, **options: Any) -> list[str]:
     """Runs an analysis and writes what it found.
 
     Args:
         name: str. Key of `kfsl.analysis.analyses.ANALYSES`.
         request: `AnalysisRequest`.
+        **options: those of the analysis.
 
     Returns:
         list of str, the files written.
 
     Raises:
-        ValueError: if there is no such analysis, or it cannot be made of this run.
+        ValueError: if there is no such analysis or option, or it cannot be made of this run.
         FileNotFoundError: if the run lacks what the analysis needs.
     """
-    return _found_and_files(name, request)[1]
+    return _found_and_files(analyses.current_name(name), request, options)[1]
 
 
-def _found_and_files(name: str, request: AnalysisRequest) -> tuple[analyses.Analysis, list[str]]:
-    analysis = analyses.find(name)
-    for run in (request.run, *request.compare):
+def _found_and_files(
+    name: str, request: AnalysisRequest, options: Mapping[str, Any]
+) -> tuple[Analysis, list[str]]:
+    for run in (request.run, *options.get("compare", ())):
         _ = run and run.config
     gin_files.check([], request.bindings)
-    found = analysis(request)
+    with command.quiet_start():
+        run_analysis = analyses.find(name)
+    analyses.check_options(name, run_analysis, list(options))
+    found = run_analysis(request, **options)
+    if request.bindings:
+        from kfsl import configurables
+
+        configurables.check_overrides(request.bindings, request.run, "this analysis")
     if request.run is None:
-        stem = f"{os.path.splitext(request.model)[0]}.{found.name}"
-        subject = {"model": request.model}
+        stem = f"{os.path.splitext(options['model'])[0]}.{found.name}"
+        subject = {"model": options["model"]}
     else:
         stem = os.path.join(request.run.path, "analysis", found.name)
         subject = {"run": request.run.path}

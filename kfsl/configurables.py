@@ -11,17 +11,42 @@ from typing import Any
 import keras
 
 import gin
-from kfsl import gin_files, runtime
-from kfsl.catalogue import BACKBONES, COMMANDS, FIGURES, KERAS, LEARNERS, OTHERS, SAMPLERS
+from data_pipelines import samplers
+from data_pipelines.class_counts import count_classes
+from data_pipelines.load_dataset import load_dataset
+from kfsl import backbones, figures, learners
+from kfsl.command_line import gin_files
+from kfsl.evaluation.evaluate import evaluate
 from kfsl.experiment import Experiment
-from kfsl.run_directory import RunDirectory
-from kfsl.trained_run import check_trained
+from kfsl.layers.pixel_normalization import PixelNormalization
+from kfsl.layers.random_affine import RandomAffine
+from kfsl.runs.run_directory import RunDirectory
+from kfsl.runs.trained_run import check_trained
+from kfsl.training.process import set_up
+from kfsl.training.train import train
 
 #: Long enough that gin breaks no binding: one line is one binding.
 LINE_LENGTH = 10_000
 
 #: What any Keras object takes besides the arguments of its own signature.
 KERAS_ARGUMENTS = ("name", "dtype", "trainable")
+
+#: What each command runs; the bindings of another command's functions may lie unused.
+COMMANDS = {"train": train, "evaluate": evaluate}
+
+#: Packages whose public names gin files can use: what a method adds, it adds there.
+FACES = (learners, backbones, samplers, figures)
+
+KERAS = (
+    keras.optimizers.Adam,
+    keras.optimizers.AdamW,
+    keras.optimizers.SGD,
+    keras.optimizers.schedules.CosineDecay,
+    keras.optimizers.schedules.ExponentialDecay,
+    keras.optimizers.schedules.PiecewiseConstantDecay,
+    keras.optimizers.schedules.PolynomialDecay,
+)
+OTHERS = (Experiment, PixelNormalization, RandomAffine, count_classes, load_dataset, set_up)
 
 _bound: dict[Callable, Callable] = {}
 
@@ -31,9 +56,11 @@ class BindingError(ValueError):
 
 
 def _register() -> None:
-    for group in (LEARNERS, BACKBONES, SAMPLERS, FIGURES, OTHERS, COMMANDS.values()):
-        for configurable in group:
-            register(configurable)
+    for face in FACES:
+        for name in face.__all__:
+            register(getattr(face, name))
+    for configurable in (*OTHERS, *COMMANDS.values()):
+        register(configurable)
     for configurable in KERAS:
         _bound[configurable] = gin.external_configurable(configurable, module="keras")
 
@@ -112,7 +139,7 @@ def experiment() -> Experiment:
             f"Nothing is bound to {', '.join(f'Experiment.{name}' for name in missing)}: name a "
             f"configuration with --gin_file, such as one of {', '.join(gin_files.shipped())}."
         )
-    bound(runtime.set_up)()
+    bound(set_up)()
     return bound(Experiment)()
 
 

@@ -13,31 +13,29 @@ from typing import Any
 
 from absl import flags
 
-from kfsl import commands, gin_files
-from kfsl.evaluation_record import Evaluation
-from kfsl.run_directory import RunDirectory, write_json
-from kfsl.trained_run import check_trained, fitting_evaluation, weights_fingerprint
-
-SPLITS = ("train", "val", "test")
+from kfsl.command_line import command, gin_files
+from kfsl.command_line.flags import GIN_FILE, GIN_PARAM, RUN_DIR, refuse, require
+from kfsl.runs.evaluation_record import Evaluation, paired_difference
+from kfsl.runs.files import write_json
+from kfsl.runs.run_directory import RunDirectory
+from kfsl.runs.trained_run import check_trained, fitting_evaluation, weights_fingerprint
 
 
 def main() -> None:
     """The console script."""
     # Defined here, not at import: other commands have flags of the same name.
-    flags.DEFINE_enum("split", "test", SPLITS, "Which classes.")
+    flags.DEFINE_string("split", "test", "Which classes.")
     flags.DEFINE_integer("episodes", None, "How many; default: what the configuration says.")
     flags.DEFINE_string("against", None, "Another run, to meet the same episodes.")
-    commands.run(_main)
+    command.run(_main)
 
 
 def _main() -> None:
-    run = RunDirectory(commands.require(commands.RUN_DIR, "the run to evaluate"))
-    commands.refuse(commands.GIN_FILE, "the run directory has its configuration")
+    run = RunDirectory(require(RUN_DIR, "the run to evaluate"))
+    refuse(GIN_FILE, "the run directory has its configuration")
     options = flags.FLAGS
     against = RunDirectory(options.against) if options.against else None
-    for line in evaluate_run(
-        run, options.split, options.episodes, against, commands.GIN_PARAM.value
-    ):
+    for line in evaluate_run(run, options.split, options.episodes, against, GIN_PARAM.value):
         print(line)
 
 
@@ -66,14 +64,15 @@ def evaluate_run(
     """
     bindings = bindings or []
     _check(run, against, episodes, bindings)
-    with commands.quiet_start():
-        from kfsl import configurables, evaluation
+    with command.quiet_start():
+        from kfsl import configurables
+        from kfsl.evaluation.evaluate import evaluate
 
     experiment = configurables.trained_experiment(run, bindings)
     arguments: dict[str, Any] = {"split": split}
     if episodes is not None:
         arguments["episodes"] = episodes
-    found = configurables.bound(evaluation.evaluate)(experiment, **arguments)
+    found = configurables.bound(evaluate)(experiment, **arguments)
     configurables.check_overrides(bindings, run, "evaluation")
     found = dataclasses.replace(found, weights=weights_fingerprint(run), overrides=bindings)
     lines = [found.summary(), _save(found, run)]
@@ -86,13 +85,13 @@ def evaluate_run(
         learner = configurables.trained_experiment(
             against, [*bindings, "set_up.threads = 0"]
         ).learner
-        other = evaluation.evaluate(
+        other = evaluate(
             dataclasses.replace(experiment, learner=learner),
             split=split,
             episodes=found.episodes,
             seed=found.seed,
         )
-    difference = evaluation.paired_difference(found, other)
+    difference = paired_difference(found, other)
     path = run.evaluation_path(f"{split}_against_{os.path.basename(against.path.rstrip('/'))}")
     values = {"split": split, "against": against.path, "against_mean": other.mean}
     write_json(path, {**values, **dataclasses.asdict(difference)})

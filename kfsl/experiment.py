@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from data_pipelines.dataset import FewShotDataset
-from kfsl.learners.learner import Learner
+from kfsl.learners.base.learner import Learner
 
 
 @dataclasses.dataclass

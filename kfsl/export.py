@@ -6,125 +6,27 @@ Writes `RUN/saved_model`, or another folder. It takes a support set and queries 
 needs neither kfsl nor Keras.
 """
 
-import os
-from collections.abc import Sequence
-from typing import Any
-
 from absl import flags
 
-from kfsl import commands, gin_files
-from kfsl.run_directory import RunDirectory
-from kfsl.saved_model_files import EXAMPLE_FILE, holds_saved_model
-from kfsl.trained_run import check_trained
-
-#: Training images from which the mean pixel is taken.
-MOST_IMAGES = 500
+from kfsl.command_line import command
+from kfsl.command_line.flags import GIN_FILE, GIN_PARAM, RUN_DIR, refuse, require
+from kfsl.exported_run import export_run, summary
+from kfsl.runs.run_directory import RunDirectory
 
 
 def main() -> None:
     """The console script."""
     # Defined here, not at import: other commands have flags of the same name.
     flags.DEFINE_string("output", None, "The folder to write; default: saved_model in the run.")
-    commands.run(_main)
+    command.run(_main)
 
 
 def _main() -> None:
-    run = RunDirectory(commands.require(commands.RUN_DIR, "the run to export"))
-    commands.refuse(commands.GIN_FILE, "the run directory has its configuration")
+    run = RunDirectory(require(RUN_DIR, "the run to export"))
+    refuse(GIN_FILE, "the run directory has its configuration")
     path = flags.FLAGS.output or run.saved_model
-    description = export_run(run, path, commands.GIN_PARAM.value)
+    description = export_run(run, path, GIN_PARAM.value)
     print("\n".join(summary(path, description)))
-
-
-def export_run(run: RunDirectory, path: str, bindings: Sequence[str] = ()) -> dict[str, Any]:
-    """Exports the best learner of a run.
-
-    Args:
-        run: `RunDirectory`.
-        path: str. The folder to write.
-        bindings: list of str. Gin bindings that win over the run's own.
-
-    Returns:
-        The description that was written beside the graph.
-
-    Raises:
-        ValueError: if it is no run directory, or `path` holds something else.
-        FileNotFoundError: if the run has no trained learner or its dataset is gone.
-    """
-    check(run, path, bindings)
-    with commands.quiet_start():
-        from kfsl import configurables, serving
-
-    experiment = configurables.trained_experiment(run, bindings)
-    configurables.check_overrides(bindings, run, "the exported learner")
-    return serving.export(
-        experiment.learner,
-        path,
-        image_shape=experiment.dataset.image_shape,
-        training_data=training_data(experiment.dataset),
-        overrides=bindings,
-    )
-
-
-def check(run: RunDirectory, path: str, bindings: Sequence[str] = ()) -> None:
-    """Finds, before TensorFlow is imported, what would stop an export.
-
-    Raises:
-        ValueError: if it is no run directory, or `path` holds something else.
-        FileNotFoundError: if the run has no trained learner.
-    """
-    check_trained(run)
-    gin_files.check([], list(bindings))
-    if not holds_saved_model(path):
-        raise ValueError(
-            f"{path!r} holds something that kfsl did not export; name another folder with "
-            "--output, or empty it."
-        )
-
-
-def training_data(dataset: Any) -> dict[str, Any]:
-    """What `classes.json` says: the dataset, its licence, and the classes that were trained on.
-
-    Args:
-        dataset: `FewShotDataset`.
-
-    Returns:
-        dict that JSON can hold.
-    """
-    store, train = dataset.store, dataset.split("train")
-    # One image a class, of some classes; the other splits are not looked at.
-    offsets = train.offsets[:: max(1, train.num_classes // MOST_IMAGES)]
-    return {
-        "dataset": dataset.name,
-        "licence": store.metadata.get("licence"),
-        "citation": store.metadata.get("citation"),
-        "fingerprint": dataset.fingerprint,
-        "mean_pixel": round(float(store.images[offsets].mean()), 2),
-        "training_classes": list(train.class_names),
-    }
-
-
-def summary(path: str, description: dict[str, Any]) -> list[str]:
-    """Where the model lies and how it is used, in lines for people.
-
-    Args:
-        path: str. The folder of the SavedModel.
-        description: dict. What lies beside it as `model.json`.
-
-    Returns:
-        list of str.
-    """
-    ways = description["ways"]["fixed"]
-    number = "any number of new classes" if ways is None else f"{ways} new classes"
-    height, width, channels = description["image"]["trained_shape"]
-    transductive = " Transductive: queries influence each other." * description["transductive"]
-    return [
-        f"{description['learner']} is in {path}",
-        f"It takes {number}, images {height}x{width}x{channels}, BN policy "
-        f"{description['bn_policy']}.{transductive}",
-        f"Try it:          python {os.path.join(path, EXAMPLE_FILE)}",
-        f"On your images:  python -m kfsl.predict --saved_model={path} --support=DIR --query=DIR",
-    ]
 
 
 if __name__ == "__main__":

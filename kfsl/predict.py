@@ -15,12 +15,17 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from kfsl import commands, export, prediction_words, support_report
-from kfsl.image_folders import ImageFiles, SupportFiles, find_queries, find_support
-from kfsl.prediction_table import MOST_ROWS, PredictionTable
-from kfsl.run_directory import RunDirectory, write_text
-from kfsl.saved_model_files import CLASSES_FILE, GRAPH_FILE, chosen_steps, read_description
-from kfsl.trained_run import check_trained
+from kfsl.command_line import command
+from kfsl.command_line.flags import GIN_FILE, GIN_PARAM, RUN_DIR
+from kfsl.exported_run import export_run
+from kfsl.prediction import support_report
+from kfsl.prediction import words as prediction_words
+from kfsl.prediction.image_folders import ImageFiles, SupportFiles, find_queries, find_support
+from kfsl.prediction.table import MOST_ROWS, PredictionTable
+from kfsl.runs.files import write_text
+from kfsl.runs.run_directory import RunDirectory
+from kfsl.runs.trained_run import check_trained
+from kfsl.serving.files import CLASSES_FILE, GRAPH_FILE, chosen_steps, read_description
 
 OUTPUT_ENDINGS = (".csv", ".json")
 
@@ -33,7 +38,7 @@ def main() -> None:
     flags.DEFINE_string("query", None, "The image to classify, or a folder of images.")
     flags.DEFINE_string("output", None, "A file for the predictions, .csv or .json.")
     flags.DEFINE_integer("steps", None, "Gradient steps, where the method takes any number.")
-    commands.run(_main)
+    command.run(_main)
 
 
 def _main() -> None:
@@ -163,10 +168,10 @@ def check_ways(description: dict[str, Any], support: SupportFiles) -> None:
 
 
 def _model_path() -> str:
-    run_path, saved_model = commands.RUN_DIR.value, flags.FLAGS.saved_model
+    run_path, saved_model = RUN_DIR.value, flags.FLAGS.saved_model
     if bool(run_path) == bool(saved_model):
         raise ValueError("Name the model with either --saved_model=DIR or --run_dir=RUN.")
-    if commands.GIN_FILE.value or commands.GIN_PARAM.value:
+    if GIN_FILE.value or GIN_PARAM.value:
         raise ValueError(
             "--gin_file and --gin_param have no place here: the model is made. To change it, "
             "export it first: python -m kfsl.export --run_dir=RUN --gin_param=... --output=DIR"
@@ -187,7 +192,7 @@ def exported(run: RunDirectory) -> str:
     graph = os.path.join(run.saved_model, GRAPH_FILE)
     trained = os.path.getmtime(run.best_learner)
     if not os.path.isfile(graph) or os.path.getmtime(graph) < trained:
-        export.export_run(run, run.saved_model)
+        export_run(run, run.saved_model)
         print(f"exported {run.path} to {run.saved_model}")
     return run.saved_model
 
@@ -201,8 +206,8 @@ def _predict(
     query_images: np.ndarray,
     steps: int | None,
 ) -> tuple[PredictionTable, Any]:
-    with commands.quiet_start():
-        from kfsl.prediction import ServedLearner
+    with command.quiet_start():
+        from kfsl.prediction.served_learner import ServedLearner
 
     served = ServedLearner(saved_model, description["transductive"], steps)
     features, labels = served.embed(support_images), np.array(support.labels, "int32")

@@ -16,11 +16,12 @@ from typing import Any
 
 from absl import flags
 
-from kfsl import commands
-from kfsl.results_row import ResultsRow
-from kfsl.results_table import results_page
-from kfsl.run_directory import RunDirectory, write_text
-from kfsl.trained_run import check_trained, stored_evaluation, weights_fingerprint
+from kfsl.command_line import command
+from kfsl.evidence.page import results_page
+from kfsl.evidence.row import ResultsRow
+from kfsl.runs.files import write_text
+from kfsl.runs.run_directory import RunDirectory
+from kfsl.runs.trained_run import check_trained, stored_evaluation, weights_fingerprint
 
 TEXT_FIELDS = ("table", "method", "dataset", "setting", "note")
 NUMBER_FIELDS = ("paper", "paper_interval")
@@ -39,7 +40,7 @@ def main() -> None:
         flags.DEFINE_string(name, None, f"The row's {name}.")
     for name in NUMBER_FIELDS:
         flags.DEFINE_float(name, None, f"The row's {name}, in per cent.")
-    commands.run(_main)
+    command.run(_main)
 
 
 def _main() -> None:

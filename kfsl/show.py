@@ -12,32 +12,32 @@ import os
 
 from absl import flags
 
-from kfsl import commands, gin_files
-from kfsl.evaluate import SPLITS
-from kfsl.run_directory import RunDirectory
-from kfsl.trained_run import check_trained, stored_evaluation
+from kfsl.command_line import command, gin_files
+from kfsl.command_line.flags import GIN_FILE, GIN_PARAM, RUN_DIR
+from kfsl.runs.run_directory import RunDirectory
+from kfsl.runs.trained_run import check_trained, stored_evaluation
 
 
 def main() -> None:
     """The console script."""
     # Defined here, not at import: other commands have flags of the same name.
-    flags.DEFINE_enum("split", None, SPLITS, "Which classes; default val, for --hardest test.")
+    flags.DEFINE_string("split", None, "Which classes; default val, for --hardest test.")
     flags.DEFINE_integer("index", 0, "Number of the episode, from 0.")
     flags.DEFINE_string("output", None, "The picture; default: a name that says what it shows.")
     flags.DEFINE_integer("hardest", 0, "List so many of the hardest and most confused classes.")
-    commands.run(_main)
+    command.run(_main)
 
 
 def _main() -> None:
     options = flags.FLAGS
-    run = RunDirectory(commands.RUN_DIR.value) if commands.RUN_DIR.value else None
+    run = RunDirectory(RUN_DIR.value) if RUN_DIR.value else None
     if options.hardest:
         print(hardest(run, options.split or "test", options.hardest))
         return
     path = show_episode(
         run,
-        commands.GIN_FILE.value,
-        commands.GIN_PARAM.value,
+        GIN_FILE.value,
+        GIN_PARAM.value,
         options.split or "val",
         options.index,
         options.output,
@@ -64,7 +64,7 @@ def hardest(run: RunDirectory | None, split: str, count: int) -> str:
         raise ValueError("--hardest lists classes of an evaluated run: name it with --run_dir.")
     if count < 1:
         raise ValueError(f"--hardest must be at least 1; received {count}.")
-    from kfsl.analysis.confusion import confusion_text
+    from kfsl.analysis.evaluations.confusion import confusion_text
 
     return confusion_text(stored_evaluation(run, split), count)
 
@@ -102,10 +102,10 @@ def show_episode(
         check_trained(run)
     output = output or _default_output(run, split, index)
     check_picture(output)
-    with commands.quiet_start():
+    with command.quiet_start():
         from kfsl import configurables
-        from kfsl.analysis.episode_figure import episode_figure
         from kfsl.analysis.numbered_episode import numbered_episode
+        from kfsl.figures.episode import episode_figure
 
     if run is None:
         configurables.parse(gin_paths, bindings)

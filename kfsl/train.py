@@ -8,17 +8,18 @@ earlier call, `--gin_file` may be left out.
 
 import os
 
-from kfsl import commands, gin_files
-from kfsl.run_directory import RunDirectory
+from kfsl.command_line import command, gin_files
+from kfsl.command_line.flags import GIN_FILE, GIN_PARAM, RUN_DIR
+from kfsl.runs.run_directory import RunDirectory
 
 
 def main() -> None:
     """The console script."""
-    commands.run(_main)
+    command.run(_main)
 
 
 def _main() -> None:
-    paths, bindings = commands.GIN_FILE.value, commands.GIN_PARAM.value
+    paths, bindings = GIN_FILE.value, GIN_PARAM.value
     run = RunDirectory(_run_directory(paths))
     if not paths and not run.exists:
         raise ValueError(
@@ -26,8 +27,9 @@ def _main() -> None:
             f"{', '.join(gin_files.shipped())}."
         )
     gin_files.check(paths, bindings)
-    with commands.quiet_start():
-        from kfsl import configurables, training
+    with command.quiet_start():
+        from kfsl import configurables
+        from kfsl.training.train import train
 
     config = (
         configurables.parse(paths, bindings)
@@ -42,13 +44,13 @@ def _main() -> None:
         run.start(config)
         return configurables.operative()
 
-    logs = configurables.bound(training.train)(experiment, run, operative=operative)
+    logs = configurables.bound(train)(experiment, run, operative=operative)
     print(_summary(run, logs))
 
 
 def _run_directory(paths: list[str]) -> str:
-    if commands.RUN_DIR.value:
-        return commands.RUN_DIR.value
+    if RUN_DIR.value:
+        return RUN_DIR.value
     name = os.path.splitext(os.path.basename(paths[-1]))[0] if paths else ""
     return os.path.join("runs", name)
 

@@ -2,22 +2,60 @@
 
 import importlib
 import os
+import resource
 
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 importlib.import_module("kfsl")  # Before TensorFlow, whose kernels it chooses.
 
+#: Peak memory of this process and of its largest child, in GB, by worker.
+PEAKS = pytest.StashKey[dict[str, tuple[float, float]]]()
+
 
 def pytest_generate_tests(metafunc) -> None:
     if metafunc.cls is not None and hasattr(metafunc.cls, "variants"):
-        from tests.contract import pytest_generate_tests_for
+        from tests.support.contract import pytest_generate_tests_for
 
         pytest_generate_tests_for(metafunc)
 
 
 def pytest_collection_modifyitems(items) -> None:
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+def pytest_configure(config) -> None:
+    config.stash[PEAKS] = {}
+    if config.pluginmanager.hasplugin("dsession"):
+        config.pluginmanager.register(_WorkerPeaks(config))
+
+
+class _WorkerPeaks:
+    """Collects what the workers say when they end."""
+
+    def __init__(self, config) -> None:
+        self.config = config
+
+    def pytest_testnodedown(self, node, error) -> None:
+        if "peaks" in getattr(node, "workeroutput", {}):
+            self.config.stash[PEAKS][node.gateway.id] = node.workeroutput["peaks"]
+
+
+def pytest_sessionfinish(session) -> None:
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    peaks = tuple(resource.getrusage(kind).ru_maxrss / 2**20 for kind in kinds)
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["peaks"] = peaks
+    elif not session.config.stash[PEAKS]:
+        session.config.stash[PEAKS]["this process"] = peaks
+
+
+def pytest_terminal_summary(terminalreporter, config) -> None:
+    told = [
+        f"{name} {own:.1f} GB (its largest child {child:.1f})"
+        for name, (own, child) in sorted(config.stash[PEAKS].items())
+    ]
+    terminalreporter.write_line(f"peak memory: {', '.join(told)}")
 
 
 @pytest.fixture(scope="session", autouse=True)

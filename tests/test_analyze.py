@@ -2,6 +2,8 @@
 
 import json
 import os
+import sys
+import types
 
 import keras
 import pytest
@@ -9,14 +11,15 @@ from PIL import Image
 
 from kfsl import configurables
 from kfsl.analysis.analyses import ANALYSES, Analysis
-from kfsl.analysis.analysis_request import AnalysisRequest
+from kfsl.analysis.numbered_episode import numbered_episode
+from kfsl.analysis.request import AnalysisRequest
 from kfsl.analyze import analyze
 from kfsl.backbones.conv4 import Conv4
 from kfsl.evaluate import evaluate_run
 from kfsl.learners.stanet import STANet
-from kfsl.run_directory import RunDirectory
-from tests import letters
-from tests.refusals import refusal
+from kfsl.runs.run_directory import RunDirectory
+from tests.support import letters
+from tests.support.refusals import refusal
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +62,11 @@ def check(run, files, name):
 
 
 def test_attention(stanet):
-    request = AnalysisRequest(stanet, split="test", index=1, query=5)
-    values = check(stanet, analyze("attention", request), "attention_test_1_5")
-    experiment, episode, labels, names = request.episode()
+    request = AnalysisRequest(stanet)
+    files = analyze("attention", request, split="test", index=1, query=5)
+    values = check(stanet, files, "attention_test_1_5")
+    experiment = request.experiment()
+    episode, labels, names = numbered_episode(experiment, "test", 1)
     outputs = experiment.learner(episode, training=False)
     assert values["logits"] == pytest.approx(outputs["logits"].numpy()[0, 5])
     assert values["true_class"] == values["classes"][labels.numpy()[0, 5]]
@@ -80,17 +85,11 @@ def test_confusion(run):
     with pytest.raises(FileNotFoundError, match=r"not evaluated on the split 'test'"):
         analyze("confusion", AnalysisRequest(run))
     evaluate_run(run, "test", episodes=6)
-    values = check(run, analyze("confusion", AnalysisRequest(run, count=3)), "confusion_test")
+    values = check(run, analyze("confusion", AnalysisRequest(run), count=3), "confusion_test")
     assert len(values["hardest"]) == 3
     accuracies = [row["accuracy"] for row in values["hardest"]]
     assert accuracies == sorted(accuracies)
     assert values["confused"][0]["times"] > 0
-
-
-def test_episode(run):
-    values = check(run, analyze("episode", AnalysisRequest(run, index=2)), "episode_val_2")
-    assert len(values["classes"]) == 3
-    assert len(values["queries"]) == 12
 
 
 def test_validation_curves(run, tmp_path):
@@ -100,8 +99,8 @@ def test_validation_curves(run, tmp_path):
         for step in (10, 20):
             accuracy = {"val_accuracy": offset + step / 100, "val_accuracy_interval": 0.01}
             directory.append_metrics({"step": step, **accuracy})
-    request = AnalysisRequest(run, compare=(other,))
-    values = check(run, analyze("validation_curves", request), "validation_curves")
+    files = analyze("validation_curves", AnalysisRequest(run), compare=(other,))
+    values = check(run, files, "validation_curves")
     assert values["curves"] == {
         run.path: {"steps": [10, 20], "accuracy": [0.1, 0.2]},
         other.path: {"steps": [10, 20], "accuracy": pytest.approx([0.2, 0.3])},
@@ -109,7 +108,9 @@ def test_validation_curves(run, tmp_path):
 
 
 def test_a_further_analysis_needs_no_figure(run, monkeypatch):
-    monkeypatch.setitem(ANALYSES, "audit", lambda request: Analysis("audit", None, {"errors": 0}))
+    found = Analysis("audit", None, {"errors": 0})
+    monkeypatch.setitem(sys.modules, "audits", types.SimpleNamespace(analyze=lambda request: found))
+    monkeypatch.setitem(ANALYSES, "audit", "audits")
     (path,) = analyze("audit", AnalysisRequest(run))
     with open(path, encoding="utf-8") as file:
         assert json.load(file) == {"analysis": "audit", "run": run.path, "errors": 0}
@@ -120,9 +121,19 @@ def test_a_further_analysis_needs_no_figure(run, monkeypatch):
     [
         ([], "--analysis is missing; there are attention, "),
         (["--analysis=x", "--run_dir={run}"], "--analysis=x is unknown; there are attention, "),
-        (["--analysis=episode"], "--run_dir is missing"),
-        (["--analysis=episode", "--run_dir=nowhere"], "'nowhere' is not a run directory"),
-        (["--analysis=episode", "--run_dir={run}"], "no trained learner yet"),
+        (["--analysis=episode", "--run_dir={run}"], "is the command kfsl.show --run_dir=DIR"),
+        (["--analysis=attention"], "--run_dir is missing"),
+        (["--analysis=attention", "--run_dir=nowhere"], "'nowhere' is not a run directory"),
+        (["--analysis=attention", "--run_dir={run}"], "no trained learner yet"),
+        (
+            ["--analysis=attention", "--run_dir={run}", "--noise_seeds=9"],
+            "--noise_seeds is not read by --analysis=attention, which has --split, --index, "
+            "--query.",
+        ),
+        (
+            ["--analysis=modulation_norms", "--run_dir={run}", "--split=val"],
+            "--split is not read by --analysis=cross_modulation_norms, which has no option",
+        ),
         (["--analysis=confusion", "--run_dir={run}"], "was not evaluated on the split 'test'"),
         (["--analysis=validation_curves", "--run_dir={run}"], "has no 'val_accuracy'"),
         (

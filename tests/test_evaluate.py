@@ -9,11 +9,11 @@ import sys
 import pytest
 
 from kfsl.evaluate import evaluate_run
-from kfsl.evaluation_record import Evaluation
-from kfsl.run_directory import RunDirectory
-from kfsl.trained_run import fitting_evaluation
-from tests import letters
-from tests.refusals import refusal
+from kfsl.runs.evaluation_record import Evaluation
+from kfsl.runs.run_directory import RunDirectory
+from kfsl.runs.trained_run import fitting_evaluation
+from tests.support import letters
+from tests.support.refusals import refusal
 
 
 def command(module: str, *arguments: str) -> subprocess.CompletedProcess:

@@ -16,9 +16,11 @@ from data_pipelines import pipeline
 from data_pipelines.class_store import StoredClass
 from data_pipelines.class_store_writer import write_class_store
 from data_pipelines.datasets import cifar100, mini_imagenet, omniglot
-from kfsl import configurables, gin_files, training
+from kfsl import configurables
+from kfsl.command_line import gin_files
 from kfsl.learners.stanet import STANet
-from kfsl.run_directory import RunDirectory
+from kfsl.runs.run_directory import RunDirectory
+from kfsl.training import train as training
 
 ROOT = Path(__file__).parents[1]
 TOP_LEVEL = sorted((ROOT / "gin").glob("*.gin"))

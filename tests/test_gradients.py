@@ -12,11 +12,12 @@ import tensorflow as tf
 
 from kfsl.backbones.conv4 import Conv4
 from kfsl.episodes import EpisodeSpec
-from kfsl.gradients import MOST_UNROLLED, call_with, inner_loop, starting_weights, value_and_grad
+from kfsl.gradients import MOST_UNROLLED, inner_loop, value_and_grad
 from kfsl.layers.normalization import BatchNormalization
 from kfsl.learners.maml import MAML
+from kfsl.networks.replaced_weights import call_with, starting_weights
 from kfsl.update_rules.sgd import SGD
-from tests.refusals import CHECKOUT
+from tests.support.refusals import CHECKOUT
 
 RATE = 0.2
 
@@ -267,7 +268,7 @@ def test_precisions_agree(policy, tolerance):
 def process(*arguments):
     """What `gradients_process.py` prints as its last line, read as JSON."""
     result = subprocess.run(
-        [sys.executable, "-m", "tests.gradients_process", *map(str, arguments)],
+        [sys.executable, "-m", "tests.support.gradients_process", *map(str, arguments)],
         cwd=CHECKOUT,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,

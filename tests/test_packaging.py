@@ -55,7 +55,7 @@ def test_it_works_from_another_folder(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(site)
     environment = {**os.environ, "PYTHONPATH": str(site)}
     script = (
-        "import kfsl; from kfsl import gin_files, configurables; "
+        "import kfsl; from kfsl.command_line import gin_files; from kfsl import configurables; "
         f"assert kfsl.__file__.startswith({str(site)!r}), kfsl.__file__; "
         "path = gin_files.find('gin/papers/stanet/omniglot_5way_1shot_3layers.gin'); "
         "assert 'configs' in path, path; "
@@ -84,7 +84,7 @@ def answer(script, **chosen):
 def test_tensorflow_starts_with_onednn_unless_the_user_chose(chosen):
     variable, used = answer(
         "import kfsl; print(os.environ['TF_ENABLE_ONEDNN_OPTS']); "
-        "from kfsl import runtime; print(runtime.onednn())",
+        "from kfsl.training.process import onednn; print(onednn())",
         **chosen,
     )
     assert variable == ("0" if chosen else "1")
@@ -95,6 +95,6 @@ def test_tensorflow_starts_with_onednn_unless_the_user_chose(chosen):
 def test_what_tensorflow_uses_is_told_and_not_what_came_too_late():
     script = (
         "import tensorflow; os.environ['TF_ENABLE_ONEDNN_OPTS'] = '1'; "
-        "from kfsl import runtime; print(runtime.onednn())"
+        "from kfsl.training.process import onednn; print(onednn())"
     )
     assert answer(script, TF_ENABLE_ONEDNN_OPTS="0") == ["False"]

@@ -13,14 +13,17 @@ from PIL import Image
 
 from data_pipelines.class_store import StoredClass
 from data_pipelines.class_store_writer import write_class_store
-from kfsl import commands, export, predict, serving, support_report
-from kfsl.image_folders import find_queries, find_support
+from kfsl import exported_run, predict
+from kfsl.command_line import command
 from kfsl.predict import predict_folders
-from kfsl.prediction import MOST_LEFT_OUT, ServedLearner
-from kfsl.prediction_table import PredictionTable
-from tests import letters
-from tests.exported_model import SHAPE, draw, prototypical_network, write_folder
-from tests.refusals import refusal
+from kfsl.prediction import support_report
+from kfsl.prediction.image_folders import find_queries, find_support
+from kfsl.prediction.served_learner import MOST_LEFT_OUT, ServedLearner
+from kfsl.prediction.table import PredictionTable
+from kfsl.serving.export import export
+from tests.support import letters
+from tests.support.exported_model import SHAPE, draw, prototypical_network, write_folder
+from tests.support.refusals import refusal
 
 CLASSES = {
     "ant": [(0, i) for i in range(3)],
@@ -34,7 +37,7 @@ def model(tmp_path_factory):
     path = str(tmp_path_factory.mktemp("exports") / "model")
     trained_on = {"dataset": "patterns", "mean_pixel": 120.0}
     learner = prototypical_network(SHAPE)
-    serving.export(learner, path, image_shape=SHAPE, training_data=trained_on)
+    export(learner, path, image_shape=SHAPE, training_data=trained_on)
     return path
 
 
@@ -202,7 +205,7 @@ def test_exchanged_ink_and_paper_are_pointed_out(model, support, queries):
 def test_a_transductive_model_says_why_nothing_is_estimated(support, queries, tmp_path):
     path = str(tmp_path / "model")
     learner = prototypical_network(SHAPE, bn_policy="batch")
-    serving.export(learner, path, image_shape=SHAPE)
+    export(learner, path, image_shape=SHAPE)
     lines = predict_folders(path, support, queries)
     assert said(lines, "cannot be estimated: this model is transductive")
     assert said(lines, "Transductive: all 3 queries were classified at once.")
@@ -341,7 +344,7 @@ def test_fixed_ways(support, ways, fewer, refusal):
 
 def test_fewer_classes_than_ways_where_the_model_allows(support, queries, tmp_path):
     path = str(tmp_path / "model")
-    serving.export(prototypical_network(SHAPE, ways=5), path, image_shape=SHAPE)
+    export(prototypical_network(SHAPE, ways=5), path, image_shape=SHAPE)
     rows = [line.split() for line in predict_folders(path, support, queries)[2].splitlines()[1:]]
     assert [row[1] for row in rows] == ["ant", "bee", "cat"]
     assert all(sum(map(float, row[2:])) == pytest.approx(1.0, abs=0.002) for row in rows)
@@ -350,7 +353,7 @@ def test_fewer_classes_than_ways_where_the_model_allows(support, queries, tmp_pa
 # === As commands ===
 
 
-def command(module: str, *arguments: str) -> subprocess.CompletedProcess:
+def run_command(module: str, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-m", module, *arguments], capture_output=True, text=True, timeout=120
     )
@@ -430,7 +433,7 @@ def write_store(path):
 def run(tmp_path):
     """A run directory that a process can read: nothing in it is of the tests' own."""
     from kfsl import configurables
-    from kfsl.run_directory import RunDirectory
+    from kfsl.runs.run_directory import RunDirectory
 
     write_store(str(tmp_path / "stores" / "shapes"))
     run = RunDirectory(str(tmp_path / "run"))
@@ -443,7 +446,7 @@ def run(tmp_path):
 def test_predict_needs_nothing_but_the_run(run, support, queries, tmp_path):
     output = tmp_path / "out.csv"
     arguments = (f"--run_dir={run.path}", f"--support={support}", f"--query={queries}")
-    done = command("kfsl.predict", *arguments, f"--output={output}")
+    done = run_command("kfsl.predict", *arguments, f"--output={output}")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"exported {run.path} to {run.saved_model}\n")
     assert "trained on shapes; images are scaled to 8x8, grey." in done.stdout
@@ -451,7 +454,7 @@ def test_predict_needs_nothing_but_the_run(run, support, queries, tmp_path):
 
 
 def test_export_of_a_run(run, tmp_path):
-    description = export.export_run(run, run.saved_model)
+    description = exported_run.export_run(run, run.saved_model)
     assert description["learner"] == "PrototypicalNetwork"
     with open(os.path.join(run.saved_model, "classes.json"), encoding="utf-8") as file:
         classes = json.load(file)
@@ -461,7 +464,7 @@ def test_export_of_a_run(run, tmp_path):
     # Of the training classes alone.
     mean = write_store(str(tmp_path / "again"))[:3, 0].mean()
     assert classes["mean_pixel"] == pytest.approx(mean, abs=0.01)
-    lines = export.summary(run.saved_model, description)
+    lines = exported_run.summary(run.saved_model, description)
     assert lines[0] == f"PrototypicalNetwork is in {run.saved_model}"
     assert "any number of new classes, images 8x8x1, BN policy running." in lines[1]
     assert lines[2].endswith(f"python {run.saved_model}/example.py")
@@ -469,7 +472,7 @@ def test_export_of_a_run(run, tmp_path):
 
 def test_a_run_is_exported_again_only_when_it_is_newer(run, monkeypatch):
     calls = []
-    monkeypatch.setattr(export, "export_run", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(predict, "export_run", lambda *arguments: calls.append(arguments))
     os.makedirs(run.saved_model)
     graph = os.path.join(run.saved_model, "saved_model.pb")
     with open(graph, "wb"):
@@ -486,13 +489,13 @@ def test_a_run_is_exported_again_only_when_it_is_newer(run, monkeypatch):
 def test_export_with_another_policy(run, tmp_path):
     path = str(tmp_path / "support_policy")
     bindings = ['PrototypicalNetwork.bn_policy = "support"']
-    description = export.export_run(run, path, bindings)
+    description = exported_run.export_run(run, path, bindings)
     assert description["bn_policy"] == "support"
     assert description["overrides"] == bindings
     with pytest.raises(
         ValueError, match=r"fixed_episode\.shots=2 has no effect on the exported learner"
     ):
-        export.export_run(run, str(tmp_path / "other"), ["fixed_episode.shots=2"])
+        exported_run.export_run(run, str(tmp_path / "other"), ["fixed_episode.shots=2"])
     assert not os.path.exists(tmp_path / "other")
 
 
@@ -500,11 +503,11 @@ def test_export_refuses_what_it_cannot_do(run, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "thesis.txt").write_text("years of work")
     with pytest.raises(ValueError, match="kfsl did not export"):
-        export.check(run, str(tmp_path / "thesis"))
+        exported_run.check_export(run, str(tmp_path / "thesis"))
     os.remove(run.best_learner)
     with pytest.raises(FileNotFoundError, match="no trained learner yet"):
-        export.check(run, run.saved_model)
-    done = command("kfsl.export", f"--run_dir={run.path}")
+        exported_run.check_export(run, run.saved_model)
+    done = run_command("kfsl.export", f"--run_dir={run.path}")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "no trained learner yet" in done.stderr
-    assert "--run_dir is missing" in commands.one_line(ValueError(command("kfsl.export").stderr))
+    assert "--run_dir is missing" in command.one_line(ValueError(run_command("kfsl.export").stderr))

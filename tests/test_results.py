@@ -5,10 +5,11 @@ import os
 
 import pytest
 
-from kfsl.evaluation_record import Evaluation
 from kfsl.results import collect, generate
-from kfsl.run_directory import RunDirectory, write_json, write_text
-from kfsl.trained_run import weights_fingerprint
+from kfsl.runs.evaluation_record import Evaluation
+from kfsl.runs.files import write_json, write_text
+from kfsl.runs.run_directory import RunDirectory
+from kfsl.runs.trained_run import weights_fingerprint
 from tests.test_evaluate import command
 
 METADATA = {

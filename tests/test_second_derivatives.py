@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kfsl.analysis.second_order import TOLERANCE, second_order_error
+from kfsl.analysis.second_order.audit import TOLERANCE, second_order_error
 from kfsl.gradients import value_and_grad
 from kfsl.layers.cosine import CosineSimilarity
 from kfsl.layers.film import FiLM

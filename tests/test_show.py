@@ -9,20 +9,25 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from data_pipelines import pipeline
-from data_pipelines.sampling import epoch_episode
+from data_pipelines.samplers import epoch_episode
 from kfsl import configurables
-from kfsl.analysis.confusion import confusion_figure, confusion_text, hardest_classes, most_confused
-from kfsl.analysis.episode_figure import RIGHT, UNKNOWN, WRONG, episode_figure, episode_json
-from kfsl.analysis.figure_text import printable
+from kfsl.analysis.evaluations.confusion import (
+    confusion_figure,
+    confusion_text,
+    hardest_classes,
+    most_confused,
+)
 from kfsl.analysis.numbered_episode import numbered_episode
 from kfsl.episodes import EpisodeSpec
 from kfsl.evaluate import evaluate_run
-from kfsl.evaluation import EVALUATION_SEED
-from kfsl.evaluation_record import Evaluation
-from kfsl.run_directory import RunDirectory
+from kfsl.evaluation.evaluate import EVALUATION_SEED
+from kfsl.figures.episode import RIGHT, UNKNOWN, WRONG, episode_figure, episode_json
+from kfsl.figures.text import printable
+from kfsl.runs.evaluation_record import Evaluation
+from kfsl.runs.run_directory import RunDirectory
 from kfsl.show import hardest, show_episode
-from tests import letters
-from tests.refusals import refusal
+from tests.support import letters
+from tests.support.refusals import refusal
 
 
 @pytest.fixture(scope="module")

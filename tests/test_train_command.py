@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from tests import letters
-from tests.refusals import refusal
+from tests.support import letters
+from tests.support.refusals import refusal
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 

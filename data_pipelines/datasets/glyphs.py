@@ -64,10 +64,17 @@ def reader(source: Path | None, work_dir: Path) -> DatasetReader:
     classes = [StoredClass(name, name.split("/")[0], DRAWINGS) for name in names]
     index = {name: i for i, name in enumerate(names)}
 
-    def builder() -> Any:
-        from data_pipelines.datasets.glyphs_builder import Glyphs
+    def drawings(name: str) -> Iterator[tuple[str, np.ndarray]]:
+        from data_pipelines.datasets.glyph_drawings import draw_character
+        from data_pipelines.datasets.glyph_fonts import character_of
 
-        return Glyphs(data_dir=work_dir / "tfds", file_format="tfrecord")
+        for i, image in enumerate(draw_character(character_of(name))):
+            yield f"{name}_{i:02d}", image
+
+    def builder() -> Any:
+        from data_pipelines.datasets.labelled_builder import labelled_builder
+
+        return labelled_builder("Glyphs", INFO, split_lists(), drawings, work_dir / "tfds")
 
     def images() -> Iterator[tuple[int, np.ndarray]]:
         for name, image in read_labelled(builder()):

@@ -11,7 +11,7 @@ from data_pipelines.class_store import ClassStore, StoredClass
 from data_pipelines.datasets.class_lists import read_class_lists
 from data_pipelines.datasets.dataset_info import DatasetInfo
 from data_pipelines.datasets.dataset_reader import DatasetReader
-from data_pipelines.datasets.image_files import list_images
+from data_pipelines.datasets.image_files import list_images, read_image
 from data_pipelines.datasets.tfds_builders import build, read_labelled
 
 SPLITS = ("train", "val", "test")
@@ -68,10 +68,14 @@ def reader(source: Path | None, work_dir: Path) -> DatasetReader:
     classes = [StoredClass(name, "all", IMAGES_PER_CLASS) for name in names]
     index = {name: i for i, name in enumerate(names)}
 
-    def builder() -> Any:
-        from data_pipelines.datasets.mini_imagenet_builder import MiniImagenet
+    def pictures(name: str) -> Iterator[tuple[str, np.ndarray]]:
+        for file in files[name]:
+            yield f"{name}/{file.name}", read_image(file, INFO.image_shape)
 
-        return MiniImagenet(files=files, data_dir=work_dir / "tfds", file_format="tfrecord")
+    def builder() -> Any:
+        from data_pipelines.datasets.labelled_builder import labelled_builder
+
+        return labelled_builder("MiniImagenet", INFO, split_lists(), pictures, work_dir / "tfds")
 
     def images() -> Iterator[tuple[int, np.ndarray]]:
         for name, image in read_labelled(builder()):

@@ -6,25 +6,28 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from kfsl.analysis.analysis_request import AnalysisRequest
-from kfsl.run_directory import RunDirectory
-from kfsl.trained_run import check_trained
+from kfsl.analysis.request import AnalysisRequest
+from kfsl.runs.run_directory import RunDirectory
+from kfsl.runs.trained_run import check_trained
 
 if TYPE_CHECKING:
     from kfsl.experiment import Experiment
-    from kfsl.learners.gradient_learner import GradientLearner
-    from kfsl.learners.learner import Learner
+    from kfsl.learners.base.gradient_learner import GradientLearner
+    from kfsl.learners.base.learner import Learner
 
 AnyLearner = TypeVar("AnyLearner", bound="Learner")
 
 
-def gradient_learners(request: AnalysisRequest) -> tuple[Experiment, dict[str, GradientLearner]]:
+def gradient_learners(
+    request: AnalysisRequest, compare: tuple[RunDirectory, ...] = ()
+) -> tuple[Experiment, dict[str, GradientLearner]]:
     """The experiment of a request's run, and the learners of all its runs.
 
     The other runs give their learners alone: all meet the episodes of the first.
 
     Args:
         request: `AnalysisRequest`.
+        compare: tuple of `RunDirectory`. Further runs.
 
     Returns:
         `Experiment` of `request.run`, and a dict from the runs' paths to learners, the first
@@ -34,13 +37,13 @@ def gradient_learners(request: AnalysisRequest) -> tuple[Experiment, dict[str, G
         FileNotFoundError: if a run has no trained learner.
         ValueError: if a run's learner takes no gradient steps.
     """
-    for run in request.compare:
+    for run in compare:
         check_trained(run)
     experiment = request.experiment()
     from kfsl import configurables
 
     learners = {request.run.path: checked(experiment.learner, request.run)}
-    for run in request.compare:
+    for run in compare:
         # The process has its threads by now; the other run may name another number.
         bindings = [*request.bindings, "set_up.threads = 0"]
         other = configurables.trained_experiment(run, bindings)
@@ -55,7 +58,7 @@ def checked(learner: Learner, run: RunDirectory) -> GradientLearner:
     Raises:
         ValueError: otherwise.
     """
-    from kfsl.learners.gradient_learner import GradientLearner
+    from kfsl.learners.base.gradient_learner import GradientLearner
 
     if not isinstance(learner, GradientLearner):
         raise ValueError(

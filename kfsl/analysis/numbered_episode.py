@@ -3,7 +3,7 @@
 from typing import Any
 
 from data_pipelines import pipeline
-from kfsl.evaluation import EVALUATION_SEED
+from kfsl.evaluation.evaluate import EVALUATION_SEED
 from kfsl.experiment import Experiment
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from data_pipelines.affine import random_affines, transformed
+from kfsl.affine import random_affines, transformed
 
 
 @keras.saving.register_keras_serializable(package="kfsl")

@@ -1,1 +1,25 @@
 """Few-shot learners, one method a file."""
+
+from kfsl.learners.cavia import CAVIA
+from kfsl.learners.cross_modulation_network import CrossModulationNetwork
+from kfsl.learners.cross_modulation_prototypical_network import CrossModulationPrototypicalNetwork
+from kfsl.learners.maml import MAML
+from kfsl.learners.matching_network import MatchingNetwork
+from kfsl.learners.meta_sgd import MetaSGD
+from kfsl.learners.modgrad import ModGrad
+from kfsl.learners.prototypical_network import PrototypicalNetwork
+from kfsl.learners.reptile import Reptile
+from kfsl.learners.stanet import STANet
+
+__all__ = [
+    "CAVIA",
+    "MAML",
+    "CrossModulationNetwork",
+    "CrossModulationPrototypicalNetwork",
+    "MatchingNetwork",
+    "MetaSGD",
+    "ModGrad",
+    "PrototypicalNetwork",
+    "Reptile",
+    "STANet",
+]

@@ -9,11 +9,12 @@ import tensorflow as tf
 from keras import layers
 
 from kfsl import gradients
-from kfsl.backbones.insertion import output_with_insertions
 from kfsl.layers.film import FiLM
 from kfsl.layers.film_generator import FiLMGenerator
-from kfsl.learners.gradient_learner import GradientLearner
-from kfsl.learners.network_head import with_head
+from kfsl.learners.base.gradient_learner import GradientLearner
+from kfsl.networks.head import with_head
+from kfsl.networks.insertion import output_with_insertions
+from kfsl.networks.replaced_weights import call_with
 from kfsl.update_rules.sgd import SGD
 
 CONTEXT = "context"
@@ -121,7 +122,7 @@ class CAVIA(GradientLearner):
     def outputs_with(self, weights: Sequence[Any], images: Any, training: bool) -> tuple[Any, Any]:
         (context,) = weights
         # One row of context modulates all images.
-        return gradients.call_with(self.network, {}, [images, context[None]], training)
+        return call_with(self.network, {}, [images, context[None]], training)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from kfsl.layers.cosine import CosineSimilarity
-from kfsl.learners.argument_checks import check_choice
-from kfsl.learners.cross_modulation_learner import CrossModulationLearner
+from kfsl.learners.base.argument_checks import check_choice
+from kfsl.learners.base.cross_modulation_learner import CrossModulationLearner
 from kfsl.learners.matching_network import AGGREGATIONS, class_logits
 
 

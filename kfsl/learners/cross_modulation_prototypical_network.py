@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from kfsl.learners.cross_modulation_learner import CrossModulationLearner
-from kfsl.learners.query_logits import mask_absent
+from kfsl.learners.base.cross_modulation_learner import CrossModulationLearner
+from kfsl.learners.base.query_logits import mask_absent
 
 
 @keras.saving.register_keras_serializable(package="kfsl")

@@ -5,7 +5,8 @@ from typing import Any
 import keras
 
 from kfsl import gradients
-from kfsl.learners.gradient_learner import GradientLearner
+from kfsl.learners.base.gradient_learner import GradientLearner
+from kfsl.networks.replaced_weights import starting_weights
 from kfsl.update_rules.sgd import SGD
 
 
@@ -61,7 +62,7 @@ class MAML(GradientLearner):
     def update_rule(self) -> gradients.UpdateRule:
         if self.learned_rates is None:
             return SGD(self.inner_rate)
-        (rates,) = gradients.starting_weights([self.learned_rates])
+        (rates,) = starting_weights([self.learned_rates])
         if self.rates == "shared":
             return SGD(rates[0])
         return SGD([rates[i] for i in range(len(self.adapted_indices))])

@@ -5,7 +5,8 @@ from typing import Any
 import keras
 
 from kfsl import gradients
-from kfsl.learners.gradient_learner import GradientLearner
+from kfsl.learners.base.gradient_learner import GradientLearner
+from kfsl.networks.replaced_weights import starting_weights
 from kfsl.update_rules.sgd import SGD
 
 
@@ -64,7 +65,7 @@ class MetaSGD(GradientLearner):
         ]
 
     def update_rule(self) -> gradients.UpdateRule:
-        return SGD(gradients.starting_weights(self.learned_rates))
+        return SGD(starting_weights(self.learned_rates))
 
     def weight_parts(self) -> dict[str, list[keras.Variable]]:
         """`rates`: the learned rates."""

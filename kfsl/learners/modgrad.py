@@ -6,8 +6,8 @@ import keras
 
 from kfsl import gradients
 from kfsl.layers.gradient_modulation import GradientModulation
-from kfsl.learners.argument_checks import check_choice
-from kfsl.learners.gradient_learner import GradientLearner
+from kfsl.learners.base.argument_checks import check_choice
+from kfsl.learners.base.gradient_learner import GradientLearner
 from kfsl.update_rules.modulated import FORMS, Modulated
 
 CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)

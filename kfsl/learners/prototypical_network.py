@@ -6,9 +6,9 @@ import keras
 from keras import ops
 
 from kfsl.layers.cosine import cosine_similarity
-from kfsl.learners.argument_checks import check_choice
-from kfsl.learners.metric_learner import MetricLearner
-from kfsl.learners.query_logits import mask_absent
+from kfsl.learners.base.argument_checks import check_choice
+from kfsl.learners.base.metric_learner import MetricLearner
+from kfsl.learners.base.query_logits import mask_absent
 
 DISTANCES = ("squared_euclidean", "cosine")
 

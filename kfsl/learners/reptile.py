@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from kfsl import gradients
 from kfsl.episodes import SUPPORT_IMAGES, SUPPORT_LABELS, SUPPORT_MASK
-from kfsl.learners.argument_checks import check_choice
-from kfsl.learners.gradient_learner import COUNTS, GradientLearner
-from kfsl.learners.task_loop import map_tasks, task_seeds
+from kfsl.learners.base.argument_checks import check_choice
+from kfsl.learners.base.gradient_learner import COUNTS, GradientLearner
+from kfsl.learners.base.task_loop import map_tasks, task_seeds
 from kfsl.update_rules.adam import Adam
 from kfsl.update_rules.sgd import SGD
 

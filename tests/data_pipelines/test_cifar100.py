@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from data_pipelines.datasets import cifar100, load_dataset
-from tests.data_pipelines.image_trees import first_pixels, write_image
+from data_pipelines.datasets import cifar100
+from data_pipelines.load_dataset import load_dataset
+from tests.support.image_trees import first_pixels, write_image
 
 
 def write_cifar(root, per_class):

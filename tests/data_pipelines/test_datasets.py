@@ -11,18 +11,16 @@ import pytest
 from data_pipelines.class_store import StoredClass
 from data_pipelines.class_store_writer import write_class_store
 from data_pipelines.datasets import (
-    DATASETS,
     cifar100,
     cifar_fs,
-    dataset_module,
     fc100,
     glyphs,
-    load_dataset,
     meta_cifar100,
     mini_imagenet,
     omniglot,
 )
 from data_pipelines.datasets.class_lists import read_class_lists
+from data_pipelines.load_dataset import DATASETS, dataset_module, load_dataset
 
 LISTS = [
     (glyphs, None, (904, 226, 283)),
@@ -224,7 +222,7 @@ def test_loading_does_not_import_tensorflow(data_dir):
     import subprocess
 
     code = (
-        "import sys; from data_pipelines.datasets import load_dataset; "
+        "import sys; from data_pipelines.load_dataset import load_dataset; "
         f"load_dataset('fc100', data_dir={str(data_dir)!r}).split('train'); "
         "sys.exit('tensorflow' in sys.modules)"
     )

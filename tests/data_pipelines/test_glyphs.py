@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from data_pipelines.class_store import ClassStore
-from data_pipelines.datasets import glyphs, load_dataset
+from data_pipelines.datasets import glyphs
 from data_pipelines.datasets.glyph_drawings import draw_character
 from data_pipelines.datasets.glyph_fonts import (
     FACES,
@@ -23,6 +23,7 @@ from data_pipelines.datasets.glyph_fonts import (
     is_candidate,
     look_alikes,
 )
+from data_pipelines.load_dataset import load_dataset
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from data_pipelines.datasets import load_dataset
-from tests.data_pipelines.image_trees import first_pixels, write_image, write_tree
+from data_pipelines.load_dataset import load_dataset
+from tests.support.image_trees import first_pixels, write_image, write_tree
 
 CLASSES = [f"class{i}" for i in range(8)]
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data_pipelines.datasets import load_dataset, mini_imagenet
-from tests.data_pipelines.image_trees import first_pixels, write_image
+from data_pipelines.datasets import mini_imagenet
+from data_pipelines.load_dataset import load_dataset
+from tests.support.image_trees import first_pixels, write_image
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,8 @@ import tensorflow as tf
 from data_pipelines.class_store import ClassStore, StoredClass
 from data_pipelines.class_store_writer import write_class_store
 from data_pipelines.dataset import FewShotDataset
-from data_pipelines.hierarchical_sampling import variable_episode
 from data_pipelines.pipeline import batches, episode_at, episodes
-from data_pipelines.sampling import base_batch, fixed_episode
+from data_pipelines.samplers import base_batch, fixed_episode, variable_episode
 
 ROOT = Path(__file__).parents[2]
 SAMPLER = functools.partial(fixed_episode, ways=3, shots=2, queries=2)
@@ -221,7 +220,7 @@ from data_pipelines.class_store import ClassStore, StoredClass
 from data_pipelines.class_store_writer import write_class_store
 from data_pipelines.dataset import FewShotDataset
 from data_pipelines.pipeline import batches, episodes
-from data_pipelines.sampling import base_batch, fixed_episode
+from data_pipelines.samplers import base_batch, fixed_episode
 
 def private_megabytes():
     status = open("/proc/self/status").read()

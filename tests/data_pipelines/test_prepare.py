@@ -13,7 +13,7 @@ from PIL import Image
 from data_pipelines import preparation
 from data_pipelines.class_store import ClassStore
 from data_pipelines.datasets import tfds_builders
-from tests.data_pipelines.image_trees import write_tree
+from tests.support.image_trees import write_tree
 
 CLASSES = [f"class{i}" for i in range(8)]
 

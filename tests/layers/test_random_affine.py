@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data_pipelines.affine import random_affines, transformed
+from kfsl.affine import random_affines, transformed
 from kfsl.layers.random_affine import RandomAffine
 
 IMAGES = np.random.default_rng(0).uniform(size=(3, 8, 8, 1)).astype("float32")

@@ -9,8 +9,8 @@ from kfsl.backbones.conv4 import Conv4
 from kfsl.episodes import EpisodeSpec
 from kfsl.layers.normalization import moments_scope
 from kfsl.learners.cavia import CAVIA
-from tests.contract import LearnerContract, generic
 from tests.learners.test_maml import BEFORE_NORMALIZATION
+from tests.support.contract import LearnerContract, generic
 
 SPEC = EpisodeSpec(ways=3, shots=2, queries=2, image_shape=(8, 8, 1))
 

@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def growth(pairs_at_once):
-    command = [sys.executable, "-m", "tests.pairs_process", str(pairs_at_once)]
+    command = [sys.executable, "-m", "tests.support.pairs_process", str(pairs_at_once)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return int(done.stdout.split()[-1])
 

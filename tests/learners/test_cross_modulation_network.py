@@ -7,13 +7,13 @@ import tensorflow as tf
 
 from kfsl import configurables
 from kfsl.backbones.conv4 import Conv4
-from kfsl.backbones.insertion import segments
 from kfsl.backbones.resnet12 import ResNet12
 from kfsl.episodes import EpisodeSpec
 from kfsl.learners.cross_modulation_network import CrossModulationNetwork
 from kfsl.learners.matching_network import MatchingNetwork
-from tests.contract import LearnerContract, generic
-from tests.learners.pair_reference import (
+from kfsl.networks.insertion import segments
+from tests.support.contract import LearnerContract, generic
+from tests.support.pair_reference import (
     matching_logits,
     modulated_maps,
     preprocessed,

@@ -11,8 +11,8 @@ from kfsl.learners.cross_modulation_prototypical_network import (
     CrossModulationPrototypicalNetwork,
 )
 from kfsl.learners.prototypical_network import PrototypicalNetwork
-from tests.contract import LearnerContract, generic
-from tests.learners.pair_reference import preprocessed, random_modulation, reference_features
+from tests.support.contract import LearnerContract, generic
+from tests.support.pair_reference import preprocessed, random_modulation, reference_features
 
 SPEC = EpisodeSpec(ways=3, shots=2, queries=2, image_shape=(8, 8, 1))
 

@@ -9,7 +9,7 @@ from kfsl.backbones.conv4 import Conv4
 from kfsl.episodes import EpisodeSpec
 from kfsl.layers.normalization import moments_scope
 from kfsl.learners.maml import MAML
-from tests.contract import LearnerContract, generic, loss_gradients
+from tests.support.contract import LearnerContract, generic, loss_gradients
 
 SPEC = EpisodeSpec(ways=3, shots=2, queries=2, image_shape=(8, 8, 1))
 # The mean of a batch takes away whatever a bias adds before it.

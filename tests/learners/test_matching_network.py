@@ -6,7 +6,7 @@ import pytest
 
 from kfsl.backbones.conv4 import Conv4
 from kfsl.learners.matching_network import MatchingNetwork
-from tests.contract import LearnerContract
+from tests.support.contract import LearnerContract
 
 
 def make(**arguments):

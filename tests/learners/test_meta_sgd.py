@@ -8,8 +8,8 @@ from kfsl.backbones.conv4 import Conv4
 from kfsl.episodes import EpisodeSpec
 from kfsl.learners.maml import MAML
 from kfsl.learners.meta_sgd import MetaSGD
-from tests.contract import LearnerContract
 from tests.learners.test_maml import BEFORE_NORMALIZATION
+from tests.support.contract import LearnerContract
 
 SPEC = EpisodeSpec(ways=3, shots=2, queries=2, image_shape=(8, 8, 1))
 

@@ -9,10 +9,10 @@ from kfsl.backbones.conv4 import Conv4
 from kfsl.episodes import EpisodeSpec
 from kfsl.gradients import InnerLoss
 from kfsl.layers.normalization import moments_scope
+from kfsl.learners.base.support_set import masked_cross_entropy
 from kfsl.learners.maml import MAML
 from kfsl.learners.modgrad import ModGrad
-from kfsl.learners.support_set import masked_cross_entropy
-from tests.contract import LearnerContract, generic
+from tests.support.contract import LearnerContract, generic
 
 SPEC = EpisodeSpec(ways=3, shots=2, queries=2, image_shape=(8, 8, 1))
 

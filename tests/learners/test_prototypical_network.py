@@ -7,7 +7,7 @@ import pytest
 from kfsl.backbones.conv4 import Conv4
 from kfsl.episodes import EpisodeSpec
 from kfsl.learners.prototypical_network import PrototypicalNetwork
-from tests.contract import LearnerContract, generic, logits_of
+from tests.support.contract import LearnerContract, generic, logits_of
 
 
 def make(**arguments):

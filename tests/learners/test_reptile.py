@@ -8,7 +8,7 @@ import tensorflow as tf
 from kfsl.backbones.conv4 import Conv4
 from kfsl.episodes import EpisodeSpec
 from kfsl.learners.reptile import Reptile
-from tests.contract import LearnerContract
+from tests.support.contract import LearnerContract
 
 BEFORE_NORMALIZATION = {
     f"block{i}_conv/bias": "normalisation takes constants away" for i in range(1, 5)

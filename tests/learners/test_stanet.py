@@ -8,9 +8,9 @@ import tensorflow as tf
 from kfsl.backbones.conv4 import Conv4
 from kfsl.backbones.pre_activation_resnet12 import PreActivationResNet12
 from kfsl.episodes import EpisodeSpec
-from kfsl.learners.query_logits import cross_entropy
+from kfsl.learners.base.query_logits import cross_entropy
 from kfsl.learners.stanet import STANet
-from tests.contract import LearnerContract, generic, logits_of, loss_gradients, with_padding
+from tests.support.contract import LearnerContract, generic, logits_of, loss_gradients, with_padding
 
 SPEC = EpisodeSpec(ways=3, shots=2, queries=2, image_shape=(16, 16, 1))
 CLASSES = 6  # Pool of classes of SPEC's random episodes.

@@ -1,0 +1,88 @@
+"""TFDS builders of datasets that kfsl makes itself: an image and the name of its class."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+from tqdm import tqdm
+
+from data_pipelines.datasets.dataset_info import DatasetInfo
+
+#: Class name -> its examples: a key that no other example has, and the image or what makes it.
+Examples = Callable[[str], Iterable[tuple[str, Any]]]
+
+
+def labelled_builder(
+    name: str,
+    info: DatasetInfo,
+    lists: Mapping[str, Sequence[str]],
+    examples: Examples,
+    data_dir: Path,
+) -> tfds.core.GeneratorBasedBuilder:
+    """A builder whose splits hold the images of the classes that the lists give them.
+
+    Args:
+        name: str. Class name of the builder; TFDS calls the dataset by its snake case.
+        info: `DatasetInfo`.
+        lists: mapping from split name to class names.
+        examples: function of a class name, called while the TFRecords are written.
+        data_dir: `pathlib.Path`. Where they are written.
+
+    Returns:
+        TFDS builder.
+    """
+    members = {"VERSION": tfds.core.Version("1.0.0"), "__module__": __name__}
+    builder = type(name, (_LabelledBuilder,), members)
+    return builder(
+        dataset_info=info,
+        lists=lists,
+        examples=examples,
+        data_dir=data_dir,
+        file_format="tfrecord",
+    )
+
+
+class _LabelledBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    VERSION = tfds.core.Version("1.0.0")
+
+    def __init__(
+        self,
+        *,
+        dataset_info: DatasetInfo,
+        lists: Mapping[str, Sequence[str]],
+        examples: Examples,
+        **kwargs: Any,
+    ):
+        self._about, self._lists, self._examples = dataset_info, lists, examples
+        super().__init__(**kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        about = self._about
+        names = sorted(name for classes in self._lists.values() for name in classes)
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=about.description,
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=about.image_shape, encoding_format="png"),
+                    "label": tfds.features.ClassLabel(names=names),
+                }
+            ),
+            supervised_keys=("image", "label"),
+            homepage=about.homepage,
+            citation=about.citation,
+            license=about.licence,
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        return {split: self._generate_examples(split) for split in self._lists}
+
+    def _generate_examples(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        classes = self._lists[split]
+        for name in tqdm(
+            classes, desc=f"writing {split}", unit="class", file=sys.stderr, disable=None
+        ):
+            for key, image in self._examples(name):
+                yield key, {"image": image, "label": name}

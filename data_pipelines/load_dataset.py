@@ -1,0 +1,161 @@
+"""Datasets by name: `load_dataset`."""
+
+import os
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from data_pipelines.class_store import ClassStore
+from data_pipelines.dataset import FewShotDataset
+
+DATASETS = (
+    "glyphs",
+    "omniglot",
+    "mini_imagenet",
+    "cifar100",
+    "fc100",
+    "cifar_fs",
+    "meta_cifar100",
+    "image_folder",
+)
+
+
+def load_dataset(
+    name: str,
+    split: str | None = None,
+    data_dir: str | os.PathLike | None = None,
+    held_out: int = 0,
+    held_out_seed: int = 0,
+    split_seed: int = 0,
+) -> FewShotDataset:
+    """Opens a prepared dataset.
+
+    Args:
+        name: `str`, one of `DATASETS`, or the `--name` under which your own image folder was
+            prepared.
+        split: `str`, which lists of classes: for `omniglot` `"vinyals"` (1028/172/423, default),
+            `"santoro"` (1200/423), `"crossmod"` (1000/200/423) or `"leap"` (20 characters of each
+            of 25/11/10 alphabets); for `meta_cifar100` `"easy"`
+            (default), `"moderate"` or `"hard"`; for an image folder a JSON or CSV file that
+            replaces the lists made when it was prepared. The other datasets have one.
+        data_dir: folder of the class stores. Default: the environment variable `KFSL_STORE_DIR`,
+            else `~/.cache/kfsl`.
+        held_out: `int`, train classes that become the split `val` where the lists have none. All
+            rotations of a character count as one and move together.
+        held_out_seed: `int`, which classes those are.
+        split_seed: `int`, draws other lists where a rule makes them (`meta_cifar100`, where
+            0 gives the lists that lie beside the code, and Omniglot's `"leap"`).
+
+    Returns:
+        A `FewShotDataset`. Nothing but the names is read from disk.
+
+    Raises:
+        FileNotFoundError: the dataset is not prepared; the message names the command.
+        ValueError: the name, split or number of held-out classes does not exist.
+
+    Example:
+
+    ```python
+    import tempfile
+    from data_pipelines.load_dataset import load_dataset
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            load_dataset("glyphs", data_dir=folder)
+        except FileNotFoundError as error:
+            assert "data_pipelines.prepare --dataset=glyphs" in str(error)
+    ```
+    """
+    folder = store_dir(data_dir)
+    if name in DATASETS and name != "image_folder":
+        module = dataset_module(name)
+        store_name = module.INFO.store_name
+        command = f"python -m data_pipelines.prepare --dataset={store_name}"
+    else:
+        module = dataset_module("image_folder")
+        store_name = name
+        command = (
+            f"python -m data_pipelines.prepare --dataset=image_folder --name={name} --source=PATH"
+        )
+    store = _open_store(name, folder / store_name, command, data_dir)
+    lists = module.split_lists(store, split, split_seed)
+    lists = _hold_out(name, lists, held_out, held_out_seed)
+    return FewShotDataset(name, store, _indices(name, store, lists))
+
+
+def store_dir(data_dir: str | os.PathLike | None = None) -> Path:
+    """The folder of the class stores: the argument, else `KFSL_STORE_DIR`, else the cache."""
+    chosen = data_dir or os.environ.get("KFSL_STORE_DIR") or "~/.cache/kfsl"
+    return Path(chosen).expanduser()
+
+
+def dataset_module(name: str) -> ModuleType:
+    """The module that describes and reads a dataset, imported when it is asked for."""
+    if name not in DATASETS:
+        raise ValueError(f"Unknown dataset {name!r}; known are {', '.join(DATASETS)}.")
+    return import_module(f"data_pipelines.datasets.{name}")
+
+
+def _open_store(
+    name: str, path: Path, command: str, data_dir: str | os.PathLike | None
+) -> ClassStore:
+    if path.is_dir():
+        return ClassStore.open(path)
+    known = "" if name in DATASETS else f" Datasets with a reader: {', '.join(DATASETS)}."
+    option = f" --data_dir={data_dir}" if data_dir else ""
+    raise FileNotFoundError(
+        f"Dataset {name!r} is not prepared in {path.parent}. Run: {command}{option}.{known}"
+    )
+
+
+def _hold_out(
+    name: str, lists: Mapping[str, Sequence[str]], held_out: int, seed: int
+) -> dict[str, Sequence[str]]:
+    lists = dict(lists)
+    if not held_out:
+        return lists
+    if "val" in lists:
+        raise ValueError(
+            f"held_out={held_out}, but these lists of {name} have {len(lists['val'])} validation "
+            "classes already; use held_out=0."
+        )
+    train = sorted(lists["train"])
+    if not 0 < held_out < len(train):
+        raise ValueError(
+            f"held_out={held_out}, expected 0 to {len(train) - 1}: {name} has {len(train)} train "
+            "classes."
+        )
+    # RandomState: its stream is frozen, so the held-out classes never change with NumPy.
+    chosen = np.random.RandomState(seed).permutation(len(train))[:held_out]
+    moved = {train[i] for i in chosen}
+    return {
+        "train": [c for c in train if c not in moved],
+        "val": sorted(moved),
+        **{key: value for key, value in lists.items() if key != "train"},
+    }
+
+
+def _indices(
+    name: str, store: ClassStore, lists: Mapping[str, Sequence[str]]
+) -> dict[str, np.ndarray]:
+    rotations = store.rotations
+    # With rotations the names are `<class>/rot0`, `<class>/rot90` and so on.
+    names = [
+        stored.rpartition("/rot")[0] if rotations > 1 else stored
+        for stored in store.class_names[::rotations]
+    ]
+    position = {base: i for i, base in enumerate(names)}
+    splits = {}
+    for split, classes in lists.items():
+        missing = [c for c in classes if c not in position]
+        if missing:
+            raise ValueError(
+                f"Split {split!r} of {name} lists {len(missing)} classes that the store "
+                f"{store.path} does not hold, for example {missing[0]!r}."
+            )
+        first = np.array([position[c] * rotations for c in classes], np.int64)
+        splits[split] = (first[:, None] + np.arange(rotations)).reshape(-1)
+    return splits

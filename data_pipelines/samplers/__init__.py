@@ -1,0 +1,33 @@
+"""Which images make up episode number `index`.
+
+A sampler is a pure function of (seed, split, index). The same arguments give the same episode on
+any machine, after any restart, eagerly, in a `tf.function` and under XLA; nothing is remembered
+from one episode to the next, so any of them can be looked up by its number.
+
+Every sampler returns rows of the class store, not images:
+
+- `support_indices`, `query_indices`: int64, `[S]` and `[Q]`.
+- `support_labels`, `query_labels`: int32, `[S]` and `[Q]`, from 0 to ways - 1. A class's label is
+  its place in a random permutation, so a label says nothing about the class.
+- `support_class_ids`, `query_class_ids`: int32, `[S]` and `[Q]`, positions in the split.
+- `support_mask`: bool, `[S]`, only where ways or shots vary; `False` marks padding.
+
+The support set comes sorted by label, and so do the queries, except where `total_queries` draws
+the class of each query at random.
+"""
+
+from data_pipelines.samplers.alphabet_episode import alphabet_episode
+from data_pipelines.samplers.base_batch import base_batch
+from data_pipelines.samplers.epoch_episode import epoch_episode
+from data_pipelines.samplers.fixed_episode import fixed_episode
+from data_pipelines.samplers.hierarchical_episode import hierarchical_episode
+from data_pipelines.samplers.variable_episode import variable_episode
+
+__all__ = [
+    "alphabet_episode",
+    "base_batch",
+    "epoch_episode",
+    "fixed_episode",
+    "hierarchical_episode",
+    "variable_episode",
+]

@@ -1,0 +1,36 @@
+"""What `kfsl.analyze` was asked to look at."""
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from kfsl.command_line import command
+from kfsl.runs.run_directory import RunDirectory
+from kfsl.runs.trained_run import check_trained
+
+if TYPE_CHECKING:
+    from kfsl.experiment import Experiment
+
+
+@dataclasses.dataclass(frozen=True)
+class AnalysisRequest:
+    """A run to look at, and what is bound anew for it.
+
+    Args:
+        run: `RunDirectory`, or None for analyses of a model without a run.
+        bindings: tuple of str. Gin bindings that win over the run's own.
+    """
+
+    run: RunDirectory | None
+    bindings: tuple[str, ...] = ()
+
+    def experiment(self) -> "Experiment":
+        """The trained experiment; imports TensorFlow.
+
+        Raises:
+            RunDirectoryError: if the folder is no run directory.
+            FileNotFoundError: if nothing was trained.
+        """
+        check_trained(self.run)
+        with command.quiet_start():
+            from kfsl import configurables
+        return configurables.trained_experiment(self.run, self.bindings)

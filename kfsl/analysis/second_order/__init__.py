@@ -1,0 +1,1 @@
+"""Which layers TensorFlow differentiates twice correctly."""

@@ -1,0 +1,104 @@
+"""What the commands share: their flags, and errors told in one line."""
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from typing import NoReturn
+
+from absl import app, flags, logging
+
+#: What a user's input can raise. Anything else is a defect of kfsl and keeps its traceback.
+USER_ERRORS = (ValueError, OSError, RuntimeError)
+
+#: What a binding of a wrong type raises inside the function that it was bound to.
+BINDING_ERRORS = (TypeError, ZeroDivisionError)
+GIN_NOTE = "\n  In call to configurable '"
+
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def run(main: Callable[[], None]) -> None:
+    """Parses the flags and runs a command.
+
+    A user's mistake ends it with one line on standard error and exit code 2; set
+    `KFSL_TRACEBACK=1` to see where it was raised.
+
+    Args:
+        main: callable without arguments.
+    """
+    # Messages of TensorFlow's libraries would bury the one line that matters.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.set_verbosity(logging.WARNING)
+    # --help prints the main module's docstring, which a console script does not have.
+    sys.modules["__main__"].__doc__ = sys.modules[main.__module__].__doc__
+
+    def guarded(arguments: list[str]) -> None:
+        try:
+            _refuse_positional(arguments)
+            main()
+        except USER_ERRORS as error:
+            if os.environ.get("KFSL_TRACEBACK"):
+                traceback.print_exc()
+            fail(one_line(error))
+        except BINDING_ERRORS as error:
+            if GIN_NOTE not in str(error) or os.environ.get("KFSL_TRACEBACK"):
+                raise
+            name = str(error).split(GIN_NOTE)[1].split("'")[0]
+            fail(f"{one_line(error)}. Is a binding of {name} of a wrong type?")
+        except KeyboardInterrupt:
+            fail("interrupted; the same command continues where the last checkpoint is.")
+
+    app.run(guarded, flags_parser=_parse_flags)
+
+
+@contextlib.contextmanager
+def quiet_start() -> Iterator[None]:
+    """Holds back what TensorFlow's libraries print while they are imported.
+
+    It comes from C++ before any setting is read. If the import fails it is shown after all.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def fail(message: str) -> NoReturn:
+    """Ends the process with one line on standard error and exit code 2."""
+    command = os.path.basename(sys.argv[0]).removesuffix(".py")
+    print(f"kfsl {command}: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def one_line(error: BaseException) -> str:
+    """An exception's message without line breaks and without gin's call stack."""
+    text = _ANSI.sub("", str(error).split(GIN_NOTE)[0]).split("Arguments received by")[0]
+    return " ".join(text.split()) or type(error).__name__
+
+
+def _parse_flags(arguments: list[str]) -> list[str]:
+    try:
+        return flags.FLAGS(arguments)
+    except flags.Error as error:
+        fail(f"{one_line(error)} See --help.")
+
+
+def _refuse_positional(arguments: list[str]) -> None:
+    if len(arguments) > 1:
+        raise ValueError(
+            f"Unexpected argument {arguments[1]!r}: options are written --name=value; see --help."
+        )

@@ -1,0 +1,143 @@
+"""Finds gin files and checks their syntax, before anything slow is imported."""
+
+import os
+import re
+import sysconfig
+from collections.abc import Iterator, Sequence
+
+from gin import config_parser
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__))
+_CHECKOUT = os.path.dirname(_PACKAGE)
+
+
+_INCLUDE = re.compile(r"^include\s+(['\"])(.+?)\1[ \t]*(?:#.*)?$", re.MULTILINE)
+
+
+class GinFileError(ValueError):
+    """A gin file that is not there or cannot be parsed."""
+
+
+def find(path: str) -> str:
+    """Where a gin file lies: the current folder, the checkout, then the installed package.
+
+    Args:
+        path: str. Such as `gin/stanet.gin`; `gin/` stands for the installed configs too.
+
+    Returns:
+        An existing path.
+
+    Raises:
+        GinFileError: if there is no such file.
+
+    Example:
+    ```python
+    from kfsl.command_line import gin_files
+
+    assert gin_files.find("gin/stanet.gin").endswith("stanet.gin")
+    ```
+    """
+    for candidate in _candidates(path):
+        if os.path.isfile(candidate):
+            return candidate
+    raise GinFileError(
+        f"No gin file {path!r}: looked in {os.getcwd()}, in the checkout and in the installed "
+        f"configs. Shipped files: {', '.join(shipped()) or 'none'}."
+    )
+
+
+def shipped() -> list[str]:
+    """Names of the top-level gin files that come with kfsl, as `--gin_file` takes them."""
+    for folder in (os.path.join(_CHECKOUT, "gin"), os.path.join(_PACKAGE, "configs")):
+        if os.path.isdir(folder):
+            names = sorted(name for name in os.listdir(folder) if name.endswith(".gin"))
+            return [f"gin/{name}" for name in names]
+    return []
+
+
+def check(paths: Sequence[str], bindings: Sequence[str] = ()) -> None:
+    """Reads gin files and what they include, and finds what is missing or malformed.
+
+    Args:
+        paths: list of str.
+        bindings: list of str, such as `train.epochs=3`.
+
+    Raises:
+        GinFileError: naming the file and the line.
+    """
+    for path in paths:
+        _check_file(path, ())
+    for binding in bindings:
+        _parse(binding, "--gin_param")
+
+
+def text(path: str) -> str:
+    """A gin file with what it includes in the place of each include.
+
+    gin would look for included files in the current folder alone.
+
+    Args:
+        path: str.
+
+    Returns:
+        Gin text without includes.
+
+    Raises:
+        GinFileError: if a file is missing.
+    """
+    with open(find(path), encoding="utf-8") as file:
+        return _INCLUDE.sub(lambda match: text(match[2]), file.read())
+
+
+def _candidates(path: str) -> Iterator[str]:
+    yield path
+    if os.path.isabs(path):
+        return
+    # A wheel has no checkout: there the parent folder is site-packages, which is not ours.
+    if sysconfig.get_paths()["purelib"] != _CHECKOUT:
+        yield os.path.join(_CHECKOUT, path)
+    yield os.path.join(_PACKAGE, "configs", path.removeprefix("gin/"))
+
+
+def _check_file(path: str, including: tuple[str, ...]) -> None:
+    found = find(path)
+    if found in including:
+        raise GinFileError(f"{path} includes itself: {' -> '.join((*including, found))}.")
+    with open(found, encoding="utf-8") as file:
+        statements = _parse(file.read(), found)
+    for statement in statements:
+        if isinstance(statement, config_parser.IncludeStatement):
+            _check_file(statement.filename, (*including, found))
+
+
+def _parse(text: str, where: str) -> list:
+    try:
+        return list(config_parser.ConfigParser(text, _Names()))
+    except SyntaxError as error:
+        raise GinFileError(f"{where}, line {error.lineno}: {error.msg}") from None
+
+
+class _Names(config_parser.ParserDelegate):
+    """Keeps references as text: nothing is registered yet."""
+
+    def configurable_reference(self, scoped_configurable_name: str, evaluate: bool) -> str:
+        return f"@{scoped_configurable_name}{'()' if evaluate else ''}"
+
+    def macro(self, macro_name: str) -> str:
+        return f"%{macro_name}"
+
+
+def bindings(text: str) -> list[tuple[str, str, str]]:
+    """The `(scope, selector, argument)` of each binding in gin text.
+
+    Args:
+        text: str. What gin prints of a configuration.
+
+    Returns:
+        list of triples; a macro has no scope and no argument.
+    """
+    return [
+        (statement.scope, statement.selector, statement.arg_name)
+        for statement in _parse(text, "the configuration")
+        if isinstance(statement, config_parser.BindingStatement)
+    ]

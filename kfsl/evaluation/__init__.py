@@ -1,0 +1,1 @@
+"""Accuracy of a learner on fixed episodes."""

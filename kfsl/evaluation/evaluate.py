@@ -1,0 +1,206 @@
+"""Accuracy of a learner on fixed episodes, with its 95 % interval."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from data_pipelines import pipeline
+from kfsl.episodes import QUERY_IMAGES, SUPPORT_IMAGES
+from kfsl.evaluation.split_features import embed_split, feature_bytes
+from kfsl.evaluation.tally import EvaluationTally
+from kfsl.experiment import Experiment
+from kfsl.learners.base.learner import Learner
+from kfsl.runs.environment import environment
+from kfsl.runs.evaluation_record import Evaluation
+
+#: Not the training seed: runs that differ in that one alone meet the same test episodes.
+EVALUATION_SEED = 12345
+
+
+def evaluate(
+    experiment: Experiment,
+    *,
+    split: str = "test",
+    episodes: int = 600,
+    seed: int = EVALUATION_SEED,
+    meta_batch: int = 4,
+    feature_memory: int = 2**30,
+) -> Evaluation:
+    """Evaluates a learner on episodes `0..episodes - 1` of a split.
+
+    The episodes are those of `experiment.evaluation_sampler`, a pure function of seed, split
+    and number, so every learner meets the same ones. Where moving averages normalise and the
+    episodes would embed more images than the split has, each image is embedded once and the
+    episodes are drawn from the features.
+
+    Args:
+        experiment: `Experiment`.
+        split: str. `"train"`, `"val"` or `"test"`.
+        episodes: int. At least 2.
+        seed: int. Seed of the stream of episodes.
+        meta_batch: int. Episodes computed at once; changes the speed, not the result.
+        feature_memory: int, bytes. Above it, features are not kept.
+
+    Returns:
+        `Evaluation`.
+
+    Raises:
+        ValueError: if an argument is out of range, the split lacks classes or images for its
+            episodes, the learner is made for fewer ways, or its logits are not numbers.
+
+    Example:
+    ```python
+    import functools
+    import tempfile
+    import numpy as np
+    from data_pipelines.class_store import ClassStore, StoredClass
+    from data_pipelines.class_store_writer import write_class_store
+    from data_pipelines.dataset import FewShotDataset
+    from data_pipelines.samplers import fixed_episode
+    from kfsl.backbones.conv4 import Conv4
+    from kfsl.evaluation.evaluate import evaluate
+    from kfsl.experiment import Experiment
+    from kfsl.learners.prototypical_network import PrototypicalNetwork
+
+    with tempfile.TemporaryDirectory() as folder:
+        classes = [StoredClass(name, "letters", 4) for name in "abc"]
+        images = [(c, np.full((8, 8, 1), 80 * c, "uint8")) for c in range(3) for _ in range(4)]
+        write_class_store(f"{folder}/letters", classes, images, image_shape=(8, 8, 1))
+        store = ClassStore.open(f"{folder}/letters")
+        experiment = Experiment(
+            learner=PrototypicalNetwork(Conv4(image_shape=(8, 8, 1), filters=4, num_pools=2)),
+            dataset=FewShotDataset("letters", store, {"test": [0, 1, 2]}),
+            sampler=functools.partial(fixed_episode, ways=2, shots=1, queries=3),
+        )
+        evaluation = evaluate(experiment, episodes=4)
+    assert evaluation.episodes == 4
+    ```
+    """
+    started = time.monotonic()
+    if episodes < 2 or meta_batch < 1:
+        raise ValueError(
+            "An evaluation needs at least 2 episodes and a meta-batch of at least 1; received "
+            f"episodes={episodes}, meta_batch={meta_batch}."
+        )
+    learner, dataset = experiment.learner, experiment.dataset
+    classes = dataset.split(split)
+    # One episode drawn ahead: what cannot work shows before anything is computed.
+    first = experiment.evaluation_sampler(classes, seed, tf.constant(0, tf.int64))
+    _check_ways(learner, first["support_labels"].numpy())
+    _check_finite(learner)
+    images = episodes * (len(first["support_indices"]) + len(first["query_indices"]))
+    source: Any = dataset
+    if images > classes.num_images and _can_keep(learner, dataset, split, feature_memory):
+        source = embed_split(learner, dataset, split)
+    predict = compiled_prediction(learner, embedded=source is not dataset)
+    stream = pipeline.episodes(
+        source,
+        split,
+        experiment.evaluation_sampler,
+        seed=seed,
+        count=-(-episodes // meta_batch),
+        meta_batch=meta_batch,
+    )
+    tally = EvaluationTally(classes.class_names)
+    with tqdm.tqdm(total=episodes, desc=f"evaluate {split}", unit="ep", disable=None) as bar:
+        for episode, query_labels in stream:
+            done = len(tally.accuracies)
+            _check_ways(learner, episode["support_labels"].numpy())
+            predictions = _predictions(predict, episode, seed, done)
+            kept = min(meta_batch, episodes - done)
+            small = {
+                name: tensor.numpy()[:kept]
+                for name, tensor in episode.items()
+                if name not in (SUPPORT_IMAGES, QUERY_IMAGES)
+            }
+            tally.add(small, query_labels.numpy()[:kept], predictions[:kept])
+            bar.update(kept)
+    return Evaluation(
+        split=split,
+        accuracies=tally.accuracies,
+        ways=tally.ways,
+        shots=tally.shots,
+        queries=tally.queries,
+        seed=seed,
+        dataset=dataset.name,
+        dataset_fingerprint=dataset.fingerprint,
+        episodes_fingerprint=tally.fingerprint,
+        learner=type(learner).__name__,
+        bn_policy=learner.bn_policy,
+        transductive=learner.transductive,
+        classes=tally.class_counts(),
+        confusions=tally.confusions(),
+        seconds=round(time.monotonic() - started, 1),
+        environment=environment(),
+    )
+
+
+def compiled_prediction(learner: Learner, embedded: bool = False) -> Callable:
+    """A compiled function from episodes to logits.
+
+    Args:
+        learner: `Learner`.
+        embedded: bool. The episodes hold what `learner.embed` made of the images.
+
+    Returns:
+        `(episode, seed) -> logits [B, Q, ways]`. The seed, int64 `[2]`, is for learners that
+        draw at adaptation: episode `b` of a meta-batch is number `seed[1] + b` of stream
+        `seed[0]`.
+    """
+
+    @tf.function(reduce_retracing=True)
+    def logits(episode: dict[str, tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
+        support, query = episode[SUPPORT_IMAGES], episode[QUERY_IMAGES]
+        if not embedded:
+            support, query = learner.embed_episode(episode, training=False)
+        mask = episode.get("support_mask")
+        state = learner.adapt(support, episode["support_labels"], mask=mask, seed=seed)
+        return learner.infer(state, query)["logits"]
+
+    return logits
+
+
+def _predictions(
+    predict: Callable, episode: dict[str, tf.Tensor], seed: int, number: int
+) -> np.ndarray:
+    logits = predict(episode, tf.constant([seed, number], tf.int64)).numpy()
+    if np.isnan(logits).any():
+        raise ValueError(
+            f"The logits of episode {number}, or one soon after, are not numbers: training "
+            "diverged. Train with a smaller learning rate."
+        )
+    return np.argmax(logits, axis=-1)
+
+
+def _can_keep(learner: Learner, dataset: Any, split: str, limit: int) -> bool:
+    if learner.bn_policy != "running":
+        return False
+    size = feature_bytes(learner, dataset.image_shape)
+    return size is not None and size * dataset.split(split).num_images <= limit
+
+
+def _check_finite(learner: Learner) -> None:
+    # The logits alone do not tell: ReLU and max pooling can turn a NaN into a number.
+    for weight in learner.weights:
+        values = tf.convert_to_tensor(weight.value)
+        if values.dtype.is_floating and not bool(tf.reduce_all(tf.math.is_finite(values))):
+            raise ValueError(
+                f"The weight {weight.path} is not finite: training diverged, or the file is "
+                "damaged. Train with a smaller learning rate."
+            )
+
+
+def _check_ways(learner: Learner, support_labels: np.ndarray) -> None:
+    ways = int(support_labels.max()) + 1
+    if learner.ways is None or ways == learner.ways:
+        return
+    if ways > learner.ways or not learner.takes_fewer_ways:
+        most = "at most " if learner.takes_fewer_ways else ""
+        raise ValueError(
+            f"{type(learner).__name__} is made for {learner.ways} ways and the episodes have "
+            f"{ways}: draw episodes of {most}{learner.ways} ways, or train for {ways}."
+        )

@@ -1,0 +1,132 @@
+"""Counts what happened in each episode of an evaluation."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+#: Of a thousand classes most pairs meet once; the rare confusions would only swell the file.
+MAX_CONFUSIONS = 500
+
+
+class EvaluationTally:
+    """Adds up accuracies, sizes and confusions, meta-batch by meta-batch.
+
+    Args:
+        class_names: sequence of str. The classes of the split.
+
+    Example:
+    ```python
+    import numpy as np
+    from kfsl.episodes import EpisodeSpec
+    from kfsl.evaluation.tally import EvaluationTally
+
+    spec = EpisodeSpec(ways=2, shots=1, queries=2, image_shape=(8, 8, 1))
+    episode, query_labels = spec.random_episode(classes=3)
+    tally = EvaluationTally(("a", "b", "c"))
+    tally.add(episode, query_labels, predictions=np.array([[0, 0, 1, 0]]))
+    assert tally.accuracies == [0.75]
+    assert tally.ways == 2 and tally.queries == 2
+    ```
+    """
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        self.class_names = tuple(class_names)
+        self.accuracies: list[float] = []
+        self._digest = hashlib.sha256()
+        self._sizes: dict[str, set[int]] = {"ways": set(), "shots": set(), "queries": set()}
+        self._correct = np.zeros(len(class_names), np.int64)
+        self._queries = np.zeros(len(class_names), np.int64)
+        self._confused: list[np.ndarray] = []
+        self._met: list[np.ndarray] = []
+        self._met_queries: list[np.ndarray] = []
+
+    def add(
+        self, episode: dict[str, np.ndarray], query_labels: np.ndarray, predictions: np.ndarray
+    ) -> None:
+        """Adds a meta-batch.
+
+        Args:
+            episode: dict of arrays; `support_labels`, `support_classes`, `query_classes`, each
+                `[B, ...]`, and `support_mask` if there is padding.
+            query_labels: int array, `[B, Q]`.
+            predictions: int array, `[B, Q]`.
+        """
+        masks = episode.get("support_mask")
+        for b in range(len(query_labels)):
+            mask = slice(None) if masks is None else masks[b]
+            self._add_episode(
+                episode["support_labels"][b][mask],
+                episode["support_classes"][b][mask],
+                query_labels[b],
+                episode["query_classes"][b],
+                predictions[b],
+            )
+
+    def _add_episode(
+        self,
+        support_labels: np.ndarray,
+        support_classes: np.ndarray,
+        labels: np.ndarray,
+        classes: np.ndarray,
+        predictions: np.ndarray,
+    ) -> None:
+        for part in (support_labels, support_classes, labels, classes):
+            self._digest.update(np.ascontiguousarray(part, dtype="<i4").tobytes() + b"|")
+        hits = predictions == labels
+        self.accuracies.append(float(np.mean(hits)))
+        class_of_label = np.zeros(support_labels.max() + 1, np.int64)
+        class_of_label[support_labels] = support_classes
+        asked = np.bincount(labels, minlength=len(class_of_label))
+        self._sizes["ways"].add(len(class_of_label))
+        self._sizes["shots"].update(np.bincount(support_labels).tolist())
+        self._sizes["queries"].update(asked.tolist())
+        np.add.at(self._correct, classes[hits], 1)
+        np.add.at(self._queries, classes, 1)
+        # A pair of classes as one number: true * classes + other.
+        count = len(self.class_names)
+        confused = ~hits & (predictions < len(class_of_label))
+        self._confused.append(classes[confused] * count + class_of_label[predictions[confused]])
+        self._met.append((class_of_label[:, None] * count + class_of_label).ravel())
+        self._met_queries.append(np.repeat(asked, len(class_of_label)))
+
+    @property
+    def ways(self) -> int | list[int]:
+        return self._size("ways")
+
+    @property
+    def shots(self) -> int | list[int]:
+        return self._size("shots")
+
+    @property
+    def queries(self) -> int | list[int]:
+        return self._size("queries")
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over the labels and classes of all episodes so far."""
+        return self._digest.hexdigest()
+
+    def class_counts(self) -> dict[str, list[int]]:
+        """Class name to `[correct, queries]`, for the classes that were asked."""
+        return {
+            self.class_names[c]: [int(self._correct[c]), int(self._queries[c])]
+            for c in np.flatnonzero(self._queries)
+        }
+
+    def confusions(self, limit: int = MAX_CONFUSIONS) -> list[list]:
+        """`[true class, predicted class, times, queries]`, the most frequent ones, in order."""
+        pairs, times = np.unique(np.concatenate(self._confused), return_counts=True)
+        met, place = np.unique(np.concatenate(self._met), return_inverse=True)
+        posed = np.bincount(place, weights=np.concatenate(self._met_queries))
+        posed = posed[np.searchsorted(met, pairs)]
+        order = np.lexsort((pairs, -times))[:limit]
+        names, count = self.class_names, len(self.class_names)
+        return [
+            [names[pairs[i] // count], names[pairs[i] % count], int(times[i]), int(posed[i])]
+            for i in order
+        ]
+
+    def _size(self, name: str) -> int | list[int]:
+        smallest, largest = min(self._sizes[name]), max(self._sizes[name])
+        return smallest if smallest == largest else [smallest, largest]

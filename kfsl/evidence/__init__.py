@@ -1,0 +1,1 @@
+"""Rows of RESULTS.md, made of committed evidence; needs no TensorFlow."""

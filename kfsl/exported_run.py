@@ -1,0 +1,105 @@
+"""A run's best learner as a SavedModel; nothing slow is imported before it is needed."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from kfsl.command_line import command, gin_files
+from kfsl.runs.run_directory import RunDirectory
+from kfsl.runs.trained_run import check_trained
+from kfsl.serving.files import EXAMPLE_FILE, holds_saved_model
+
+#: Training images from which the mean pixel is taken.
+MOST_IMAGES = 500
+
+
+def export_run(run: RunDirectory, path: str, bindings: Sequence[str] = ()) -> dict[str, Any]:
+    """Exports the best learner of a run.
+
+    Args:
+        run: `RunDirectory`.
+        path: str. The folder to write.
+        bindings: list of str. Gin bindings that win over the run's own.
+
+    Returns:
+        The description that was written beside the graph.
+
+    Raises:
+        ValueError: if it is no run directory, or `path` holds something else.
+        FileNotFoundError: if the run has no trained learner or its dataset is gone.
+    """
+    check_export(run, path, bindings)
+    with command.quiet_start():
+        from kfsl import configurables
+        from kfsl.serving.export import export
+
+    experiment = configurables.trained_experiment(run, bindings)
+    configurables.check_overrides(bindings, run, "the exported learner")
+    return export(
+        experiment.learner,
+        path,
+        image_shape=experiment.dataset.image_shape,
+        training_data=training_data(experiment.dataset),
+        overrides=bindings,
+    )
+
+
+def check_export(run: RunDirectory, path: str, bindings: Sequence[str] = ()) -> None:
+    """Finds, before TensorFlow is imported, what would stop an export.
+
+    Raises:
+        ValueError: if it is no run directory, or `path` holds something else.
+        FileNotFoundError: if the run has no trained learner.
+    """
+    check_trained(run)
+    gin_files.check([], list(bindings))
+    if not holds_saved_model(path):
+        raise ValueError(
+            f"{path!r} holds something that kfsl did not export; name another folder with "
+            "--output, or empty it."
+        )
+
+
+def training_data(dataset: Any) -> dict[str, Any]:
+    """What `classes.json` says: the dataset, its licence, and the classes that were trained on.
+
+    Args:
+        dataset: `FewShotDataset`.
+
+    Returns:
+        dict that JSON can hold.
+    """
+    store, train = dataset.store, dataset.split("train")
+    # One image a class, of some classes; the other splits are not looked at.
+    offsets = train.offsets[:: max(1, train.num_classes // MOST_IMAGES)]
+    return {
+        "dataset": dataset.name,
+        "licence": store.metadata.get("licence"),
+        "citation": store.metadata.get("citation"),
+        "fingerprint": dataset.fingerprint,
+        "mean_pixel": round(float(store.images[offsets].mean()), 2),
+        "training_classes": list(train.class_names),
+    }
+
+
+def summary(path: str, description: dict[str, Any]) -> list[str]:
+    """Where the model lies and how it is used, in lines for people.
+
+    Args:
+        path: str. The folder of the SavedModel.
+        description: dict. What lies beside it as `model.json`.
+
+    Returns:
+        list of str.
+    """
+    ways = description["ways"]["fixed"]
+    number = "any number of new classes" if ways is None else f"{ways} new classes"
+    height, width, channels = description["image"]["trained_shape"]
+    transductive = " Transductive: queries influence each other." * description["transductive"]
+    return [
+        f"{description['learner']} is in {path}",
+        f"It takes {number}, images {height}x{width}x{channels}, BN policy "
+        f"{description['bn_policy']}.{transductive}",
+        f"Try it:          python {os.path.join(path, EXAMPLE_FILE)}",
+        f"On your images:  python -m kfsl.predict --saved_model={path} --support=DIR --query=DIR",
+    ]

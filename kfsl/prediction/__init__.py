@@ -1,0 +1,1 @@
+"""A served model, asked about folders of images."""

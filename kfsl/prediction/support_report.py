@@ -1,0 +1,197 @@
+"""An honest word on a support set: how far its classes can be told apart at all."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kfsl.prediction.image_folders import ImageFiles, SupportFiles
+
+#: Largest class over smallest, from which on sizes count as very unequal.
+UNEQUAL = 3
+#: Lines of one kind that are printed; files hold all.
+SHOWN = 10
+#: Difference of mean pixels that looks like inverted images, on 0..255.
+INVERTED = 100
+NOT_CALIBRATED = (
+    "The scores are softmax values and not calibrated: 0.9 does not mean right nine times in ten."
+)
+
+
+def leave_one_out_lines(support: SupportFiles, left_out: Any, transductive: bool) -> list[str]:
+    """What leaving out each support image in turn says of the support set.
+
+    Args:
+        support: `SupportFiles`.
+        left_out: `LeftOut` or None, where nothing was tried.
+        transductive: bool. Whether the model classifies all queries together.
+
+    Returns:
+        list of str.
+    """
+    if transductive:
+        return [
+            "Leave-one-out accuracy cannot be estimated: this model is transductive, its scores "
+            "depend on which images are classified together. The same image may get another "
+            "score in other company."
+        ]
+    if left_out is None or not len(left_out.indices):
+        return [
+            "Leave-one-out accuracy cannot be estimated: every class has one image only. How good "
+            "the predictions are is unknown; add a second image to each class to find out."
+        ]
+    tried, correct = len(left_out.indices), left_out.correct
+    low, high = wilson_interval(correct, tried)
+    chance = 1 / len(support.classes)
+    lines = [
+        f"Leave-one-out: {correct} of {tried} support images ({correct / tried:.0%}; 95 % "
+        f"interval {low:.0%} to {high:.0%}; guessing {chance:.0%}) get the class of their folder "
+        "when the model has not seen them."
+    ]
+    eligible = sum(count for count in support.counts if count > 1)
+    if tried < eligible:
+        lines.append(f"  {tried} of {eligible} images were tried, to save time.")
+    alone = [
+        name for name, count in zip(support.classes, support.counts, strict=True) if count == 1
+    ]
+    if alone:
+        lines.append(f"  Not estimated, since they have one image only: {_some(alone)}.")
+    disagreeing = disagreements(support, left_out)
+    lines += [
+        f"  {found['image']} disagrees with its folder: it looks like {found['prediction']} "
+        f"({found['probability']:.2f})."
+        for found in disagreeing[:SHOWN]
+    ]
+    if len(disagreeing) > SHOWN:
+        lines.append(f"  ... and {len(disagreeing) - SHOWN} more.")
+    return lines
+
+
+def disagreements(support: SupportFiles, left_out: Any) -> list[dict[str, Any]]:
+    """The support images that get another class than their folder's, surest first.
+
+    Args:
+        support: `SupportFiles`.
+        left_out: `LeftOut`.
+
+    Returns:
+        list of dicts with `image`, `folder`, `prediction` and `probability`.
+    """
+    names = support.names
+    found = [
+        {
+            "image": names[index],
+            "folder": support.classes[label],
+            "prediction": support.classes[prediction],
+            "probability": round(float(row[prediction]), 6),
+        }
+        for index, label, prediction, row in zip(
+            left_out.indices,
+            left_out.labels,
+            left_out.predictions,
+            left_out.probabilities,
+            strict=True,
+        )
+        if label != prediction
+    ]
+    return sorted(found, key=lambda one: -one["probability"])
+
+
+def warnings_of(
+    support: SupportFiles,
+    support_images: np.ndarray,
+    queries: ImageFiles,
+    query_images: np.ndarray,
+    training_mean: float | None,
+) -> list[str]:
+    """What in the images themselves makes predictions doubtful.
+
+    Args:
+        support: `SupportFiles`.
+        support_images: uint8 array, `[S, H, W, C]`.
+        queries: `ImageFiles`.
+        query_images: uint8 array, `[Q, H, W, C]`.
+        training_mean: float or None. Mean pixel of the training images.
+
+    Returns:
+        list of str.
+    """
+    found = []
+    smallest, largest = min(support.counts), max(support.counts)
+    if largest >= UNEQUAL * smallest:
+        few = support.classes[support.counts.index(smallest)]
+        many = support.classes[support.counts.index(largest)]
+        found.append(
+            f"Class sizes differ very much: {few} has {smallest}, {many} has {largest}. The "
+            "large class may win too often."
+        )
+    found += _repeated(support, support_images, queries, query_images)
+    mean = float(np.concatenate([support_images.ravel(), query_images.ravel()]).mean())
+    if training_mean is not None and _opposite(mean, training_mean):
+        kind = "darker" if mean < training_mean else "lighter"
+        found.append(
+            f"Your images are much {kind} (mean pixel {mean:.0f}) than the training images "
+            f"({training_mean:.0f}): ink and paper may be exchanged. Invert them and compare."
+        )
+    return found
+
+
+def wilson_interval(correct: int, tried: int, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson's 95 % interval of a proportion; it holds for small numbers too.
+
+    Args:
+        correct: int.
+        tried: int, at least 1.
+        z: float. Quantile of the normal distribution.
+
+    Returns:
+        Lower and upper end, in 0..1.
+    """
+    share = correct / tried
+    centre = share + z * z / (2 * tried)
+    spread = z * math.sqrt(share * (1 - share) / tried + z * z / (4 * tried * tried))
+    scale = 1 + z * z / tried
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+
+
+def _repeated(
+    support: SupportFiles,
+    support_images: np.ndarray,
+    queries: ImageFiles,
+    query_images: np.ndarray,
+) -> list[str]:
+    names, first, found = support.names, {}, []
+    contradictions, copies = [], 0
+    for index, image in enumerate(support_images):
+        earlier = first.setdefault(image.tobytes(), index)
+        copies += earlier != index
+        if support.labels[earlier] != support.labels[index]:
+            contradictions.append(f"{names[earlier]} = {names[index]}")
+    if contradictions:
+        found.append(f"The same image lies in two classes: {_some(contradictions)}.")
+    harmless = copies - len(contradictions)
+    if harmless:
+        found.append(
+            f"Support images that are copies of others in their class: {harmless}; leave-one-out "
+            "looks better than it is."
+        )
+    known = [
+        name
+        for name, image in zip(queries.names, query_images, strict=True)
+        if image.tobytes() in first
+    ]
+    if known:
+        found.append(f"Queries that are support images too say nothing: {_some(known)}.")
+    return found
+
+
+def _opposite(mean: float, training_mean: float) -> bool:
+    middle = 127.5
+    sides_differ = (mean - middle) * (training_mean - middle) < 0
+    return sides_differ and abs(mean - training_mean) > INVERTED
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

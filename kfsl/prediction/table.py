@@ -1,0 +1,100 @@
+"""Predictions as a table for people, as CSV and as JSON."""
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+#: With more classes than that, a printed row names the likeliest ones only.
+MOST_COLUMNS = 8
+LIKELIEST = 3
+#: Rows that are printed when a file holds them all.
+MOST_ROWS = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictionTable:
+    """Probabilities of classes for each image.
+
+    Args:
+        images: list of str. Names of the images.
+        classes: tuple of str.
+        probabilities: float array, `[images, classes]`.
+
+    Example:
+    ```python
+    import numpy as np
+    from kfsl.prediction.table import PredictionTable
+
+    table = PredictionTable(["1.png"], ("cat", "dog"), np.array([[0.25, 0.75]]))
+    assert table.csv().splitlines()[1] == "1.png,dog,0.750000,0.250000,0.750000"
+    ```
+    """
+
+    images: Sequence[str]
+    classes: Sequence[str]
+    probabilities: np.ndarray
+
+    @property
+    def predictions(self) -> list[str]:
+        """The likeliest class of each image."""
+        return [self.classes[index] for index in self.probabilities.argmax(axis=-1)]
+
+    def text(self, rows: int | None = None) -> str:
+        """The first rows, in columns of even width.
+
+        Args:
+            rows: int or None for all.
+        """
+        shown = list(zip(self.images, self.predictions, self.probabilities, strict=True))[:rows]
+        if len(self.classes) <= MOST_COLUMNS:
+            lines = [["image", "prediction", *self.classes]]
+            lines += [[image, best, *(f"{p:.3f}" for p in row)] for image, best, row in shown]
+        else:
+            lines = [["image", "prediction", "likeliest classes"]]
+            lines += [[image, best, self._likeliest(row)] for image, best, row in shown]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            for line in lines
+        )
+
+    def csv(self) -> str:
+        """One line an image: its name, the prediction, its probability, then every class's."""
+        file = io.StringIO()
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(
+            ["image", "prediction", "probability", *(f"p({name})" for name in self.classes)]
+        )
+        for image, best, row in zip(self.images, self.predictions, self.probabilities, strict=True):
+            writer.writerow([image, best, f"{row.max():.6f}", *(f"{p:.6f}" for p in row)])
+        return file.getvalue()
+
+    def json(self, beside: dict[str, Any]) -> str:
+        """The predictions, and what is said beside them.
+
+        Args:
+            beside: dict that JSON can hold.
+        """
+        rows = [
+            {
+                "image": image,
+                "prediction": best,
+                "probabilities": {
+                    name: round(float(p), 6) for name, p in zip(self.classes, row, strict=True)
+                },
+            }
+            for image, best, row in zip(
+                self.images, self.predictions, self.probabilities, strict=True
+            )
+        ]
+        values = {"classes": list(self.classes), **beside, "predictions": rows}
+        return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
+
+    def _likeliest(self, row: np.ndarray) -> str:
+        best = np.argsort(-row, kind="stable")[:LIKELIEST]
+        return ", ".join(f"{self.classes[index]} {row[index]:.3f}" for index in best)

@@ -1,0 +1,1 @@
+"""What a run leaves behind; needs no TensorFlow."""

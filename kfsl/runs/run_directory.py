@@ -1,0 +1,184 @@
+"""What a run leaves behind, and where."""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from kfsl.runs.files import write_json, write_text
+
+
+class RunDirectoryError(ValueError):
+    """A run directory that is not one, or is one of another configuration."""
+
+
+class RunDirectory:
+    """The folder of one training run; a command given it needs nothing else.
+
+    - `config.gin`: the whole configuration; `operative.gin`: what of it was used.
+    - `metadata.json`: versions, commit, seed, threads, dataset fingerprint, command line.
+    - `checkpoints/`: what resumes; `best/learner.keras`: the best learner by validation.
+    - `tensorboard/`, `metrics.jsonl` (one line an epoch).
+    - `evaluation/<split>.json`, `saved_model/`.
+
+    Args:
+        path: str. The folder; it need not exist yet.
+
+    Example:
+    ```python
+    import tempfile
+    from kfsl.runs.run_directory import RunDirectory
+
+    run = RunDirectory(tempfile.mkdtemp())
+    run.start("WAYS = 5")
+    assert run.config == "WAYS = 5"
+    ```
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def _in(self, *parts: str) -> str:
+        return os.path.join(self.path, *parts)
+
+    @property
+    def config_path(self) -> str:
+        return self._in("config.gin")
+
+    @property
+    def operative_path(self) -> str:
+        return self._in("operative.gin")
+
+    @property
+    def metadata_path(self) -> str:
+        return self._in("metadata.json")
+
+    @property
+    def checkpoints(self) -> str:
+        return self._in("checkpoints")
+
+    @property
+    def best_learner(self) -> str:
+        return self._in("best", "learner.keras")
+
+    @property
+    def tensorboard(self) -> str:
+        return self._in("tensorboard")
+
+    @property
+    def metrics_path(self) -> str:
+        return self._in("metrics.jsonl")
+
+    @property
+    def saved_model(self) -> str:
+        return self._in("saved_model")
+
+    def evaluation_path(self, split: str) -> str:
+        return self._in("evaluation", f"{split}.json")
+
+    @property
+    def exists(self) -> bool:
+        return os.path.isfile(self.config_path)
+
+    @property
+    def config(self) -> str:
+        """The text of `config.gin`.
+
+        Raises:
+            RunDirectoryError: if this is no run directory.
+        """
+        if not self.exists:
+            raise RunDirectoryError(
+                f"{self.path!r} is not a run directory: it has no config.gin. Train into it "
+                f"first: python -m kfsl.train --gin_file=FILE --run_dir={self.path}"
+            )
+        with open(self.config_path, encoding="utf-8") as file:
+            return file.read()
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        if not os.path.isfile(self.metadata_path):
+            return {}
+        with open(self.metadata_path, encoding="utf-8") as file:
+            return json.load(file)
+
+    def check(self, config: str) -> None:
+        """Checks that the folder can hold a run of this configuration.
+
+        Args:
+            config: str. The whole configuration, as gin prints it.
+
+        Raises:
+            RunDirectoryError: if it holds a run of another configuration, or is a folder
+                with files of something else.
+        """
+        if self.exists:
+            difference = _first_difference(self.config, config)
+            if difference:
+                raise RunDirectoryError(
+                    f"{self.path!r} holds a run of another configuration: {difference}. Name "
+                    "another folder with --run_dir, or delete this one."
+                )
+        elif os.path.exists(self.path) and not os.path.isdir(self.path):
+            raise RunDirectoryError(f"{self.path!r} is a file; name a folder with --run_dir.")
+        elif os.path.isdir(self.path) and os.listdir(self.path):
+            raise RunDirectoryError(
+                f"{self.path!r} is not empty and not a run directory; name another --run_dir."
+            )
+
+    def start(self, config: str) -> None:
+        """Makes the folder, after `check`.
+
+        Args:
+            config: str. The whole configuration, as gin prints it.
+
+        Raises:
+            RunDirectoryError: as `check`.
+        """
+        self.check(config)
+        if self.exists:
+            return
+        os.makedirs(self.path, exist_ok=True)
+        write_text(self.config_path, config)
+
+    def update_metadata(self, values: Mapping[str, Any]) -> None:
+        write_json(self.metadata_path, {**self.metadata, **values})
+
+    def append_metrics(self, values: Mapping[str, Any]) -> None:
+        with open(self.metrics_path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(dict(values)) + "\n")
+
+    def training_seconds(self) -> float:
+        """Seconds spent in training steps, over all sessions of the run."""
+        with open(self.metrics_path, encoding="utf-8") as file:
+            return round(sum(json.loads(line)["seconds"] for line in file), 1)
+
+    def truncate_metrics(self, step: int) -> None:
+        """Drops the lines of `metrics.jsonl` after `step`: they will be written again."""
+        if not os.path.isfile(self.metrics_path):
+            return
+        with open(self.metrics_path, encoding="utf-8") as file:
+            lines = file.readlines()
+        write_text(self.metrics_path, "".join(line for line in lines if _step(line) <= step))
+
+
+def _first_difference(old: str, new: str) -> str:
+    old_lines, new_lines = (
+        [line for line in text.splitlines() if line and not line.startswith("#")]
+        for text in (old, new)
+    )
+    missing = [line for line in old_lines if line not in new_lines]
+    added = [line for line in new_lines if line not in old_lines]
+    if missing and added:
+        return f"there {missing[0].strip()}, here {added[0].strip()}"
+    if missing or added:
+        where = "only there" if missing else "only here"
+        return f"{where} {(missing + added)[0].strip()}"
+    return ""
+
+
+def _step(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError):
+        return float("inf")  # A line cut short when the run was killed.

@@ -1,0 +1,190 @@
+"""Finds out by trying what a learner can be served with, and whether its graph is right."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from kfsl.episodes import QUERY_IMAGES, SUPPORT_IMAGES, SUPPORT_LABELS, EpisodeSpec
+from kfsl.learners.base.learner import Learner
+from kfsl.serving.signatures import STEPS
+
+SERVED_INPUTS = (SUPPORT_IMAGES, SUPPORT_LABELS, QUERY_IMAGES)
+#: Of the probabilities, where the logits are of size 1; half precision rounds coarser.
+TOLERANCES = {"float64": 1e-5, "float32": 1e-5, "float16": 2e-2, "bfloat16": 1e-1}
+OTHER_SIZE = 5
+REFUSALS = (ValueError, TypeError, tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
+
+
+def takes_any_size(
+    learner: Learner, image_shape: tuple[int, int, int], trace: Callable[[], Any]
+) -> bool:
+    """Whether a learner works on images of another size than those of its training.
+
+    Args:
+        learner: `Learner`.
+        image_shape: tuple of three ints. Height, width and channels of the training images.
+        trace: callable that traces the learner for unknown height and width.
+
+    Returns:
+        True if its backbone says so, or it has none, and both a larger image and the tracing
+        succeed.
+    """
+    declared = getattr(getattr(learner, "backbone", None), "image_shape", (None, None))
+    if any(size is not None for size in declared[:2]):
+        return False
+    try:
+        logits = learner(_episode(learner, _larger(image_shape)))["logits"]
+        trace()
+    except REFUSALS:
+        return False
+    return bool(np.isfinite(logits).all())
+
+
+def takes_fewer_classes(learner: Learner, image_shape: tuple[int, int, int]) -> bool:
+    """Whether a learner of fixed ways gives a class without support images no probability.
+
+    Args:
+        learner: `Learner` with `ways`.
+        image_shape: tuple of three ints.
+
+    Returns:
+        bool.
+    """
+    if learner.ways < 3:
+        return False
+    episode = _episode(learner, image_shape, ways=learner.ways - 1)
+    try:
+        probabilities = tf.nn.softmax(learner(episode, training=False)["logits"])[0].numpy()
+    except REFUSALS:
+        return False
+    return bool(probabilities.shape[-1] == learner.ways and probabilities[:, -1].max() < 1e-6)
+
+
+def smallest_size(learner: Learner, image_shape: tuple[int, int, int]) -> int:
+    """The least height and width, in pixels, that leave anything for the backbone to see.
+
+    Args:
+        learner: `Learner`.
+        image_shape: tuple of three ints.
+
+    Returns:
+        int, 1 for a learner without backbone.
+    """
+    if not hasattr(learner, "backbone"):
+        return 1
+    for size in range(1, min(image_shape[:2])):
+        try:
+            learner.backbone.compute_output_shape((1, size, size, image_shape[2]))
+        except REFUSALS:
+            continue
+        return size
+    return min(image_shape[:2])
+
+
+def difference_from_learner(
+    learner: Learner, path: str, image_shape: tuple[int, int, int], any_size: bool
+) -> float:
+    """Loads a SavedModel and compares its probabilities with the learner's.
+
+    Args:
+        learner: `Learner`.
+        path: str. The folder of the SavedModel.
+        image_shape: tuple of three ints.
+        any_size: bool. Whether to compare on images of another size too.
+
+    Returns:
+        The largest difference of a probability that was found.
+
+    Raises:
+        ValueError: if it is more than rounding.
+    """
+    loaded = tf.saved_model.load(path)
+    sizes = [image_shape, _larger(image_shape)] if any_size else [image_shape]
+    largest = 0.0
+    for number, shape in enumerate(sizes):
+        episode = _episode(learner, shape, ways=learner.ways or 3 + number, shots=1 + number)
+        for steps in _steps_to_compare(learner):
+            served = _served(learner, loaded.signatures, episode, steps)
+            largest = max(largest, _difference(learner, episode, steps, served))
+    return largest
+
+
+def _steps_to_compare(learner: Learner) -> list[int | None]:
+    """None is the learner's own number, which `serving_default` takes."""
+    if not learner.adapts_in_steps:
+        return [None]
+    return [None, 1 if learner.default_steps > 1 else learner.default_steps + 1]
+
+
+def _served(
+    learner: Learner, signatures: Any, episode: dict[str, np.ndarray], steps: int | None
+) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """The probabilities of the whole, and what `infer` says after `embed` and `adapt`."""
+    inputs = {name: tf.constant(episode[name][0]) for name in SERVED_INPUTS}
+    if steps is None:
+        whole = signatures["serving_default"](**inputs)
+    else:
+        whole = signatures["serve_with_steps"](**inputs, steps=tf.constant(steps))
+    chosen = {}
+    if learner.adapts_in_steps:
+        chosen[STEPS] = tf.constant(learner.default_steps if steps is None else steps)
+    support, query = (
+        signatures["embed"](images=inputs[name])["features"]
+        for name in (SUPPORT_IMAGES, QUERY_IMAGES)
+    )
+    labels = inputs[SUPPORT_LABELS]
+    state = signatures["adapt"](support_features=support, support_labels=labels, **chosen)
+    return whole["probabilities"], signatures["infer"](**state, query_features=query)
+
+
+def _difference(
+    learner: Learner,
+    episode: dict[str, np.ndarray],
+    steps: int | None,
+    served: tuple[tf.Tensor, dict[str, tf.Tensor]],
+) -> float:
+    """The largest difference of a probability; what is more than rounding is refused."""
+    logits = _logits(learner, episode, steps)
+    probabilities = tf.nn.softmax(logits).numpy()
+    size = float(np.max(np.abs(logits)))
+    tolerance = TOLERANCES[learner.compute_dtype]
+    whole, inferred = served
+    signature = "serving_default" if steps is None else f"serve_with_steps(steps={steps})"
+    for name, found, expected, allowed in (
+        (f"{signature}'s probabilities", whole, probabilities, tolerance * max(1.0, size)),
+        ("infer's probabilities", inferred["probabilities"], probabilities,
+         tolerance * max(1.0, size)),
+        ("infer's logits", inferred["logits"], logits, tolerance * size),
+    ):  # fmt: skip
+        difference = float(np.max(np.abs(found.numpy() - expected)))
+        if not difference <= allowed:
+            raise ValueError(
+                f"The exported graph of {type(learner).__name__} differs from the learner: "
+                f"{name} by {difference:.2g} where {allowed:.2g} is rounding, images "
+                f"{episode[QUERY_IMAGES].shape[2:]}. Nothing was written. A method whose state "
+                "hides in attributes, or that draws random numbers in adapt, cannot be served."
+            )
+    return float(np.max(np.abs(whole.numpy() - probabilities)))
+
+
+def _logits(learner: Learner, episode: dict[str, np.ndarray], steps: int | None) -> np.ndarray:
+    if steps is None:
+        return learner(episode, training=False)["logits"][0].numpy()
+    support, query = learner.embed_episode(episode, training=False)
+    state = learner.adapt(support, episode[SUPPORT_LABELS], steps=steps)
+    return learner.infer(state, query)["logits"][0].numpy()
+
+
+def _episode(
+    learner: Learner, image_shape: tuple[int, int, int], ways: int | None = None, shots: int = 1
+) -> dict[str, np.ndarray]:
+    spec = EpisodeSpec(ways or learner.ways or 3, shots, 2, image_shape)
+    episode, _ = spec.random_episode(seed=0)
+    return {name: episode[name] for name in SERVED_INPUTS}
+
+
+def _larger(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    height, width, channels = image_shape
+    return height + OTHER_SIZE, width + OTHER_SIZE + 2, channels

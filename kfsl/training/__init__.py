@@ -1,0 +1,1 @@
+"""The training call and what surrounds it."""

@@ -1,0 +1,68 @@
+"""Keeps the best learner, and stops when it no longer improves."""
+
+import math
+import os
+
+import keras
+
+from kfsl.training.callbacks.finite_weights import weights_are_finite
+
+
+class BestLearner(keras.callbacks.Callback):
+    """Saves the learner at each epoch that validates best so far; may stop after `patience`.
+
+    Unlike Keras's ModelCheckpoint and EarlyStopping its state can be saved, so a resumed run
+    neither forgets the best score nor starts to wait anew. Without validation the latest
+    learner is the best one; with it, epochs that are not validated count for nothing.
+
+    Args:
+        path: str. A `.keras` file; replaced as a whole.
+        monitor: str. Key of the epoch's logs; larger is better.
+        patience: int or None. Validations without improvement after which training stops.
+        validated: bool. Whether there is any validation.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        monitor: str = "val_accuracy",
+        patience: int | None = None,
+        validated: bool = True,
+    ) -> None:
+        super().__init__()
+        self.path = path
+        self.monitor = monitor
+        self.patience = patience
+        self.validated = validated
+        self.best = -math.inf
+        self.waited = 0
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether patience has run out."""
+        return self.patience is not None and self.waited >= self.patience
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        del epoch
+        score = (logs or {}).get(self.monitor)
+        if not weights_are_finite(self.model):
+            self.model.stop_training = True
+        elif score is not None:
+            self._judge(float(score))
+        elif not self.validated or not os.path.exists(self.path):
+            self._save()
+
+    def _judge(self, score: float) -> None:
+        if score > self.best:
+            self.best, self.waited = score, 0
+            self._save()
+        else:
+            self.waited += 1
+        if self.exhausted:
+            self.model.stop_training = True
+
+    def _save(self) -> None:
+        os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        temporary = f"{self.path.removesuffix('.keras')}.tmp{os.getpid()}.keras"
+        self.model.save(temporary, include_optimizer=False)
+        os.replace(temporary, self.path)

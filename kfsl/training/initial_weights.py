@@ -1,0 +1,124 @@
+"""Weights to begin with: those of another run, or of a Keras model."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+import keras
+
+from kfsl.runs.run_directory import RunDirectory
+from kfsl.runs.trained_run import check_trained, file_fingerprint
+
+
+@dataclasses.dataclass(frozen=True)
+class InitialWeights:
+    """What was copied from where.
+
+    Args:
+        source: str. The run directory or file.
+        fingerprint: str. SHA-256 (hex) of the file of weights.
+        copied: tuple of str. Paths of the weights that were copied.
+        own: tuple of str. Paths of those that were not found there, in the same shape.
+    """
+
+    source: str
+    fingerprint: str
+    copied: tuple[str, ...]
+    own: tuple[str, ...]
+
+    @property
+    def metadata(self) -> dict[str, object]:
+        """What a run's metadata say of it."""
+        return {
+            "start_from": self.source,
+            "start_from_weights": self.fingerprint,
+            "weights_copied": len(self.copied),
+            "weights_of_its_own": list(self.own),
+        }
+
+
+def copy_initial_weights(learner: keras.Model, source: str) -> InitialWeights:
+    """Copies every weight that a trained model has under the same path, in the same shape.
+
+    So a learner begins with the backbone of another learner, and with its head and generators
+    where it has the same ones. States of random number generators are not copied.
+
+    Args:
+        learner: `keras.Model`, built.
+        source: str. A run directory, whose best weights count, or a `.keras` file.
+
+    Returns:
+        `InitialWeights`.
+
+    Raises:
+        FileNotFoundError: if there is no such file, or no trained learner.
+        RunDirectoryError: if the folder is no run directory.
+        ValueError: if the file cannot be loaded, or has no weight that fits.
+
+    Example:
+    ```python
+    import os
+    import tempfile
+
+    import numpy as np
+    from kfsl.backbones.conv4 import Conv4
+    from kfsl.training.initial_weights import copy_initial_weights
+    from kfsl.learners.maml import MAML
+
+    path = os.path.join(tempfile.mkdtemp(), "backbone.keras")
+    trained = Conv4(image_shape=(28, 28, 1), filters=4)
+    trained.save(path)
+    learner = MAML(Conv4(image_shape=(28, 28, 1), filters=4), ways=5)
+    found = copy_initial_weights(learner, path)
+    assert found.own == ("head/kernel", "head/bias")
+    np.testing.assert_array_equal(learner.backbone.get_weights()[0], trained.get_weights()[0])
+    ```
+    """
+    path = _file(source)
+    trained = _loaded(path)
+    values = {weight.path: weight for weight in trained.weights}
+    copied, own = [], []
+    for weight in learner.weights:
+        if _is_seed(weight):
+            continue
+        found = values.get(weight.path)
+        if found is None or found.shape != weight.shape:
+            own.append(weight.path)
+            continue
+        weight.assign(found)
+        copied.append(weight.path)
+    if not copied:
+        raise ValueError(
+            f"{source!r} has no weight of the same name and shape as {type(learner).__name__}: "
+            f"there {_first(trained.weights)}, here {_first(learner.weights)}. Start from a "
+            "model with the same backbone."
+        )
+    return InitialWeights(source, file_fingerprint(path), tuple(copied), tuple(own))
+
+
+def _file(source: str) -> str:
+    if not source.endswith(".keras"):
+        run = RunDirectory(source)
+        check_trained(run)
+        return run.best_learner
+    if not os.path.isfile(source):
+        raise FileNotFoundError(f"There is no file {source!r} to start from.")
+    return source
+
+
+def _loaded(path: str) -> keras.Model:
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (TypeError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(f"{path!r} cannot be loaded to start from: {reason}") from error
+
+
+def _is_seed(weight: keras.Variable) -> bool:
+    return weight.path.endswith("seed_generator_state")
+
+
+def _first(weights: list[keras.Variable]) -> str:
+    found = [f"{weight.path} {tuple(weight.shape)}" for weight in weights if not _is_seed(weight)]
+    return found[0] if found else "none"

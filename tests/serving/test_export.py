@@ -1,0 +1,325 @@
+"""The SavedModel: what it takes, that it is right, and that it takes its place whole."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+from kfsl.episodes import EpisodeSpec
+from kfsl.learners.base.learner import Learner
+from kfsl.learners.stanet import STANet
+from kfsl.serving import export as serving
+from tests.support.contract import SERVED, generic
+from tests.support.exported_model import SHAPE, prototypical_network
+from tests.support.served_apart import SAVED_MODEL_PROCESS, served_apart
+
+DOCS = Path(__file__).parent.parent / "docs" / "serving.md"
+
+
+class OneStep(Learner):
+    """A linear classifier of pixels whose state is its weights after one gradient step."""
+
+    def __init__(self, ways: int = 3, size: int = 256, **kwargs) -> None:
+        super().__init__(ways=ways, **kwargs)
+        self.kernel = self.add_weight((size, ways), "glorot_uniform", name="kernel")
+        self.bias = self.add_weight((ways,), "zeros", name="bias")
+
+    def adapt(self, features, labels, mask=None, seed=None, training=False):
+        one_hot = self.one_hot_support(labels, mask)
+        batch = ops.shape(features)[0]
+        start = [ops.tile(w.value[None], (batch, *[1] * len(w.shape))) for w in self.weights[:2]]
+        with tf.GradientTape() as tape:
+            tape.watch(start)
+            logits = self._logits(*start, features)
+            loss = -ops.sum(ops.mean(ops.log_softmax(logits) * one_hot, axis=1))
+        gradients = tape.gradient(loss, start)
+        fast = [w - 0.5 * g for w, g in zip(start, gradients, strict=True)]
+        return {"fast_kernel": fast[0], "fast_bias": fast[1]}
+
+    def infer(self, state, query_features, training=False):
+        return {"logits": self._logits(state["fast_kernel"], state["fast_bias"], query_features)}
+
+    def _logits(self, kernel, bias, images):
+        shape = ops.shape(images)
+        pixels = ops.reshape(self.preprocessing(images), (shape[0], shape[1], -1))
+        return ops.einsum("bnd,bdc->bnc", pixels, kernel) + bias[:, None]
+
+
+class RandomAdaptation(OneStep):
+    """What cannot be served: other weights at each call."""
+
+    def adapt(self, features, labels, mask=None, seed=None, training=False):
+        state = super().adapt(features, labels)
+        return {key: value + tf.random.normal(tf.shape(value)) for key, value in state.items()}
+
+
+class UnnamedState(OneStep):
+    def adapt(self, features, labels, mask=None, seed=None, training=False):
+        return {"fast/kernel": super().adapt(features, labels)["fast_kernel"]}
+
+
+@pytest.fixture(scope="module")
+def learner():
+    return prototypical_network()
+
+
+@pytest.fixture(scope="module")
+def model(learner, tmp_path_factory):
+    path = str(tmp_path_factory.mktemp("exports") / "model")
+    training_data = {"dataset": "patterns", "counts": np.array([1, 2])}
+    serving.export(learner, path, image_shape=SHAPE, training_data=training_data)
+    return path
+
+
+@pytest.fixture(scope="module")
+def one_step():
+    keras.utils.set_random_seed(1)
+    return OneStep()
+
+
+@pytest.fixture(scope="module")
+def fast_weights(one_step, tmp_path_factory):
+    path = str(tmp_path_factory.mktemp("exports") / "model")
+    serving.export(one_step, path, image_shape=SHAPE)
+    return path
+
+
+@pytest.fixture
+def earlier(fast_weights, tmp_path):
+    """An earlier export, of another learner."""
+    return shutil.copytree(fast_weights, str(tmp_path / "model"))
+
+
+@pytest.fixture(scope="module")
+def signatures(model):
+    loaded = tf.saved_model.load(model)
+    yield loaded.signatures
+    del loaded
+
+
+def episode_of(ways=3, shots=2, image_shape=SHAPE):
+    return EpisodeSpec(ways, shots, 2, image_shape).random_episode(seed=7)[0]
+
+
+def served(signatures, episode):
+    inputs = {name: tf.constant(episode[name][0]) for name in SERVED}
+    return signatures["serving_default"](**inputs)["probabilities"].numpy()
+
+
+def expected(learner, episode):
+    return tf.nn.softmax(learner(episode)["logits"])[0].numpy()
+
+
+def description_of(path):
+    with open(os.path.join(path, "model.json"), encoding="utf-8") as file:
+        return json.load(file)
+
+
+@pytest.mark.parametrize(
+    ("ways", "shots", "shape"), [(2, 1, SHAPE), (7, 3, SHAPE), (3, 2, (21, 40, 1))]
+)
+def test_ways_shots_and_size_are_free(learner, signatures, ways, shots, shape):
+    episode = episode_of(ways, shots, shape)
+    found = served(signatures, episode)
+    np.testing.assert_allclose(found, expected(learner, episode), atol=1e-5)
+    assert np.ptp(found) > 0.1
+
+
+def test_embed_adapt_infer_are_the_whole(signatures):
+    episode = episode_of()
+    support, labels, query = (tf.constant(episode[name][0]) for name in SERVED)
+    embed, adapt, infer = (signatures[name] for name in ("embed", "adapt", "infer"))
+    state = adapt(support_features=embed(images=support)["features"], support_labels=labels)
+    assert set(state) == {"prototypes", "support_counts"}
+    outputs = infer(**state, query_features=embed(images=query)["features"])
+    np.testing.assert_allclose(
+        outputs["probabilities"].numpy(), served(signatures, episode), atol=1e-6
+    )
+    np.testing.assert_allclose(
+        tf.nn.softmax(outputs["logits"]).numpy(), outputs["probabilities"].numpy(), atol=1e-6
+    )
+
+
+def test_what_lies_beside_the_graph(model):
+    description = description_of(model)
+    assert description["learner"] == "PrototypicalNetwork"
+    assert description["bn_policy"] == "running"
+    assert description["transductive"] is False
+    assert description["image"]["shape"] == [None, None, 1]
+    assert description["image"]["trained_shape"] == [16, 16, 1]
+    assert description["image"]["smallest_size"] == 4
+    assert description["ways"] == {"fixed": None, "fewer": True}
+    assert description["difference_from_python"] < 1e-5
+    assert description["versions"]["tensorflow"]
+    restored = keras.saving.deserialize_keras_object(description["config"])
+    assert restored.backbone.filters == 4
+    with open(os.path.join(model, "classes.json"), encoding="utf-8") as file:
+        assert json.load(file) == {"dataset": "patterns", "counts": [1, 2]}
+
+
+def test_fast_weights_in_a_process_without_kfsl(one_step, fast_weights, tmp_path):
+    description = description_of(fast_weights)
+    assert set(description["state"]) == {"fast_kernel", "fast_bias"}
+    assert description["state"]["fast_kernel"]["shape"] == [256, 3]
+    assert description["features"]["dtype"] == "uint8"
+    # Nothing declares a size; the weights are tied to 16x16 pixels.
+    assert description["image"]["shape"] == [16, 16, 1]
+    episode = episode_of()
+    arrays = {name: episode[name][0] for name in SERVED}
+    found = served_apart(Path(fast_weights), arrays, tmp_path)["probabilities"]
+    np.testing.assert_allclose(found, expected(one_step, episode), atol=1e-5)
+    unadapted = one_step.infer(
+        {"fast_kernel": one_step.kernel.value[None], "fast_bias": one_step.bias.value[None]},
+        episode["query_images"],
+    )["logits"]
+    assert np.abs(found - tf.nn.softmax(unadapted)[0]).max() > 0.1
+
+
+def test_the_example_runs_as_shipped(model, tmp_path):
+    lines = run_apart(tmp_path, os.path.join(model, "example.py")).splitlines()
+    assert len(lines) == 5
+    for number, line in enumerate(lines):
+        scores = [float(part.split(": ")[1]) for part in line.split(", ")]
+        assert scores.index(max(scores)) == number
+        assert sum(scores) == pytest.approx(1.0, abs=0.004)
+
+
+def run_apart(folder, *arguments):
+    command = [sys.executable, SAVED_MODEL_PROCESS, *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_document_runs(model):
+    code = "".join(re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL))
+    code = code.replace("runs/prototypical_network/saved_model", model)
+    episode = episode_of(ways=2)
+    names = {name: episode[name][0] for name in ("support_images", "query_images")}
+    exec(compile(code, str(DOCS), "exec"), names)
+    np.testing.assert_array_equal(episode["support_labels"][0], [0, 0, 1, 1])
+    found = names["infer"](**names["state"], query_features=names["query_features"])
+    np.testing.assert_allclose(
+        found["probabilities"].numpy(), names["outputs"]["probabilities"].numpy(), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [([0, -1, 1], "count from 0"), ([0, 1], "One label for each"), ([0, 1, 3], "go from 0 to 2")],
+)
+def test_wrong_labels_are_refused_in_the_graph(fast_weights, labels, message):
+    loaded = tf.saved_model.load(fast_weights)
+    episode = episode_of(shots=1)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        loaded.signatures["serving_default"](
+            support_images=tf.constant(episode["support_images"][0]),
+            support_labels=tf.constant(labels),
+            query_images=tf.constant(episode["query_images"][0]),
+        )
+
+
+def test_fixed_size_and_ways(tmp_path):
+    learner = prototypical_network(SHAPE, ways=4)
+    description = serving.export(learner, str(tmp_path / "model"), image_shape=SHAPE)
+    assert description["image"]["shape"] == [16, 16, 1]
+    assert description["image"]["smallest_size"] is None
+    assert description["ways"] == {"fixed": 4, "fewer": True}
+
+
+def test_a_method_that_needs_all_its_ways_says_so(tmp_path):
+    learner = generic(STANet(prototypical_network().backbone, 4, num_layers=1))
+    description = serving.export(learner, str(tmp_path / "model"), image_shape=SHAPE)
+    assert description["ways"] == {"fixed": 4, "fewer": False}
+
+
+def test_transductive_models_say_so(tmp_path):
+    learner = prototypical_network(bn_policy="batch")
+    path = str(tmp_path / "model")
+    description = serving.export(learner, path, image_shape=SHAPE)
+    assert description["transductive"] is True
+    assert description["bn_policy"] == "batch"
+
+
+def test_half_precision(tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        learner = prototypical_network()
+        path = str(tmp_path / "model")
+        serving.export(learner, path, image_shape=SHAPE)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    found = served(tf.saved_model.load(path).signatures, episode_of())
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found.sum(axis=-1), 1.0, atol=1e-5)
+
+
+def test_an_export_replaces_another(learner, earlier, tmp_path):
+    serving.export(learner, earlier, image_shape=SHAPE, any_size=False)
+    assert description_of(earlier)["learner"] == "PrototypicalNetwork"
+    assert description_of(earlier)["image"]["shape"] == [16, 16, 1]
+    assert "prototypes" in tf.saved_model.load(earlier).signatures["adapt"].structured_outputs
+    assert os.listdir(tmp_path) == ["model"]
+
+
+@pytest.mark.parametrize("step", ["_write_graph", "_write_files", "difference_from_learner"])
+def test_a_failure_leaves_the_earlier_export(one_step, earlier, tmp_path, monkeypatch, step):
+    before = snapshot(earlier)
+
+    def full(*arguments, **named):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(serving, step, full)
+    with pytest.raises(OSError, match="No space left"):
+        serving.export(one_step, earlier, image_shape=SHAPE)
+    assert snapshot(earlier) == before
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_a_failed_exchange_puts_the_earlier_export_back(one_step, earlier, tmp_path, monkeypatch):
+    before, replace = snapshot(earlier), os.replace
+
+    def refuse_the_new(source, target):
+        if target == earlier and not source.endswith(".old"):
+            raise OSError("Permission denied")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse_the_new)
+    with pytest.raises(OSError, match="Permission denied"):
+        serving.export(one_step, earlier, image_shape=SHAPE)
+    monkeypatch.undo()
+    assert snapshot(earlier) == before
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def snapshot(path):
+    files = [file for file in Path(path).rglob("*") if file.is_file()]
+    return {str(file): file.read_bytes() for file in files}
+
+
+def test_what_is_not_an_export_is_not_replaced(learner, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match="kfsl did not export"):
+        serving.export(learner, str(tmp_path), image_shape=SHAPE)
+    assert os.listdir(tmp_path) == ["thesis.txt"]
+
+
+def test_a_graph_that_differs_is_not_written(tmp_path):
+    with pytest.raises(ValueError, match="differs from the learner"):
+        serving.export(RandomAdaptation(), str(tmp_path / "model"), image_shape=SHAPE)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_state_needs_identifiers(tmp_path):
+    with pytest.raises(ValueError, match="'fast/kernel'"):
+        serving.export(UnnamedState(), str(tmp_path / "model"), image_shape=SHAPE)
+    assert os.listdir(tmp_path) == []
