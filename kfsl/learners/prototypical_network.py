@@ -8,7 +8,7 @@ from keras import ops
 from kfsl.layers.cosine import cosine_similarity
 from kfsl.learners.base.argument_checks import check_choice
 from kfsl.learners.base.metric_learner import MetricLearner
-from kfsl.learners.base.query_logits import mask_absent
+from kfsl.objectives.classification import mask_absent
 
 DISTANCES = ("squared_euclidean", "cosine")
 
