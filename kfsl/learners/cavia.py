@@ -6,7 +6,7 @@ import keras
 
 from kfsl import gradients
 from kfsl.learners.base.gradient_learner import GradientLearner
-from kfsl.networks.context_network import ContextNetwork
+from kfsl.networks.context_network import INITIALIZER, ContextNetwork
 from kfsl.networks.head import Head
 from kfsl.update_rules.sgd import SGD
 
@@ -27,6 +27,7 @@ class CAVIA(GradientLearner):
         context_size: int. Numbers in the context.
         inner_rate: float. Multiplies the gradient of the *mean* loss.
         steps: int. Inner steps.
+        head_initializer: str or `keras.Initializer`. See `GradientLearner`; the authors' here.
         **kwargs: see `GradientLearner`; `adapted` has no meaning here.
 
     Raises:
@@ -57,6 +58,7 @@ class CAVIA(GradientLearner):
         context_size: int = 100,
         inner_rate: float = 1.0,
         steps: int = 2,
+        head_initializer: Any = INITIALIZER,
         **kwargs: Any,
     ) -> None:
         if kwargs.get("adapted") is not None:
@@ -70,7 +72,9 @@ class CAVIA(GradientLearner):
         def network(backbone: keras.Model, head: Head) -> ContextNetwork:
             return ContextNetwork(backbone, head, modulated, context_size)
 
-        super().__init__(backbone, steps=steps, network=network, **kwargs)
+        super().__init__(
+            backbone, steps=steps, network=network, head_initializer=head_initializer, **kwargs
+        )
         self.modulated = modulated
         self.context_size = context_size
         self.inner_rate = inner_rate

@@ -17,6 +17,9 @@ from kfsl.networks.replaced_weights import call_with
 
 CONTEXT = "context"
 
+#: Uniform within sqrt(3 / inputs) of zero: how the authors' program begins dense layers.
+INITIALIZER = "lecun_uniform"
+
 
 class ContextNetwork(AdaptedNetwork):
     """A backbone with FiLM behind one of its layers; what adapts is the context of its generator.
@@ -65,7 +68,7 @@ def _modulation(context: Any, context_size: int, dtype: Any) -> Callable[[Any], 
 
     def modulation(maps: Any) -> Any:
         gamma, beta = FiLMGenerator(
-            kernel_initializer="he_uniform",
+            kernel_initializer=INITIALIZER,
             bias_initializer=keras.initializers.RandomUniform(-bound, bound),
             channels=maps.shape[-1],
             dtype=dtype,

@@ -16,11 +16,13 @@ class Head:
         width: int. Columns of the dense layer.
         pooling: str. From maps to vectors: `"flatten"`, or `"average"` over locations.
         dtype: dtype policy of the layers.
+        kernel_initializer: str or `keras.Initializer`. Of the dense layer.
     """
 
     width: int
     pooling: str
     dtype: Any
+    kernel_initializer: Any = "glorot_uniform"
 
     def __call__(self, features: Any) -> Any:
         """The outputs of a backbone's maps or vectors.
@@ -44,7 +46,12 @@ class Head:
                 "The head needs to know the number of features: give the backbone an "
                 f"image_shape without None, or pooling='average'. Its maps are {shape}."
             )
-        return keras.layers.Dense(self.width, dtype=self.dtype, name="head")(features)
+        return keras.layers.Dense(
+            self.width,
+            kernel_initializer=self.kernel_initializer,
+            dtype=self.dtype,
+            name="head",
+        )(features)
 
 
 def check_graph(backbone: keras.Model) -> None:

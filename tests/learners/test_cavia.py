@@ -115,3 +115,15 @@ def test_wrong_arguments():
         small_learner(modulated="block9_pool")
     with pytest.raises(ValueError, match="`context_size` must be at least 1"):
         small_learner(context_size=0)
+
+
+def test_film_and_head_begin_within_the_bounds_of_the_authors():
+    """Uniform within sqrt(3 / inputs), not sqrt(6 / inputs) or Glorot's sum."""
+    backbone = Conv4(image_shape=(84, 84, 3), filters=32, order="bn-pool-activation")
+    learner = CAVIA(backbone, ways=5)
+    film = learner.network.get_layer("film_parameters").kernel.numpy()
+    head = learner.network.get_layer("head").kernel.numpy()
+    for kernel, inputs in ((film, 100), (head, 25 * 32)):
+        bound = np.sqrt(3.0 / inputs)
+        assert 0.99 * bound < np.abs(kernel).max() <= bound
+        np.testing.assert_allclose(kernel.std(), bound / np.sqrt(3.0), rtol=0.03)

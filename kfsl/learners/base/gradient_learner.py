@@ -12,7 +12,7 @@ from kfsl.episodes import SEED
 from kfsl.learners.base.argument_checks import check_at_least, check_choice
 from kfsl.learners.base.learner import BN_POLICIES, Learner, restored
 from kfsl.learners.base.policy_network import PolicyNetwork
-from kfsl.learners.base.support_set import mini_batch, step_seed
+from kfsl.learners.base.support_set import augmented, mini_batch
 from kfsl.learners.base.task_loop import accumulate_tasks, map_tasks, task_seeds
 from kfsl.networks.adapted_network import NetworkMaker, network_of_paths
 from kfsl.networks.exact_layers import check_exact
@@ -32,6 +32,7 @@ class GradientLearner(Learner):
         backbone: `keras.Model` for images of one size. Float images to feature maps or vectors.
         ways: int or None. Columns of the head; None where an `objective` says it.
         pooling: str. From maps to vectors: `"flatten"`, or `"average"` over locations.
+        head_initializer: str or `keras.Initializer`. Of the head's kernel.
         adapted: sequence of str, or None. The weights whose path contains one of these strings
             adapt; None: all. `("head",)` is ANIL.
         bn_policy: str. Which moments normalise. `"batch"`: those of whatever is classified at
@@ -72,6 +73,7 @@ class GradientLearner(Learner):
         *,
         ways: int | None = None,
         pooling: str = "flatten",
+        head_initializer: Any = "glorot_uniform",
         adapted: Sequence[str] | None = None,
         bn_policy: str = "batch",
         steps: int = 5,
@@ -98,9 +100,10 @@ class GradientLearner(Learner):
         check_at_least(1, parallel_tasks=parallel_tasks)
         self.backbone = restored(backbone)
         self.pooling = pooling
+        self.head_initializer = restored(head_initializer)
         self.adapted = None if adapted is None else tuple(adapted)
         make = network or network_of_paths(self.adapted)
-        head = Head(self.objective.width, pooling, self.dtype_policy)
+        head = Head(self.objective.width, pooling, self.dtype_policy, self.head_initializer)
         self.adapted_network = make(self.backbone, head)
         self.network = self.adapted_network.network
         self.policy_network = PolicyNetwork(self.adapted_network, bn_policy)
@@ -128,8 +131,6 @@ class GradientLearner(Learner):
         drawn = (self.inner_batch, self.evaluation_batch, self.augmentation)
         return any(each is not None for each in drawn) or self.gradient_noise > 0
 
-    # === What methods differ in ===
-
     def update_rule(self) -> gradients.UpdateRule:
         """The rule of the inner loop; made anew for each adaptation, inside the outer tape."""
         raise NotImplementedError
@@ -137,8 +138,6 @@ class GradientLearner(Learner):
     def inputs_of(self, features: Any) -> Any:
         """What the network takes, from what `embed` gives; both of one task or of many."""
         return self.preprocessing(features)
-
-    # === The three functions ===
 
     def adapt(
         self,
@@ -185,15 +184,7 @@ class GradientLearner(Learner):
         training: bool = False,
         steps: Any = None,
     ) -> tuple[dict[str, Any], Any]:
-        """`adapt` for one task, and the loss before each step.
-
-        Args:
-            images: tensor, `[S, H, W, C]`.
-            labels: int tensor, `[S]`.
-            mask: optional bool tensor, `[S]`.
-            seed: int tensor, `[2]`, or None.
-            training: bool.
-            steps: int, int tensor or None.
+        """`adapt` for one task, its arguments without meta-batch axis.
 
         Returns:
             The state without meta-batch axis, and the losses, `[steps]`.
@@ -202,11 +193,13 @@ class GradientLearner(Learner):
         known = self.objective.support_state(labels, mask)
         task = {"inputs": inputs, "targets": labels, "mask": mask}
         start = self.adapted_network.start(task, seed)
+        if steps is None:
+            steps = self.steps if training else self.default_steps
         weights, losses = gradients.inner_loop(
             self.support_loss(inputs, labels, mask, known, seed, training),
             list(start.values()),
             self.update_rule(),
-            self._steps(training) if steps is None else steps,
+            steps,
             first_order=self.first_order,
             clip=self.gradient_clip,
             noise=self.gradient_noise,
@@ -216,7 +209,7 @@ class GradientLearner(Learner):
         state = {**dict(zip(start, weights, strict=True)), **known}
         if self._bn_policy == "support":
             # Seen once more after the last step.
-            inputs = self.augmented(inputs, seed, tf.shape(losses)[0])
+            inputs = augmented(self.augmentation, inputs, seed, tf.shape(losses)[0])
             state.update(self.policy_network.moments(weights, inputs, mask, training))
         return state, losses
 
@@ -229,7 +222,7 @@ class GradientLearner(Learner):
         seed: Any,
         training: bool,
     ) -> gradients.LossFunction:
-        """The loss of the inner loop: the objective's mean over the support set.
+        """The loss of the inner loop: the objective's mean over one task's support set.
 
         Args:
             inputs: float tensor, `[S, ...]`, as the network takes them.
@@ -238,40 +231,18 @@ class GradientLearner(Learner):
             known: dict, the objective's `support_state`.
             seed: int tensor, `[2]`, or None; chooses mini-batches.
             training: bool.
-
-        Returns:
-            `(weights, step) -> scalar`.
         """
-        size = self.mini_batch_size(training)
+        size = self.inner_batch
+        if not training and self.evaluation_batch is not None:
+            size = self.evaluation_batch
 
         def loss(weights: gradients.Weights, step: Any) -> Any:
             rows, row_labels, row_mask = mini_batch(inputs, labels, mask, seed, step, size)
-            rows = self.augmented(rows, seed, step)
+            rows = augmented(self.augmentation, rows, seed, step)
             outputs = self.policy_network.support_outputs(weights, rows, row_mask, training)
             return self.objective.loss(row_labels, outputs, row_mask, known)
 
         return loss
-
-    def augmented(self, images: Any, seed: Any, step: Any) -> Any:
-        """The support images as an inner step sees them.
-
-        Args:
-            images: float tensor, `[n, H, W, C]`, as the network takes them.
-            seed: int tensor, `[2]`, of the task.
-            step: int or int tensor, from 0.
-
-        Returns:
-            Tensor of the images' shape.
-        """
-        if self.augmentation is None:
-            return images
-        return self.augmentation(images, step_seed(seed, step, "augmentation"))
-
-    def mini_batch_size(self, training: bool) -> int | None:
-        """Support images of an inner step; None for the whole support set."""
-        if training or self.evaluation_batch is None:
-            return self.inner_batch
-        return self.evaluation_batch
 
     def infer(
         self, state: dict[str, Any], query_features: Any, training: bool = False
@@ -283,11 +254,6 @@ class GradientLearner(Learner):
             return self.objective.possible(ops.cast(outputs, "float32"), task)
 
         return {self.objective.output: map_tasks(one, {**state, "queries": query_features})}
-
-    def _steps(self, training: bool) -> int:
-        return self.steps if training else self.default_steps
-
-    # === Training ===
 
     def loss_and_gradients(
         self, episode: dict[str, Any], query_labels: Any
@@ -318,6 +284,7 @@ class GradientLearner(Learner):
             **super().get_config(),
             "backbone": keras.saving.serialize_keras_object(self.backbone),
             "pooling": self.pooling,
+            "head_initializer": keras.saving.serialize_keras_object(self.head_initializer),
             "adapted": self.adapted,
             "steps": self.steps,
             "evaluation_steps": self.evaluation_steps,

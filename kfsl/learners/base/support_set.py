@@ -50,3 +50,20 @@ def step_seed(seed: Any, step: Any, purpose: str) -> Any:
     # Negative numbers: noise is folded in with the step itself.
     of_step = fold_in(seed, -1 - tf.cast(step, seed.dtype))
     return of_step if purpose == "mini-batch" else fold_in(of_step, 1)
+
+
+def augmented(augmentation: Any, images: Any, seed: Any, step: Any) -> Any:
+    """The support images as an inner step sees them.
+
+    Args:
+        augmentation: layer, called with images and a seed; or None.
+        images: float tensor, `[n, H, W, C]`, as the network takes them.
+        seed: int tensor, `[2]`, of the task.
+        step: int or int tensor, from 0.
+
+    Returns:
+        Tensor of the images' shape.
+    """
+    if augmentation is None:
+        return images
+    return augmentation(images, step_seed(seed, step, "augmentation"))
