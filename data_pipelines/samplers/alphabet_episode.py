@@ -100,7 +100,7 @@ def alphabet_episode(
     if min_shots is not None and min_shots > shots:
         raise ValueError(f"min_shots={min_shots} must not exceed shots={shots}.")
     if affine not in AFFINE:
-        raise ValueError(f"affine must be one of {', '.join(AFFINE)}. Received: affine={affine!r}")
+        raise ValueError(f"affine must be one of {', '.join(AFFINE)}; received affine={affine!r}")
     if rotations == "episode":
         raise ValueError("rotations='episode' is not for alphabets. Use 'none' or 'class'.")
     pool = class_pool(split, rotations)

@@ -34,7 +34,6 @@ class PixelNormalization(keras.layers.Layer):
             for another number of channels than the images have.
 
     Example:
-
     ```python
     import numpy as np
     from kfsl.layers.pixel_normalization import PixelNormalization
@@ -58,14 +57,14 @@ class PixelNormalization(keras.layers.Layer):
         self.mean = _plain(mean)
         self.std = _plain(std)
         if self.std is not None and not np.all(np.asarray(self.std) > 0):
-            raise ValueError(f"std must be positive in every channel. Received: std={std}")
+            raise ValueError(f"std must be positive in every channel; received std={std}")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         for name, value in (("mean", self.mean), ("std", self.std)):
             if isinstance(value, list) and len(value) not in (1, input_shape[-1]):
                 raise ValueError(
                     f"{name} must be one number or one a channel; the images have "
-                    f"{input_shape[-1]} channels. Received: {name}={value}"
+                    f"{input_shape[-1]} channels; received {name}={value}"
                 )
 
     def call(self, inputs: Any) -> Any:
@@ -96,5 +95,5 @@ def _plain(value: float | Sequence[float] | None) -> float | list[float] | None:
         return None
     array = np.asarray(value, "float64")
     if array.ndim > 1:
-        raise ValueError(f"Expected one number or one a channel. Received: {value}")
+        raise ValueError(f"Expected one number or one a channel; received {value}")
     return array.tolist()

@@ -31,7 +31,6 @@ def output_with_insertions(
             use what comes before it (a layer on one branch of a residual block).
 
     Example:
-
     ```python
     import keras
     from kfsl.backbones.conv4 import Conv4
@@ -69,7 +68,6 @@ def segments(backbone: keras.Model, names: Iterable[str]) -> list[keras.Model | 
         ValueError: as `output_with_insertions`.
 
     Example:
-
     ```python
     from kfsl.backbones.conv4 import Conv4
     from kfsl.networks.insertion import segments

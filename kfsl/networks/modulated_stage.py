@@ -89,7 +89,6 @@ def staged_backbone(backbone: keras.Model, modulated: Sequence[str]) -> StagedBa
             way to what follows.
 
     Example:
-
     ```python
     from kfsl.backbones.conv4 import Conv4
     from kfsl.networks.modulated_stage import staged_backbone
