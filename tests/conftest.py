@@ -63,3 +63,21 @@ def _graphs_as_commands_have_them():
     import tensorflow as tf
 
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory) -> str:
+    """The path of a small class store, `letters`; nobody writes into it."""
+    from tests.support import letters
+
+    path = str(tmp_path_factory.mktemp("stores") / "letters")
+    letters.write_letters(path)
+    return path
+
+
+@pytest.fixture
+def run(store, tmp_path):
+    """A run directory as training leaves it, on `store`."""
+    from tests.support import letters
+
+    return letters.trained_run(str(tmp_path / "run"), store)

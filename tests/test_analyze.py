@@ -22,18 +22,6 @@ from tests.support import letters
 from tests.support.refusals import refusal
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("stores") / "letters")
-    letters.write_letters(path)
-    return path
-
-
-@pytest.fixture
-def run(store, tmp_path):
-    return letters.trained_run(str(tmp_path / "run"), store)
-
-
 @configurables.register
 def letters_stanet() -> STANet:
     keras.utils.set_random_seed(0)

@@ -22,18 +22,6 @@ def command(module: str, *arguments: str) -> subprocess.CompletedProcess:
     )
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("stores") / "letters")
-    letters.write_letters(path)
-    return path
-
-
-@pytest.fixture
-def run(store, tmp_path):
-    return letters.trained_run(str(tmp_path / "run"), store)
-
-
 def test_writes_and_prints(run):
     lines = evaluate_run(run, "test", episodes=12)
     found = Evaluation.load(run.evaluation_path("test"))

@@ -24,13 +24,6 @@ PROCESS = str(Path(__file__).parents[1] / "support" / "training_process.py")
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("stores") / "letters")
-    letters.write_letters(path)
-    return path
-
-
 def run_process(store, run_dir, *arguments):
     environment = {**os.environ, "PYTHONPATH": CHECKOUT}
     command = [sys.executable, PROCESS, store, str(run_dir), "6", *arguments]
