@@ -8,8 +8,10 @@ import sys
 
 import pytest
 
+from kfsl import configurables
 from kfsl.evaluate import evaluate_run
 from kfsl.runs.evaluation_record import Evaluation
+from kfsl.runs.learner_file import file_fingerprint
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import fitting_evaluation
 from tests.support import letters
@@ -119,6 +121,35 @@ def test_against_what_is_stored(run, store, tmp_path):
     evaluate_run(run, "test", episodes=4, against=other)
     with open(run.evaluation_path("test_against_other"), encoding="utf-8") as file:
         assert json.load(file)["against_mean"] == 0.125
+
+
+def train_on(monkeypatch, run):
+    """The run gets other weights after its evaluation and before it is written."""
+
+    def check_overrides(*arguments):
+        letters.prototypical_network(seed=5).save(run.best_learner)
+
+    monkeypatch.setattr(configurables, "check_overrides", check_overrides)
+
+
+def test_the_weights_are_those_that_were_evaluated(run, monkeypatch):
+    evaluated = file_fingerprint(run.best_learner)
+    train_on(monkeypatch, run)
+    evaluate_run(run, "test", episodes=4)
+    found = Evaluation.load(run.evaluation_path("test"))
+    assert found.weights == evaluated != file_fingerprint(run.best_learner)
+    # So `--against` does not take them for those of the weights that are there now.
+    assert fitting_evaluation(run, found) is None
+
+
+def test_a_comparison_says_which_weights_it_compared(run, store, tmp_path):
+    other = letters.trained_run(str(tmp_path / "other"), store, seed=5)
+    evaluate_run(run, "test", episodes=4, against=other)
+    with open(run.evaluation_path("test_against_other"), encoding="utf-8") as file:
+        written = json.load(file)
+    assert written["weights"] == file_fingerprint(run.best_learner)
+    assert written["against_weights"] == file_fingerprint(other.best_learner)
+    assert written["overrides"] == []
 
 
 def test_what_is_stored_must_fit(run):

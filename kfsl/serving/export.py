@@ -38,6 +38,7 @@ def export(
     any_size: bool | None = None,
     training_data: Mapping[str, Any] | None = None,
     overrides: Sequence[str] = (),
+    weights: str = "",
 ) -> dict[str, Any]:
     """Writes a learner as a SavedModel that takes new classes without training.
 
@@ -64,6 +65,8 @@ def export(
         any_size: bool or None. Whether height and width stay free; None finds out.
         training_data: mapping that JSON can hold, or None. What `classes.json` shall say.
         overrides: sequence of str. Bindings in which the learner differs from its training.
+        weights: str. SHA-256 of the file that the learner's weights are from, empty if they are
+            from none; `model.json` keeps it, so that a later reader knows whose export this is.
 
     Returns:
         The description that was written as `model.json`.
@@ -109,7 +112,7 @@ def export(
     partial = os.path.join(
         os.path.dirname(path), f".{os.path.basename(path)}.writing-{os.getpid()}"
     )
-    description["overrides"] = list(overrides)
+    description.update(overrides=list(overrides), weights=weights)
     try:
         _write_graph(learner, signatures, partial)
         description["difference_from_python"] = difference_from_learner(
