@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from kfsl.command_line.command import one_line
 from kfsl.episodes import QUERY_IMAGES, SUPPORT_IMAGES, SUPPORT_LABELS, EpisodeSpec
 from kfsl.learners.base.learner import Learner
 from kfsl.serving.signatures import STEPS
@@ -63,10 +64,9 @@ def check_fewer_ways(learner: Learner, image_shape: tuple[int, int, int]) -> Non
     try:
         probabilities = tf.nn.softmax(learner(episode, training=False)["logits"])[0].numpy()
     except REFUSALS as error:
-        reason = " ".join(str(error).split())[:200]
         raise ValueError(
             f"{name} says that it takes fewer than its {learner.ways} ways, and refuses an "
-            f"episode of {learner.ways - 1}: {reason} Mend it, or {remedy}."
+            f"episode of {learner.ways - 1}: {one_line(error)} Mend it, or {remedy}."
         ) from error
     # Of another width, its last column is no class without support images.
     if probabilities.shape[-1] != learner.ways or not probabilities[:, -1].max() < 1e-6:

@@ -178,7 +178,7 @@ def test_fast_weights_of_free_size_have_a_smallest_one(tmp_path):
     )
     for size in ((3, 9), (9, 3)):
         images = tf.zeros((4, *size, 1), tf.uint8)
-        with pytest.raises(REFUSED, match="images must have the shape .*4 or more"):
+        with pytest.raises(REFUSED, match=r"images must have the shape .*4 or more"):
             loaded.signatures["embed"](images=images)
-        with pytest.raises(REFUSED, match="query_features must have the shape .*4 or more"):
+        with pytest.raises(REFUSED, match=r"query_features must have the shape .*4 or more"):
             loaded.signatures["infer"](**state, query_features=images)
