@@ -84,7 +84,15 @@ class ServedLearner:
 
         Args:
             images: uint8 array, `[n, height, width, channels]`.
+
+        Raises:
+            ValueError: for another type: TensorFlow would cut floats in 0..1 down to 0 and 1.
         """
+        if images.dtype != np.uint8:
+            raise ValueError(
+                f"Images are raw pixels, uint8 from 0 to 255; received {images.dtype}. Give them "
+                "as they are in the file, not divided by 255."
+            )
         return np.concatenate(
             [
                 self._signatures["embed"](images=tf.constant(part))["features"].numpy()
