@@ -8,7 +8,6 @@ The support folder has one folder of images per class. `--run_dir=RUN` takes the
 learn a support set by gradient steps, and says how many.
 """
 
-import json
 import os
 from typing import Any
 
@@ -25,7 +24,7 @@ from kfsl.prediction.table import MOST_ROWS, PredictionTable
 from kfsl.runs.files import write_text
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import check_trained, weights_fingerprint
-from kfsl.serving.files import CLASSES_FILE, GRAPH_FILE, chosen_steps, read_description
+from kfsl.serving.files import CLASSES_FILE, GRAPH_FILE, chosen_steps, read_description, read_json
 
 OUTPUT_ENDINGS = (".csv", ".json")
 
@@ -254,8 +253,7 @@ def _training_data(saved_model: str) -> dict[str, Any]:
     path = os.path.join(saved_model, CLASSES_FILE)
     if not os.path.isfile(path):
         return {}
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
+    return read_json(path, "export again")
 
 
 def _after_table(

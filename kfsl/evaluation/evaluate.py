@@ -196,6 +196,11 @@ def _check_finite(learner: Learner) -> None:
 
 def _check_ways(learner: Learner, support_labels: np.ndarray) -> None:
     ways = int(support_labels.max()) + 1
+    if support_labels.max(axis=-1).min() < 1:
+        raise ValueError(
+            "The episodes must have 2 ways or more, since of one class every answer is right; "
+            "received ways=1. Bind a larger number, such as WAYS=2."
+        )
     if learner.ways is None or ways == learner.ways:
         return
     if ways > learner.ways or not learner.takes_fewer_ways:
