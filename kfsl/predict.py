@@ -196,11 +196,8 @@ def exported(run: RunDirectory) -> str:
 
 
 def _lacking(run: RunDirectory) -> str | None:
-    """What keeps the run's export from being one of its best learner, for a message; or None.
-
-    Times of files do not tell: a copied run has new ones, and weights are read before an export
-    of them is written.
-    """
+    """What keeps the run's export from being one of its best learner, for a message; or None."""
+    # Times of files do not tell: weights are read long before an export of them is written.
     if not os.path.lexists(os.path.join(run.saved_model, GRAPH_FILE)):
         return ""
     try:
@@ -261,8 +258,8 @@ def _after_table(
 ) -> list[str]:
     lines = []
     if output:
-        hidden = max(0, len(table.images) - MOST_ROWS)
-        more = f"... and {hidden} more; " if hidden else ""
+        hidden = len(table.images) - MOST_ROWS
+        more = f"... and {hidden} more; " if hidden > 0 else ""
         lines.append(f"{more}written to {output}")
     if queries.skipped or support.skipped:
         lines.append(
