@@ -3,8 +3,6 @@
 import difflib
 import inspect
 import re
-import warnings
-import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +18,7 @@ from kfsl.evaluation.evaluate import evaluate
 from kfsl.experiment import Experiment
 from kfsl.layers.pixel_normalization import PixelNormalization
 from kfsl.layers.random_affine import RandomAffine
+from kfsl.runs.learner_file import load_weights
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import check_trained
 from kfsl.training.process import set_up
@@ -152,7 +151,7 @@ def trained_experiment(run: RunDirectory, bindings: Sequence[str] = ()) -> Exper
         bindings: list of str. Win over the run's own.
 
     Returns:
-        `Experiment`.
+        `Experiment`, whose `weights` say which file was loaded.
 
     Raises:
         RunDirectoryError: if it is no run directory.
@@ -164,7 +163,7 @@ def trained_experiment(run: RunDirectory, bindings: Sequence[str] = ()) -> Exper
     trained = experiment()
     if not any("load_dataset" in binding for binding in bindings):
         _check_same_data(run, trained)
-    _load_weights(trained.learner, run.best_learner)
+    trained.weights = load_weights(trained.learner, run.best_learner)
     return trained
 
 
@@ -176,18 +175,6 @@ def _check_same_data(run: RunDirectory, trained: Experiment) -> None:
             "was trained: its test classes may be among those it learnt from. Prepare the data "
             "as they were, or train anew."
         )
-
-
-def _load_weights(learner: keras.Model, path: str) -> None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # What it says becomes the error below.
-            learner.load_weights(path)
-    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{path} is damaged or holds another learner's weights: "
-            f"{str(error).splitlines()[0][:120]}"
-        ) from error
 
 
 def operative() -> str:

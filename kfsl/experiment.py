@@ -19,6 +19,10 @@ class Experiment:
         label_level: str. `"class"` or `"superclass"`: whose ids travel with the episodes as
             `support_classes` and `query_classes`.
 
+    Attributes:
+        weights: str. SHA-256 (hex) of the file that the learner's weights were loaded from;
+            empty if they were not. Another learner, by `dataclasses.replace`, has none.
+
     Raises:
         ValueError: if `label_level` is not one of the two, or the backbone is made for images
             of another shape than the dataset's.
@@ -29,6 +33,7 @@ class Experiment:
     sampler: Callable
     evaluation_sampler: Callable | None = None
     label_level: str = "class"
+    weights: str = dataclasses.field(default="", init=False)
 
     def __post_init__(self) -> None:
         if self.label_level not in ("class", "superclass"):

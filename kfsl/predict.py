@@ -8,7 +8,6 @@ The support folder has one folder of images per class. `--run_dir=RUN` takes the
 learn a support set by gradient steps, and says how many.
 """
 
-import json
 import os
 from typing import Any
 
@@ -24,8 +23,8 @@ from kfsl.prediction.image_folders import ImageFiles, SupportFiles, find_queries
 from kfsl.prediction.table import MOST_ROWS, PredictionTable
 from kfsl.runs.files import write_text
 from kfsl.runs.run_directory import RunDirectory
-from kfsl.runs.trained_run import check_trained
-from kfsl.serving.files import CLASSES_FILE, GRAPH_FILE, chosen_steps, read_description
+from kfsl.runs.trained_run import check_trained, weights_fingerprint
+from kfsl.serving.files import CLASSES_FILE, GRAPH_FILE, chosen_steps, read_description, read_json
 
 OUTPUT_ENDINGS = (".csv", ".json")
 
@@ -189,12 +188,27 @@ def exported(run: RunDirectory) -> str:
         Its folder.
     """
     check_trained(run)
-    graph = os.path.join(run.saved_model, GRAPH_FILE)
-    trained = os.path.getmtime(run.best_learner)
-    if not os.path.isfile(graph) or os.path.getmtime(graph) < trained:
+    lacking = _lacking(run)
+    if lacking is not None:
         export_run(run, run.saved_model)
-        print(f"exported {run.path} to {run.saved_model}")
+        print(f"exported {run.path} to {run.saved_model}{lacking}")
     return run.saved_model
+
+
+def _lacking(run: RunDirectory) -> str | None:
+    """What keeps the run's export from being one of its best learner, for a message; or None."""
+    # Times of files do not tell: weights are read long before an export of them is written.
+    if not os.path.lexists(os.path.join(run.saved_model, GRAPH_FILE)):
+        return ""
+    try:
+        description = read_description(run.saved_model)
+    except (ValueError, FileNotFoundError) as error:
+        return f", since what was there could not be used: {error}"
+    if description.get("overrides"):
+        return f", since what was there differed by {', '.join(description['overrides'])}."
+    if description.get("weights") != weights_fingerprint(run):
+        return ", since what was there is of other weights, or does not say of which."
+    return None
 
 
 def _predict(
@@ -236,8 +250,7 @@ def _training_data(saved_model: str) -> dict[str, Any]:
     path = os.path.join(saved_model, CLASSES_FILE)
     if not os.path.isfile(path):
         return {}
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
+    return read_json(path, "export again")
 
 
 def _after_table(
@@ -245,8 +258,8 @@ def _after_table(
 ) -> list[str]:
     lines = []
     if output:
-        hidden = max(0, len(table.images) - MOST_ROWS)
-        more = f"... and {hidden} more; " if hidden else ""
+        hidden = len(table.images) - MOST_ROWS
+        more = f"... and {hidden} more; " if hidden > 0 else ""
         lines.append(f"{more}written to {output}")
     if queries.skipped or support.skipped:
         lines.append(

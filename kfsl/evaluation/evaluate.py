@@ -199,7 +199,13 @@ def _check_finite(learner: Learner) -> None:
 def _check_ways(learner: Learner, episode: Mapping[str, tf.Tensor]) -> None:
     if SUPPORT_LABELS not in episode:
         return
-    ways = int(episode[SUPPORT_LABELS].numpy().max()) + 1
+    largest = episode[SUPPORT_LABELS].numpy().max(axis=-1)
+    ways = int(largest.max()) + 1
+    if largest.min() < 1:
+        raise ValueError(
+            "The episodes must have 2 ways or more, since of one class every answer is right; "
+            "received ways=1. Bind a larger number, such as WAYS=2."
+        )
     if learner.ways is None or ways == learner.ways:
         return
     if ways > learner.ways or not learner.takes_fewer_ways:

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from kfsl.layers.pixel_range import check_pixel_range
+
 
 @keras.saving.register_keras_serializable(package="kfsl")
 class PixelNormalization(keras.layers.Layer):
@@ -26,12 +28,13 @@ class PixelNormalization(keras.layers.Layer):
             None: 1.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
-    Input: tensor `[..., H, W, C]`, uint8 or any other number type with the same range.
+    Input: tensor `[..., H, W, C]`, uint8 or any other number type with the same range. Floats
+        that are scaled already, to 0..1 or around 0, are refused.
     Output: float tensor of the same shape.
 
     Raises:
         ValueError: A standard deviation that is not positive, or a mean or standard deviation
-            for another number of channels than the images have.
+            for another number of channels than the images have; pixels that are scaled already.
 
     Example:
     ```python
@@ -68,6 +71,7 @@ class PixelNormalization(keras.layers.Layer):
                 )
 
     def call(self, inputs: Any) -> Any:
+        inputs = check_pixel_range(inputs, self.scale)
         # The three steps are one affine map, folded in float64 beforehand.
         sign, offset = (-1.0, 1.0) if self.invert else (1.0, 0.0)
         mean = np.asarray(0.0 if self.mean is None else self.mean, "float64")
