@@ -30,8 +30,7 @@ def run_command(
     Returns:
         `Answer`.
     """
-    for name in list(flags.FLAGS):
-        flags.FLAGS[name].unparse()
+    _forget_flags()
     name = module.rpartition(".")[2]
     monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -44,6 +43,16 @@ def run_command(
         code = int(error.code or 0)
     captured = capsys.readouterr()
     return Answer(code, captured.out, captured.err)
+
+
+def _forget_flags() -> None:
+    """As in a new process: no values, and no flags of another command's `main`."""
+    for module, known in list(flags.FLAGS.flags_by_module_dict().items()):
+        if module.startswith("kfsl.") and not module.startswith("kfsl.command_line."):
+            for flag in list(known):
+                delattr(flags.FLAGS, flag.name)
+    for name in list(flags.FLAGS):
+        flags.FLAGS[name].unparse()
 
 
 def refused(answer: Answer, *words: str) -> None:
