@@ -1,6 +1,7 @@
 """What the commands share: their flags, and errors told in one line."""
 
 import contextlib
+import io
 import os
 import re
 import sys
@@ -16,6 +17,8 @@ USER_ERRORS = (ValueError, OSError, RuntimeError)
 
 #: What a binding of a wrong type raises inside the function that it was bound to.
 BINDING_ERRORS = (TypeError, ZeroDivisionError)
+#: Errors of TensorFlow, by name, that are no defects: full disks and memories, files that are cut.
+TENSORFLOW_ERRORS = ("ResourceExhaustedError", "PermissionDeniedError", "DataLossError")
 GIN_NOTE = "\n  In call to configurable '"
 
 
@@ -36,6 +39,11 @@ def run(main: Callable[[], None]) -> None:
     logging.set_verbosity(logging.WARNING)
     # --help prints the main module's docstring, which a console script does not have.
     sys.modules["__main__"].__doc__ = sys.modules[main.__module__].__doc__
+    _list_flags()
+    _print_anything()
+    # Modules that gin files import lie in the current folder, which a console script cannot see.
+    if not {"", os.getcwd()} & set(sys.path):
+        sys.path.append(os.getcwd())
 
     def guarded(arguments: list[str]) -> None:
         try:
@@ -52,6 +60,10 @@ def run(main: Callable[[], None]) -> None:
             fail(f"{one_line(error)}. Is a binding of {name} of a wrong type?")
         except KeyboardInterrupt:
             fail("interrupted; the same command continues where the last checkpoint is.")
+        except Exception as error:
+            if not _is_of_tensorflow(error) or os.environ.get("KFSL_TRACEBACK"):
+                raise
+            fail(f"TensorFlow has no more memory or disk, or cannot read a file: {_start(error)}")
 
     app.run(guarded, flags_parser=_parse_flags)
 
@@ -88,6 +100,31 @@ def one_line(error: BaseException) -> str:
     """An exception's message without line breaks and without gin's call stack."""
     text = _ANSI.sub("", str(error).split(GIN_NOTE)[0]).split("Arguments received by")[0]
     return " ".join(text.split()) or type(error).__name__
+
+
+def _is_of_tensorflow(error: Exception) -> bool:
+    kind = type(error)
+    return kind.__name__ in TENSORFLOW_ERRORS and kind.__module__.startswith("tensorflow.")
+
+
+def _start(error: Exception) -> str:
+    """The beginning of a message: TensorFlow's tell of every node they passed."""
+    return one_line(error)[:300]
+
+
+def _list_flags() -> None:
+    """Makes `--help` list what a command takes: absl lists the flags of the script's own file."""
+    for module, known in flags.FLAGS.flags_by_module_dict().items():
+        if module == sys.argv[0] or module.startswith(("kfsl.", "data_pipelines.")):
+            for flag in known:
+                flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+
+
+def _print_anything() -> None:
+    """Lets a terminal show what it has no letters for as an escape, rather than end the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _parse_flags(arguments: list[str]) -> list[str]:

@@ -14,6 +14,7 @@ from kfsl.evaluation.split_features import embed_split, feature_bytes
 from kfsl.evaluation.tally import EvaluationTally
 from kfsl.experiment import Experiment
 from kfsl.learners.base.learner import Learner
+from kfsl.metrics.finite_weights import weight_not_finite
 from kfsl.runs.environment import environment
 from kfsl.runs.evaluation_record import Evaluation
 
@@ -186,14 +187,12 @@ def _can_keep(learner: Learner, dataset: Any, split: str, limit: int) -> bool:
 
 
 def _check_finite(learner: Learner) -> None:
-    # The logits alone do not tell: ReLU and max pooling can turn a NaN into a number.
-    for weight in learner.weights:
-        values = tf.convert_to_tensor(weight.value)
-        if values.dtype.is_floating and not bool(tf.reduce_all(tf.math.is_finite(values))):
-            raise ValueError(
-                f"The weight {weight.path} is not finite: training diverged, or the file is "
-                "damaged. Train with a smaller learning rate."
-            )
+    found = weight_not_finite(learner)
+    if found is not None:
+        raise ValueError(
+            f"The weight {found} is not finite: training diverged, or the file is damaged. Train "
+            "with a smaller learning rate."
+        )
 
 
 def _check_ways(learner: Learner, episode: Mapping[str, tf.Tensor]) -> None:

@@ -1,11 +1,12 @@
 """Keeps the best learner, and stops when it no longer improves."""
 
+import contextlib
 import math
 import os
 
 import keras
 
-from kfsl.training.callbacks.finite_weights import weights_are_finite
+from kfsl.metrics.finite_weights import weight_not_finite
 
 
 class BestLearner(keras.callbacks.Callback):
@@ -45,7 +46,7 @@ class BestLearner(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         del epoch
         score = (logs or {}).get(self.monitor)
-        if not weights_are_finite(self.model):
+        if weight_not_finite(self.model):
             self.model.stop_training = True
         elif score is not None:
             self._judge(float(score))
@@ -53,7 +54,8 @@ class BestLearner(keras.callbacks.Callback):
             self._save()
 
     def _judge(self, score: float) -> None:
-        if score > self.best:
+        # A best learner that is gone is replaced by the best that there is.
+        if score > self.best or not os.path.exists(self.path):
             self.best, self.waited = score, 0
             self._save()
         else:
@@ -64,5 +66,10 @@ class BestLearner(keras.callbacks.Callback):
     def _save(self) -> None:
         os.makedirs(os.path.dirname(self.path), exist_ok=True)
         temporary = f"{self.path.removesuffix('.keras')}.tmp{os.getpid()}.keras"
-        self.model.save(temporary, include_optimizer=False)
-        os.replace(temporary, self.path)
+        try:
+            self.model.save(temporary, include_optimizer=False)
+            os.replace(temporary, self.path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.remove(temporary)
+            raise
