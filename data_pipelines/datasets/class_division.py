@@ -1,11 +1,12 @@
 """Dividing the classes of an image folder: by a file or by a seeded ratio."""
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+
+from data_pipelines.datasets.tables import read_table
 
 SPLITS = ("train", "val", "test")
 
@@ -105,7 +106,7 @@ def read_split_file(file: Path, names: Sequence[str]) -> dict[str, list[str]]:
         raise FileNotFoundError(f"The split file {file} does not exist.")
     try:
         lists = _read_csv(file) if file.suffix.lower() == ".csv" else _read_json(file)
-    except (json.JSONDecodeError, UnicodeDecodeError, csv.Error) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"Cannot read the split file {file}: {error}.") from error
     unknown = [split for split in lists if split not in SPLITS]
     if unknown:
@@ -147,7 +148,7 @@ def _full_name(name: str, names: Sequence[str], file: Path) -> str:
 
 
 def _read_json(file: Path) -> dict[str, list[str]]:
-    lists = json.loads(file.read_text(encoding="utf-8"))
+    lists = json.loads(file.read_text(encoding="utf-8-sig"))
     valid = isinstance(lists, dict) and all(
         isinstance(members, list) and all(isinstance(name, str) for name in members)
         for members in lists.values()
@@ -159,10 +160,6 @@ def _read_json(file: Path) -> dict[str, list[str]]:
 
 def _read_csv(file: Path) -> dict[str, list[str]]:
     lists: dict[str, list[str]] = {}
-    with open(file, newline="", encoding="utf-8") as lines:
-        rows = csv.DictReader(lines)
-        if not {"class", "split"} <= set(rows.fieldnames or ()):
-            raise ValueError(f"{file} has the columns {rows.fieldnames}, expected class,split.")
-        for row in rows:
-            lists.setdefault(row["split"], []).append(row["class"])
+    for row in read_table(file, ("class", "split")):
+        lists.setdefault(row["split"], []).append(row["class"])
     return lists

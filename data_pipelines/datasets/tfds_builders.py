@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +54,8 @@ def stock_builder(name: str, host: str) -> Any:
     import requests
     import tensorflow_datasets as tfds
 
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
     builder = tfds.builder(name, file_format="tfrecord")
     try:
         with _quiet_stdout():

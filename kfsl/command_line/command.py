@@ -1,6 +1,7 @@
 """What the commands share: their flags, and errors told in one line."""
 
 import contextlib
+import io
 import os
 import re
 import sys
@@ -38,22 +39,36 @@ def run(main: Callable[[], None]) -> None:
     sys.modules["__main__"].__doc__ = sys.modules[main.__module__].__doc__
 
     def guarded(arguments: list[str]) -> None:
-        try:
-            _refuse_positional(arguments)
+        with mistakes_in_one_line():
+            refuse_positional(arguments)
             main()
-        except USER_ERRORS as error:
-            if os.environ.get("KFSL_TRACEBACK"):
-                traceback.print_exc()
-            fail(one_line(error))
-        except BINDING_ERRORS as error:
-            if GIN_NOTE not in str(error) or os.environ.get("KFSL_TRACEBACK"):
-                raise
-            name = str(error).split(GIN_NOTE)[1].split("'")[0]
-            fail(f"{one_line(error)}. Is a binding of {name} of a wrong type?")
-        except KeyboardInterrupt:
-            fail("interrupted; the same command continues where the last checkpoint is.")
 
-    app.run(guarded, flags_parser=_parse_flags)
+    app.run(guarded, flags_parser=parse_flags)
+
+
+@contextlib.contextmanager
+def mistakes_in_one_line(
+    interrupted: str = "interrupted; the same command continues where the last checkpoint is.",
+) -> Iterator[None]:
+    """Ends the process with one line and exit code 2 where the user made a mistake.
+
+    Args:
+        interrupted: str. What Ctrl-C is told; defaults to what holds for a training.
+    """
+    _print_any_name()
+    try:
+        yield
+    except USER_ERRORS as error:
+        if os.environ.get("KFSL_TRACEBACK"):
+            traceback.print_exc()
+        fail(one_line(error))
+    except BINDING_ERRORS as error:
+        if GIN_NOTE not in str(error) or os.environ.get("KFSL_TRACEBACK"):
+            raise
+        name = str(error).split(GIN_NOTE)[1].split("'")[0]
+        fail(f"{one_line(error)}. Is a binding of {name} of a wrong type?")
+    except KeyboardInterrupt:
+        fail(interrupted)
 
 
 @contextlib.contextmanager
@@ -86,19 +101,42 @@ def fail(message: str) -> NoReturn:
 
 def one_line(error: BaseException) -> str:
     """An exception's message without line breaks and without gin's call stack."""
+    if isinstance(error, PermissionError) and error.filename:
+        return f"No permission for {error.filename}."
     text = _ANSI.sub("", str(error).split(GIN_NOTE)[0]).split("Arguments received by")[0]
     return " ".join(text.split()) or type(error).__name__
 
 
-def _parse_flags(arguments: list[str]) -> list[str]:
+def parse_flags(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
+    """What is left of a command line when its flags are taken out.
+
+    Args:
+        arguments: list of str. The program's name and what follows it.
+        values: `flags.FlagValues`. Defaults to the flags that all modules share.
+
+    Returns:
+        list of str, the program's name first.
+    """
     try:
-        return flags.FLAGS(arguments)
+        return values(arguments)
     except flags.Error as error:
         fail(f"{one_line(error)} See --help.")
 
 
-def _refuse_positional(arguments: list[str]) -> None:
+def refuse_positional(arguments: list[str]) -> None:
+    """Refuses what is no option.
+
+    Raises:
+        ValueError: naming it.
+    """
     if len(arguments) > 1:
         raise ValueError(
             f"Unexpected argument {arguments[1]!r}: options are written --name=value; see --help."
         )
+
+
+def _print_any_name() -> None:
+    """A terminal that lacks a file name's letters shows their numbers, and nothing fails."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipelines.datasets.image_files import check_headers, list_images, read_image
+from data_pipelines.datasets.folder_listing import list_images
+from data_pipelines.datasets.image_files import check_headers, read_image
 
 SHAPE = (8, 8, 3)
 

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from data_pipelines import preparation
+from data_pipelines.claimed_folder import claimed_folder
 from data_pipelines.class_store import ClassStore
 from data_pipelines.datasets import tfds_builders
 from tests.support.image_trees import write_tree
@@ -66,7 +67,7 @@ def test_what_a_killed_process_left_is_removed(run_folder, stores, tmp_path):
 
 def test_two_processes_do_not_mix(run_folder, stores, tmp_path):
     write_tree(tmp_path / "images", CLASSES)
-    with preparation._claim(stores / "pets"):
+    with claimed_folder(stores / "pets"):
         code, _, error = run_folder()
         assert code == 2
         assert "Another process is preparing" in error
