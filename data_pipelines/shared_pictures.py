@@ -3,6 +3,7 @@
 import hashlib
 from typing import NamedTuple
 
+from data_pipelines.class_split import SPLITS
 from data_pipelines.dataset import FewShotDataset
 
 DIGEST_BYTES = 16
@@ -27,8 +28,8 @@ def shared_pictures(dataset: FewShotDataset) -> list[tuple[Place, Place]]:
     """
     first: dict[bytes, Place] = {}
     found = []
-    for split, classes in dataset.splits.items():
-        for class_index in classes.tolist():
+    for split in sorted(dataset.splits, key=SPLITS.index):
+        for class_index in dataset.splits[split].tolist():
             for number, image in enumerate(dataset.store.class_images(class_index)):
                 key = hashlib.blake2b(image.tobytes(), digest_size=DIGEST_BYTES).digest()
                 place = Place(split, class_index, number)
