@@ -1,11 +1,11 @@
 """The classes of one split, as samplers read them."""
 
-from dataclasses import dataclass
+import dataclasses
 
 import numpy as np
 
 
-@dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False)
 class ClassSplit:
     """The classes of one split: arrays of one entry per class.
 
@@ -41,6 +41,34 @@ class ClassSplit:
     superclasses: np.ndarray
     superclass_names: tuple[str, ...]
     rotations: int = 1
+
+    def part(
+        self, first: int | None, last: int | None = None, name: str | None = None
+    ) -> "ClassSplit":
+        """The same classes with some of their images alone.
+
+        Args:
+            first: int or None. First image of each class that is kept, as in a slice.
+            last: int or None. End of the slice; negative numbers count from the end.
+            name: str or None. Another name, so that the parts have streams of their own.
+
+        Returns:
+            `ClassSplit`.
+
+        Raises:
+            ValueError: if a class has no image there.
+        """
+        spans = [slice(first, last).indices(count) for count in self.counts.tolist()]
+        starts, ends, _ = (np.array(values, np.int64) for values in zip(*spans, strict=True))
+        if (ends <= starts).any():
+            smallest = int(np.argmin(ends - starts))
+            raise ValueError(
+                f"Images {first} to {last} of each class of split {self.name!r}: class "
+                f"{self.class_names[smallest]!r} has {self.counts[smallest]} images, none there."
+            )
+        return dataclasses.replace(
+            self, name=name or self.name, counts=ends - starts, offsets=self.offsets + starts
+        )
 
     @property
     def num_classes(self) -> int:

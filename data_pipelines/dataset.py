@@ -8,6 +8,9 @@ import numpy as np
 from data_pipelines.class_split import ClassSplit
 from data_pipelines.class_store import ClassStore
 
+#: The base classes, and their images that training does not see.
+TRAIN, BASE_TEST = "train", "base_test"
+
 
 class FewShotDataset:
     """Classes of a store, divided into disjoint splits such as `train`, `val` and `test`.
@@ -18,6 +21,8 @@ class FewShotDataset:
         splits: mapping from split name to class indices of the store. Splits must not overlap and
             are kept in ascending order. Where the store holds four rotations of each class, the
             four stay together.
+        held_out_images: `int`, images at the end of each train class that training does not see:
+            they are the split `base_test`, to measure base classes on.
 
     Raises:
         ValueError: a split is empty, names a class that the store lacks, names one twice, shares
@@ -43,15 +48,28 @@ class FewShotDataset:
     ```
     """
 
-    def __init__(self, name: str, store: ClassStore, splits: Mapping[str, Sequence[int]]):
+    def __init__(
+        self,
+        name: str,
+        store: ClassStore,
+        splits: Mapping[str, Sequence[int]],
+        held_out_images: int = 0,
+    ):
         self.name = name
         self.store = store
+        self.held_out_images = held_out_images
         self.splits = {
             split: np.sort(np.asarray(indices, np.int64)) for split, indices in splits.items()
         }
         self._check()
 
     def _check(self) -> None:
+        if self.held_out_images < 0 or BASE_TEST in self.splits:
+            raise ValueError(
+                f"held_out_images must be 0 or more, and {BASE_TEST!r} is the split that they "
+                f"make; received held_out_images={self.held_out_images} and the splits "
+                f"{', '.join(self.splits)}."
+            )
         owner: dict[int, str] = {}
         for split, indices in self.splits.items():
             if not indices.size:
@@ -85,6 +103,11 @@ class FewShotDataset:
             )
 
     @property
+    def split_names(self) -> tuple[str, ...]:
+        """Names that `split` takes."""
+        return (*self.splits, BASE_TEST) if self.held_out_images else tuple(self.splits)
+
+    @property
     def image_shape(self) -> tuple[int, int, int]:
         return self.store.image_shape
 
@@ -95,6 +118,8 @@ class FewShotDataset:
         for split in sorted(self.splits):
             digest.update(f"|{split}:".encode())
             digest.update(",".join(map(str, self.splits[split].tolist())).encode())
+        if self.held_out_images:
+            digest.update(f"|held out:{self.held_out_images}".encode())
         return digest.hexdigest()
 
     def split(self, name: str) -> ClassSplit:
@@ -109,10 +134,22 @@ class FewShotDataset:
         Raises:
             ValueError: the dataset has no split of that name.
         """
+        if self.held_out_images and name in (TRAIN, BASE_TEST):
+            train, held_out = self._whole_split(TRAIN), -self.held_out_images
+            if name == TRAIN:
+                return train.part(0, held_out)
+            return train.part(held_out, name=BASE_TEST)
+        return self._whole_split(name)
+
+    def _whole_split(self, name: str) -> ClassSplit:
         if name not in self.splits:
-            hint = " Set held_out to keep train classes for validation." if name == "val" else ""
+            hints = {
+                "val": " Set held_out to keep train classes for validation.",
+                BASE_TEST: " Set held_out_images to keep images of the train classes for it.",
+            }
+            hint = hints.get(name, "")
             raise ValueError(
-                f"{self.name} has no split {name!r}; it has {', '.join(self.splits)}.{hint}"
+                f"{self.name} has no split {name!r}; it has {', '.join(self.split_names)}.{hint}"
             )
         indices = self.splits[name]
         used, dense = np.unique(self.store.class_superclasses[indices], return_inverse=True)

@@ -30,6 +30,7 @@ def load_dataset(
     held_out: int = 0,
     held_out_seed: int = 0,
     split_seed: int = 0,
+    held_out_images: int = 0,
 ) -> FewShotDataset:
     """Opens a prepared dataset.
 
@@ -48,6 +49,8 @@ def load_dataset(
         held_out_seed: `int`, which classes those are.
         split_seed: `int`, draws other lists where a rule makes them (`meta_cifar100`, where
             0 gives the lists that lie beside the code, and Omniglot's `"leap"`).
+        held_out_images: `int`, images at the end of each train class that training does not see;
+            they become the split `base_test`.
 
     Returns:
         A `FewShotDataset`. Nothing but the names is read from disk.
@@ -83,7 +86,7 @@ def load_dataset(
     store = _open_store(name, folder / store_name, command, data_dir)
     lists = module.split_lists(store, split, split_seed)
     lists = _hold_out(name, lists, held_out, held_out_seed)
-    return FewShotDataset(name, store, _indices(name, store, lists))
+    return FewShotDataset(name, store, _indices(name, store, lists), held_out_images)
 
 
 def store_dir(data_dir: str | os.PathLike | None = None) -> Path:

@@ -28,7 +28,6 @@ from kfsl.episodes import (
 )
 
 if TYPE_CHECKING:
-    from data_pipelines.class_split import ClassSplit
     from data_pipelines.dataset import FewShotDataset
 
 Sampler = Callable[..., dict[str, tf.Tensor]]
@@ -74,7 +73,8 @@ def episodes(
         `tf.data.Dataset` of `(episode, query_labels)` with static shapes, the episode dict as
         `kfsl.episodes.EpisodeSpec` describes it: uint8 images `[B, S, H, W, C]` and
         `[B, Q, H, W, C]`, `support_labels`, `support_classes`, `query_classes`, and
-        `support_mask` if the sampler pads; `query_labels` int32 `[B, Q]`.
+        `support_mask` if the sampler pads; `query_labels` int32 `[B, Q]`. Batches of base
+        classes have queries alone, and labels at the chosen level.
 
     Raises:
         ValueError: if an argument is out of range, or the sampler asks for more than the split
@@ -111,7 +111,7 @@ def episodes(
     level = label_table(classes, label_level)
 
     def sample(number: tf.Tensor) -> dict[str, tf.Tensor]:
-        return _checked_draw(sampler, classes, seed, number * num_shards + shard_index)
+        return sampler(classes, seed, number * num_shards + shard_index)
 
     def gather(draw: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         return _episode(images.read_value(), level, draw)
@@ -119,86 +119,6 @@ def episodes(
     numbers = episode_numbers(start, count, meta_batch)
     drawn = mapped(numbers, sample).batch(meta_batch, drop_remainder=True)
     return delivered(mapped(drawn, gather), prefetch)
-
-
-def batches(
-    dataset: FewShotDataset,
-    split: str,
-    sampler: Sampler,
-    *,
-    seed: int = 0,
-    start: int = 0,
-    count: int | None = None,
-    shard_index: int = 0,
-    num_shards: int = 1,
-    label_level: str = "class",
-    prefetch: int = 2,
-) -> tf.data.Dataset:
-    """Streams plain batches of images with their classes, for pre-training a backbone.
-
-    Batch `i` belongs to shard `i % num_shards`. The rest is as in `episodes`.
-
-    Args:
-        dataset: `FewShotDataset`.
-        split: str. Name of the split.
-        sampler: function `(split, seed, index) -> dict` of `indices` and `class_ids`, such as
-            `data_pipelines.samplers.base_batch`.
-        seed: int, within 64 bits.
-        start: int. Batches (of this shard) to skip.
-        count: int or None. Batches to give; without end when None.
-        shard_index: int, from 0. This worker.
-        num_shards: int. Workers in all.
-        label_level: str. Whether the labels are classes or superclasses of the split.
-        prefetch: int. Batches made ahead, on the GPU if there is one; 0 for none.
-
-    Returns:
-        `tf.data.Dataset` of `({"images": uint8 [n, H, W, C]}, labels int32 [n])`: inputs and
-        targets of an ordinary classifier over all classes of the split.
-
-    Raises:
-        ValueError: if an argument is out of range, or the sampler asks for more than the split
-            has.
-
-    Example:
-    ```python
-    import functools
-    import tempfile
-    import numpy as np
-    from data_pipelines.class_store import ClassStore, StoredClass
-    from data_pipelines.class_store_writer import write_class_store
-    from data_pipelines.dataset import FewShotDataset
-    from data_pipelines.pipeline import batches
-    from data_pipelines.samplers import base_batch
-
-    with tempfile.TemporaryDirectory() as folder:
-        classes = [StoredClass(name, "letters", 4) for name in "abc"]
-        images = [(i, np.full((8, 8, 1), i, "uint8")) for i in range(3) for _ in range(4)]
-        write_class_store(f"{folder}/letters", classes, images, image_shape=(8, 8, 1))
-        letters = FewShotDataset(
-            "letters", ClassStore.open(f"{folder}/letters"), {"train": [0, 1, 2]}
-        )
-        sampler = functools.partial(base_batch, batch_size=6)
-        for inputs, labels in batches(letters, "train", sampler, count=2):
-            assert inputs["images"].shape == (6, 8, 8, 1)
-            assert (inputs["images"][:, 0, 0, 0].numpy() == labels.numpy()).all()
-    ```
-    """
-    check_shard(shard_index, num_shards)
-    classes = dataset.split(split)
-    images = mapped_images(dataset)
-    level = label_table(classes, label_level)
-
-    def read(number: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        draw = sampler(classes, seed, number * num_shards + shard_index)
-        if "indices" not in draw:
-            raise ValueError(
-                f"batches() needs a sampler of plain batches, such as base_batch; it received "
-                f"one of {sorted(draw)}. Use episodes() for episodes."
-            )
-        labels = draw["class_ids"] if level is None else tf.gather(level, draw["class_ids"])
-        return {"images": tf.gather(images.read_value(), draw["indices"])}, labels
-
-    return delivered(mapped(episode_numbers(start, count, 1), read), prefetch)
 
 
 def episode_at(
@@ -251,37 +171,23 @@ def episode_at(
     """
     check_not_negative(index=index)
     classes = dataset.split(split)
-    draw = _checked_draw(sampler, classes, seed, tf.constant(index, tf.int64))
+    draw = sampler(classes, seed, tf.constant(index, tf.int64))
     draw = {name: tensor[None] for name, tensor in draw.items()}
     return _episode(dataset.store.tensor(), label_table(classes, label_level), draw)
-
-
-def _checked_draw(
-    sampler: Sampler, classes: ClassSplit, seed: int, index: tf.Tensor
-) -> dict[str, tf.Tensor]:
-    draw = sampler(classes, seed, index)
-    if "support_indices" not in draw:
-        raise ValueError(
-            f"episodes() needs a sampler of episodes; it received one of {sorted(draw)}. "
-            "Use batches() for plain batches."
-        )
-    return draw
 
 
 def _episode(
     images: tf.Tensor, level: tf.Tensor | None, draw: dict[str, tf.Tensor]
 ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
     """Fetches the images of drawn episodes: one gather per set, so neither is copied again."""
-    classes = {name: draw[name] for name in ("support_class_ids", "query_class_ids")}
-    if level is not None:
-        classes = {name: tf.gather(level, ids) for name, ids in classes.items()}
-    episode = {
-        SUPPORT_IMAGES: tf.gather(images, draw["support_indices"]),
-        SUPPORT_LABELS: draw["support_labels"],
-        SUPPORT_CLASSES: classes["support_class_ids"],
-        QUERY_IMAGES: tf.gather(images, draw["query_indices"]),
-        QUERY_CLASSES: classes["query_class_ids"],
-    }
+    episode = {QUERY_IMAGES: tf.gather(images, draw["query_indices"])}
+    episode[QUERY_CLASSES] = _at_level(level, draw["query_class_ids"])
+    if "support_indices" not in draw:
+        # Base classes: what an image is among all classes of the split is its label.
+        return episode, episode[QUERY_CLASSES]
+    episode[SUPPORT_IMAGES] = tf.gather(images, draw["support_indices"])
+    episode[SUPPORT_LABELS] = draw["support_labels"]
+    episode[SUPPORT_CLASSES] = _at_level(level, draw["support_class_ids"])
     if "support_mask" in draw:
         episode[SUPPORT_MASK] = draw["support_mask"]
     for name, affines in ((SUPPORT_IMAGES, "support_affines"), (QUERY_IMAGES, "query_affines")):
@@ -294,3 +200,7 @@ def _episode(
             )
         episode[name] = transformed(episode[name], draw[affines])
     return episode, draw["query_labels"]
+
+
+def _at_level(level: tf.Tensor | None, class_ids: tf.Tensor) -> tf.Tensor:
+    return class_ids if level is None else tf.gather(level, class_ids)

@@ -38,6 +38,7 @@ COMMANDS = {"train": train, "evaluate": evaluate}
 FACES = (learners, backbones, samplers, figures)
 
 KERAS = (
+    keras.initializers.VarianceScaling,
     keras.optimizers.Adam,
     keras.optimizers.AdamW,
     keras.optimizers.SGD,

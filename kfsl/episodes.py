@@ -10,6 +10,14 @@ SUPPORT_MASK = "support_mask"
 SUPPORT_CLASSES = "support_classes"
 QUERY_IMAGES = "query_images"
 QUERY_CLASSES = "query_classes"
+QUERY_LABELS = "query_labels"
+MODE = "mode"
+SEED = "seed"
+
+#: Where a task is a function and not a set of images.
+SUPPORT_INPUTS = "support_inputs"
+SUPPORT_TARGETS = "support_targets"
+QUERY_INPUTS = "query_inputs"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +34,12 @@ class EpisodeSpec:
     - `support_classes`, `query_classes`: optional int32, `[B, S]` and `[B, Q]`; ids of the
       classes (or superclasses) within the whole split.
     - `mode`: optional int32, `[B]`; which of several datasets the episode is from.
+    - `seed`: optional int64, `[2]`: stream and number of the first episode, for learners that
+      draw at adaptation; episode `b` of the meta-batch has the number `seed[1] + b`.
+
+    An episode without support set, with query images alone, is a batch of base classes: its
+    targets are ids of classes within the whole split. A task that is a function has
+    `support_inputs`, `support_targets` and `query_inputs`, `[B, n, ...]`, instead of images.
 
     The targets travel beside it: `query_labels`, int32, `[B, Q]`.
 

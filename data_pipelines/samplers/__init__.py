@@ -12,6 +12,9 @@ Every sampler returns rows of the class store, not images:
 - `support_class_ids`, `query_class_ids`: int32, `[S]` and `[Q]`, positions in the split.
 - `support_mask`: bool, `[S]`, only where ways or shots vary; `False` marks padding.
 
+A batch of base classes is an episode without `support_*`: its `query_labels` are positions in the
+split.
+
 The support set comes sorted by label, and so do the queries, except where `total_queries` draws
 the class of each query at random.
 """

@@ -26,7 +26,7 @@ def base_batch(
     batch_size: int = 128,
     rotations: str = "class",
 ) -> dict[str, tf.Tensor]:
-    """Draws a plain batch of images with the ids of their classes, for pre-training.
+    """Draws a plain batch of images with the ids of their classes: an episode of queries alone.
 
     There is no support set and no label within the episode: the target of an image is its class
     in the whole split. An epoch is `N // batch_size` consecutive batches, `N` being the images to
@@ -41,8 +41,8 @@ def base_batch(
         rotations: str. `"class"`: each stored rotation is a class. `"none"`: upright images only.
 
     Returns:
-        dict with `indices`, int64 `[batch_size]`, rows of the store, and `class_ids`, int32
-        `[batch_size]`, positions in the split.
+        dict with `query_indices`, int64 `[batch_size]`, rows of the store, and `query_labels` and
+        `query_class_ids`, int32 `[batch_size]`, positions in the split.
 
     Raises:
         ValueError: if the split has fewer images than `batch_size`, or for
@@ -59,8 +59,8 @@ def base_batch(
         superclasses=np.zeros(2, "int32"), superclass_names=("Latin",),
     )
     batch = base_batch(split, 0, 0, batch_size=6)
-    assert sorted(batch["indices"].numpy()) == [0, 1, 2, 3, 4, 5]
-    assert sorted(batch["class_ids"].numpy()) == [0, 0, 1, 1, 1, 1]
+    assert sorted(batch["query_indices"].numpy()) == [0, 1, 2, 3, 4, 5]
+    assert sorted(batch["query_labels"].numpy()) == [0, 0, 1, 1, 1, 1]
     ```
     """
     check_sizes(batch_size=batch_size)
@@ -85,7 +85,9 @@ def base_batch(
     # Image j of the split belongs to the first class whose images end after it.
     place = tf.searchsorted(ends.astype("int64"), images, side="right")
     shifts = np.asarray(split.offsets)[positions] - (ends - np.asarray(split.counts)[positions])
+    class_ids = tf.gather(positions.astype("int32"), place)
     return {
-        "indices": images + tf.gather(shifts.astype("int64"), place),
-        "class_ids": tf.gather(positions.astype("int32"), place),
+        "query_indices": images + tf.gather(shifts.astype("int64"), place),
+        "query_labels": class_ids,
+        "query_class_ids": class_ids,
     }

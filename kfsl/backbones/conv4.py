@@ -43,8 +43,8 @@ class Conv4(Backbone):
         order: str. What follows a convolution, in which order: `"bn"`, `"activation"` and
             `"pool"`, joined by hyphens. CAVIA and Reptile have `"bn-pool-activation"`, Leap
             `"pool-bn-activation"`. Defaults to `"bn-activation-pool"`.
-        kernel_initializer: str or `keras.Initializer`. Of the convolutions. Defaults to
-            `"glorot_uniform"`.
+        kernel_initializer: str or `keras.Initializer`. Of the convolutions. PyTorch's is
+            `VarianceScaling(1 / 3, "fan_in", "uniform")`. Defaults to `"glorot_uniform"`.
         pool_padding: str. `"valid"`, or `"same"`: sizes are rounded up. Defaults to `"valid"`.
         normalization: str. `"exact"`: `kfsl.layers.normalization.BatchNormalization`.
             `"stock"`: Keras's own layer, whose second derivatives TensorFlow gets wrong; it

@@ -1,7 +1,7 @@
 """Accuracy of a learner on fixed episodes, with its 95 % interval."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import tensorflow as tf
 import tqdm
 
 from data_pipelines import pipeline
-from kfsl.episodes import QUERY_IMAGES, SUPPORT_IMAGES
+from kfsl.episodes import QUERY_IMAGES, SEED, SUPPORT_IMAGES, SUPPORT_LABELS
 from kfsl.evaluation.split_features import embed_split, feature_bytes
 from kfsl.evaluation.tally import EvaluationTally
 from kfsl.experiment import Experiment
@@ -39,8 +39,8 @@ def evaluate(
 
     Args:
         experiment: `Experiment`.
-        split: str. `"train"`, `"val"` or `"test"`.
-        episodes: int. At least 2.
+        split: str. `"train"`, `"val"`, `"test"` or `"base_test"`.
+        episodes: int. At least 2. Of a sampler of base classes, batches.
         seed: int. Seed of the stream of episodes.
         meta_batch: int. Episodes computed at once; changes the speed, not the result.
         feature_memory: int, bytes. Above it, features are not kept.
@@ -90,9 +90,9 @@ def evaluate(
     classes = dataset.split(split)
     # One episode drawn ahead: what cannot work shows before anything is computed.
     first = experiment.evaluation_sampler(classes, seed, tf.constant(0, tf.int64))
-    _check_ways(learner, first["support_labels"].numpy())
+    _check_ways(learner, first)
     _check_finite(learner)
-    images = episodes * (len(first["support_indices"]) + len(first["query_indices"]))
+    images = episodes * sum(len(first[name]) for name in first if name.endswith("_indices"))
     source: Any = dataset
     if images > classes.num_images and _can_keep(learner, dataset, split, feature_memory):
         source = embed_split(learner, dataset, split)
@@ -109,7 +109,7 @@ def evaluate(
     with tqdm.tqdm(total=episodes, desc=f"evaluate {split}", unit="ep", disable=None) as bar:
         for episode, query_labels in stream:
             done = len(tally.accuracies)
-            _check_ways(learner, episode["support_labels"].numpy())
+            _check_ways(learner, episode)
             predictions = _predictions(predict, episode, seed, done)
             kept = min(meta_batch, episodes - done)
             small = {
@@ -154,12 +154,14 @@ def compiled_prediction(learner: Learner, embedded: bool = False) -> Callable:
 
     @tf.function(reduce_retracing=True)
     def logits(episode: dict[str, tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
-        support, query = episode[SUPPORT_IMAGES], episode[QUERY_IMAGES]
+        query = episode[QUERY_IMAGES]
+        if SUPPORT_LABELS not in episode:
+            query = query if embedded else learner.embed(query)
+            return learner.classify_base(query)["logits"]
+        episode = {**episode, SEED: seed}
         if not embedded:
-            support, query = learner.embed_episode(episode, training=False)
-        mask = episode.get("support_mask")
-        state = learner.adapt(support, episode["support_labels"], mask=mask, seed=seed)
-        return learner.infer(state, query)["logits"]
+            return learner(episode, training=False)["logits"]
+        return learner.answer(episode[SUPPORT_IMAGES], query, episode)["logits"]
 
     return logits
 
@@ -194,8 +196,10 @@ def _check_finite(learner: Learner) -> None:
             )
 
 
-def _check_ways(learner: Learner, support_labels: np.ndarray) -> None:
-    ways = int(support_labels.max()) + 1
+def _check_ways(learner: Learner, episode: Mapping[str, tf.Tensor]) -> None:
+    if SUPPORT_LABELS not in episode:
+        return
+    ways = int(episode[SUPPORT_LABELS].numpy().max()) + 1
     if learner.ways is None or ways == learner.ways:
         return
     if ways > learner.ways or not learner.takes_fewer_ways:

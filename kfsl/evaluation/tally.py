@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kfsl.episodes import QUERY_CLASSES, SUPPORT_CLASSES, SUPPORT_LABELS
+
 #: Of a thousand classes most pairs meet once; the rare confusions would only swell the file.
 MAX_CONFUSIONS = 500
 
@@ -48,38 +50,44 @@ class EvaluationTally:
 
         Args:
             episode: dict of arrays; `support_labels`, `support_classes`, `query_classes`, each
-                `[B, ...]`, and `support_mask` if there is padding.
+                `[B, ...]`, and `support_mask` if there is padding; of a batch of base classes,
+                `query_classes` alone.
             query_labels: int array, `[B, Q]`.
             predictions: int array, `[B, Q]`.
         """
         masks = episode.get("support_mask")
         for b in range(len(query_labels)):
             mask = slice(None) if masks is None else masks[b]
+            support = (SUPPORT_LABELS, SUPPORT_CLASSES)
             self._add_episode(
-                episode["support_labels"][b][mask],
-                episode["support_classes"][b][mask],
+                [episode[name][b][mask] for name in support if name in episode],
                 query_labels[b],
-                episode["query_classes"][b],
+                episode[QUERY_CLASSES][b],
                 predictions[b],
             )
 
     def _add_episode(
         self,
-        support_labels: np.ndarray,
-        support_classes: np.ndarray,
+        support: list[np.ndarray],
         labels: np.ndarray,
         classes: np.ndarray,
         predictions: np.ndarray,
     ) -> None:
-        for part in (support_labels, support_classes, labels, classes):
+        for part in (*support, labels, classes):
             self._digest.update(np.ascontiguousarray(part, dtype="<i4").tobytes() + b"|")
         hits = predictions == labels
         self.accuracies.append(float(np.mean(hits)))
-        class_of_label = np.zeros(support_labels.max() + 1, np.int64)
-        class_of_label[support_labels] = support_classes
+        if support:
+            support_labels, support_classes = support
+            class_of_label = np.zeros(support_labels.max() + 1, np.int64)
+            class_of_label[support_labels] = support_classes
+            self._sizes["shots"].update(np.bincount(support_labels).tolist())
+        else:
+            # A batch of base classes: a label is the class itself.
+            class_of_label = np.arange(len(self.class_names))
+            self._sizes["shots"].add(0)
         asked = np.bincount(labels, minlength=len(class_of_label))
         self._sizes["ways"].add(len(class_of_label))
-        self._sizes["shots"].update(np.bincount(support_labels).tolist())
         self._sizes["queries"].update(asked.tolist())
         np.add.at(self._correct, classes[hits], 1)
         np.add.at(self._queries, classes, 1)

@@ -1,23 +1,14 @@
 """CAVIA: fast context adaptation."""
 
-import math
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import tensorflow as tf
-from keras import layers
 
 from kfsl import gradients
-from kfsl.layers.film import FiLM
-from kfsl.layers.film_generator import FiLMGenerator
 from kfsl.learners.base.gradient_learner import GradientLearner
-from kfsl.networks.head import with_head
-from kfsl.networks.insertion import output_with_insertions
-from kfsl.networks.replaced_weights import call_with
+from kfsl.networks.context_network import INITIALIZER, ContextNetwork
+from kfsl.networks.head import Head
 from kfsl.update_rules.sgd import SGD
-
-CONTEXT = "context"
 
 
 @keras.saving.register_keras_serializable(package="kfsl")
@@ -36,6 +27,7 @@ class CAVIA(GradientLearner):
         context_size: int. Numbers in the context.
         inner_rate: float. Multiplies the gradient of the *mean* loss.
         steps: int. Inner steps.
+        head_initializer: str or `keras.Initializer`. See `GradientLearner`; the authors' here.
         **kwargs: see `GradientLearner`; `adapted` has no meaning here.
 
     Raises:
@@ -66,6 +58,7 @@ class CAVIA(GradientLearner):
         context_size: int = 100,
         inner_rate: float = 1.0,
         steps: int = 2,
+        head_initializer: Any = INITIALIZER,
         **kwargs: Any,
     ) -> None:
         if kwargs.get("adapted") is not None:
@@ -75,54 +68,19 @@ class CAVIA(GradientLearner):
             )
         if context_size < 1:
             raise ValueError(f"`context_size` must be at least 1; received {context_size}.")
-        # The base constructor makes the network, for which these have to be known.
+
+        def network(backbone: keras.Model, head: Head) -> ContextNetwork:
+            return ContextNetwork(backbone, head, modulated, context_size)
+
+        super().__init__(
+            backbone, steps=steps, network=network, head_initializer=head_initializer, **kwargs
+        )
         self.modulated = modulated
         self.context_size = context_size
-        super().__init__(backbone, steps=steps, **kwargs)
         self.inner_rate = inner_rate
-
-    def _make_network(self) -> keras.Model:
-        images = self.backbone.inputs[0]
-        context = layers.Input((self.context_size,), dtype=self.variable_dtype, name=CONTEXT)
-        maps = output_with_insertions(self.backbone, {self.modulated: self._modulation(context)})
-        return keras.Model(
-            [images, context],
-            with_head(maps, self.ways, self.pooling, self.dtype_policy),
-            name="network",
-        )
-
-    def _modulation(self, context: Any) -> Callable[[Any], Any]:
-        dtype = self.dtype_policy
-        bound = 1.0 / math.sqrt(self.context_size)
-
-        def modulation(maps: Any) -> Any:
-            gamma, beta = FiLMGenerator(
-                kernel_initializer="he_uniform",
-                bias_initializer=keras.initializers.RandomUniform(-bound, bound),
-                channels=maps.shape[-1],
-                dtype=dtype,
-                name="film_parameters",
-            )(context)
-            return FiLM(dtype=dtype, name="film")(maps, gamma, beta)
-
-        return modulation
-
-    def _chosen(self) -> tuple[int, ...]:
-        return ()
 
     def update_rule(self) -> gradients.UpdateRule:
         return SGD(self.inner_rate)
-
-    def inner_weights(self) -> dict[str, Any]:
-        return {CONTEXT: tf.zeros((self.context_size,), self.variable_dtype)}
-
-    def state_keys(self) -> list[str]:
-        return [CONTEXT]
-
-    def outputs_with(self, weights: Sequence[Any], images: Any, training: bool) -> tuple[Any, Any]:
-        (context,) = weights
-        # One row of context modulates all images.
-        return call_with(self.network, {}, [images, context[None]], training)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

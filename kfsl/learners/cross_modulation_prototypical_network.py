@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from kfsl.learners.base.cross_modulation_learner import CrossModulationLearner
-from kfsl.learners.base.query_logits import mask_absent
+from kfsl.objectives.classification import mask_absent
 
 
 @keras.saving.register_keras_serializable(package="kfsl")

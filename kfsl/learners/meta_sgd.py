@@ -54,14 +54,15 @@ class MetaSGD(GradientLearner):
             )
         self.smallest_rate = smallest_rate
         self.largest_rate = largest_rate
-        variables = self.network.trainable_variables
         self.learned_rates = [
             self.add_weight(
-                variables[i].shape,
+                variable.shape,
                 keras.initializers.RandomUniform(smallest_rate, largest_rate),
                 name=f"rates_of_{key}",
             )
-            for i, key in zip(self.adapted_indices, self.state_keys(), strict=True)
+            for variable, key in zip(
+                self.adapted_network.variables, self.adapted_network.keys, strict=True
+            )
         ]
 
     def update_rule(self) -> gradients.UpdateRule:

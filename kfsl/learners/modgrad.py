@@ -8,6 +8,8 @@ from kfsl import gradients
 from kfsl.layers.gradient_modulation import GradientModulation
 from kfsl.learners.base.argument_checks import check_choice
 from kfsl.learners.base.gradient_learner import GradientLearner
+from kfsl.networks.adapted_network import AdaptedNetwork, backbone_with_head
+from kfsl.networks.head import Head
 from kfsl.update_rules.modulated import FORMS, Modulated
 
 CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
@@ -72,7 +74,8 @@ class ModGrad(GradientLearner):
         form: str = "paper",
         **kwargs: Any,
     ) -> None:
-        super().__init__(backbone, steps=steps, adapted=adapted, **kwargs)
+        network = last_convolutions if adapted is None else None
+        super().__init__(backbone, steps=steps, adapted=adapted, network=network, **kwargs)
         check_choice("form", form, FORMS)
         if context_size < 1:
             raise ValueError(f"`context_size` must be at least 1; received {context_size}.")
@@ -83,27 +86,14 @@ class ModGrad(GradientLearner):
         self.form = form
         self.generator = self._make_generator()
 
-    def _chosen(self) -> tuple[int, ...]:
-        if self.adapted is not None:
-            return super()._chosen()
-        found = [x for x in self.network._flatten_layers() if isinstance(x, CONVOLUTIONS)]
-        if len(found) < 2:
-            raise ValueError(
-                "Without `adapted`, ModGrad adapts the last two convolutions of the network; "
-                f"this one has {len(found)}. Name the weights to adapt, such as ('head',)."
-            )
-        last = {id(variable) for layer in found[-2:] for variable in layer.trainable_variables}
-        variables = self.network.trainable_variables
-        return tuple(i for i, variable in enumerate(variables) if id(variable) in last)
-
     def _make_generator(self) -> keras.Model:
         # Factors are small and meet float32 weights: no half precision here.
         dtype = self.dtype_policy.variable_dtype
-        variables = self.network.trainable_variables
         context = keras.layers.Input((self.context_size,), dtype=dtype, name="context")
         factors = {}
-        for key, index in zip(self.state_keys(), self.adapted_indices, strict=True):
-            shape, name = variables[index].shape, f"modulation_of_{key}"
+        adapted = zip(self.adapted_network.keys, self.adapted_network.variables, strict=True)
+        for key, variable in adapted:
+            shape, name = variable.shape, f"modulation_of_{key}"
             cell = GradientModulation(
                 shape, self.columns, self.initial_factor, dtype=dtype, name=name
             )
@@ -123,7 +113,7 @@ class ModGrad(GradientLearner):
             List of tensors of the adapted weights' shapes, none negative.
         """
         factors = self.generator(context[None])
-        return [factors[key][0] for key in self.state_keys()]
+        return [factors[key][0] for key in self.adapted_network.keys]
 
     def update_rule(self) -> gradients.UpdateRule:
         return Modulated(self.modulation, self.inner_rate, self.context_size, self.form)
@@ -137,3 +127,21 @@ class ModGrad(GradientLearner):
             "initial_factor": self.initial_factor,
             "form": self.form,
         }
+
+
+def last_convolutions(backbone: keras.Model, head: Head) -> AdaptedNetwork:
+    """A network that adapts kernel and bias of its last two convolutions.
+
+    Raises:
+        ValueError: for a network that has fewer.
+    """
+    network = backbone_with_head(backbone, head)
+    found = [layer for layer in network._flatten_layers() if isinstance(layer, CONVOLUTIONS)]
+    if len(found) < 2:
+        raise ValueError(
+            "Without `adapted`, ModGrad adapts the last two convolutions of the network; "
+            f"this one has {len(found)}. Name the weights to adapt, such as ('head',)."
+        )
+    last = {id(variable) for layer in found[-2:] for variable in layer.trainable_variables}
+    variables = enumerate(network.trainable_variables)
+    return AdaptedNetwork(network, [i for i, variable in variables if id(variable) in last])

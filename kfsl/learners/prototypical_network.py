@@ -8,7 +8,7 @@ from keras import ops
 from kfsl.layers.cosine import cosine_similarity
 from kfsl.learners.base.argument_checks import check_choice
 from kfsl.learners.base.metric_learner import MetricLearner
-from kfsl.learners.base.query_logits import mask_absent
+from kfsl.objectives.classification import mask_absent
 
 DISTANCES = ("squared_euclidean", "cosine")
 
@@ -103,11 +103,23 @@ class PrototypicalNetwork(MetricLearner):
 
 
 def squared_distances(queries: Any, prototypes: Any) -> Any:
-    """Squared Euclidean distances `[B, Q, N]` of vectors `[B, Q, D]` and `[B, N, D]`."""
+    """Squared Euclidean distances, none negative.
+
+    Args:
+        queries: float tensor, `[B, Q, D]`.
+        prototypes: float tensor, `[B, N, D]`.
+
+    Returns:
+        Tensor, `[B, Q, N]`.
+    """
+    # Distances do not change when all vectors move together; the sums below cancel less where
+    # the vectors are short.
+    center = ops.stop_gradient(ops.mean(prototypes, axis=1, keepdims=True))
+    queries, prototypes = queries - center, prototypes - center
     products = ops.einsum("bqd,bnd->bqn", queries, prototypes)
     query_norms = ops.sum(ops.square(queries), axis=-1)[..., None]
     norms = ops.sum(ops.square(prototypes), axis=-1)[:, None, :]
-    return query_norms - 2.0 * products + norms
+    return ops.maximum(query_norms - 2.0 * products + norms, 0.0)
 
 
 def flat_features(features: Any) -> Any:

@@ -8,8 +8,10 @@ import tensorflow as tf
 from kfsl import gradients
 from kfsl.episodes import SUPPORT_IMAGES, SUPPORT_LABELS, SUPPORT_MASK
 from kfsl.learners.base.argument_checks import check_choice
-from kfsl.learners.base.gradient_learner import COUNTS, GradientLearner
+from kfsl.learners.base.gradient_learner import GradientLearner
 from kfsl.learners.base.task_loop import map_tasks, task_seeds
+from kfsl.networks.replaced_weights import starting_weights
+from kfsl.objectives.classification import COUNTS
 from kfsl.update_rules.adam import Adam
 from kfsl.update_rules.sgd import SGD
 
@@ -120,9 +122,7 @@ class Reptile(GradientLearner):
         self, episode: dict[str, Any], query_labels: Any
     ) -> tuple[dict[str, Any], Any, list[Any]]:
         """What `call` returns, the queries' loss, and the meta-gradient for each weight."""
-        if self.draws is not None and "seed" not in episode:
-            numbers = self.draws.next(ordered=False)
-            episode = {**episode, "seed": tf.cast(numbers, tf.int64)}
+        episode = self.with_seed(episode)
         task = self._pooled(episode, query_labels) if self.train_on == "pooled" else episode
         state, found = self._meta_gradients(task)
         outputs = self.infer(state, episode["query_images"], training=True)
@@ -130,7 +130,7 @@ class Reptile(GradientLearner):
         # The optimiser expects the gradients of its scaled loss, summed over replicas.
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         factor = self.optimizer.scale_loss(1.0) / replicas
-        adapted = [self.network.trainable_variables[index] for index in self.adapted_indices]
+        adapted = self.adapted_network.variables
         of = {id(w): factor * g for w, g in zip(adapted, found, strict=True)}
         zeros = {id(w): tf.zeros(w.shape, w.dtype) for w in self.trainable_weights}
         return outputs, loss, [{**zeros, **of}[id(w)] for w in self.trainable_weights]
@@ -147,15 +147,19 @@ class Reptile(GradientLearner):
             steps=steps,
         )
         if self.meta_gradient == "difference":
-            start = self.inner_weights()
-            found = [(start[key][None] - state[key]) / self.scale for key in self.state_keys()]
+            start = zip(
+                starting_weights(self.adapted_network.variables),
+                self.adapted_network.keys,
+                strict=True,
+            )
+            found = [(weight[None] - state[key]) / self.scale for weight, key in start]
         else:
             found = self._last_gradients(state, task)
         return state, [tf.reduce_mean(each, axis=0) for each in found]
 
     def _last_gradients(self, state: dict[str, Any], task: dict[str, Any]) -> list[Any]:
         """The gradient that the last step of each task would follow, `[B, ...]`."""
-        keys = self.state_keys()
+        keys = self.adapted_network.keys
         inputs = {key: state[key] for key in (*keys, COUNTS)}
         inputs["images"], inputs["labels"] = task[SUPPORT_IMAGES], task[SUPPORT_LABELS]
         inputs["seeds"] = task_seeds(task[SUPPORT_IMAGES], task.get("seed"))
@@ -163,10 +167,10 @@ class Reptile(GradientLearner):
             inputs["mask"] = task[SUPPORT_MASK]
 
         def one(task: dict[str, Any]) -> dict[str, Any]:
-            images = self.preprocessing(task["images"])
-            seed = task["seeds"]
+            images = self.inputs_of(task["images"])
+            seed, known = task["seeds"], {COUNTS: task[COUNTS]}
             loss = self.support_loss(
-                images, task["labels"], task.get("mask"), task[COUNTS], seed, training=True
+                images, task["labels"], task.get("mask"), known, seed, training=True
             )
             inner = gradients.InnerLoss(
                 loss, self.steps - 1, True, self.gradient_clip, self.gradient_noise, seed

@@ -10,7 +10,7 @@ from keras import ops
 from kfsl.layers.spatial_task_attention import SpatialTaskAttention
 from kfsl.learners.base.episode_checks import check_support_labels, class_ids
 from kfsl.learners.base.metric_learner import MetricLearner
-from kfsl.learners.base.query_logits import cross_entropy
+from kfsl.objectives.classification import cross_entropy
 
 
 @keras.saving.register_keras_serializable(package="kfsl")

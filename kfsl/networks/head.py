@@ -1,6 +1,6 @@
-"""The network that a gradient-based learner adapts: a backbone and a dense head."""
+"""The dense layer on a backbone that an episode's answers come from."""
 
-from collections.abc import Sequence
+import dataclasses
 from typing import Any
 
 import keras
@@ -8,57 +8,50 @@ import keras
 POOLINGS = ("flatten", "average")
 
 
-def with_head(features: Any, ways: int, pooling: str, dtype: Any) -> Any:
-    """Logits of a backbone's maps or vectors.
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """A dense layer, `head`, on maps or vectors.
 
     Args:
-        features: Keras tensor, `[n, h, w, c]` or `[n, c]`.
-        ways: int. Columns of the dense layer, `head`.
-        pooling: str. One of `POOLINGS`.
+        width: int. Columns of the dense layer.
+        pooling: str. From maps to vectors: `"flatten"`, or `"average"` over locations.
         dtype: dtype policy of the layers.
-
-    Returns:
-        Keras tensor, `[n, ways]`.
-
-    Raises:
-        ValueError: if the number of features is not known.
+        kernel_initializer: str or `keras.Initializer`. Of the dense layer.
     """
-    shape = tuple(features.shape)
-    if len(shape) > 2 and pooling == "average":
-        average = keras.layers.GlobalAveragePooling2D(dtype=dtype, name="features_average")
-        features = average(features)
-    features = keras.layers.Flatten(dtype=dtype, name="features_flat")(features)
-    if features.shape[-1] is None:
-        raise ValueError(
-            "The head needs to know the number of features: give the backbone an "
-            f"image_shape without None, or pooling='average'. Its maps are {shape}."
-        )
-    return keras.layers.Dense(ways, dtype=dtype, name="head")(features)
 
+    width: int
+    pooling: str
+    dtype: Any
+    kernel_initializer: Any = "glorot_uniform"
 
-def chosen_positions(network: keras.Model, parts: Sequence[str] | None) -> tuple[int, ...]:
-    """Positions, among the trainable variables, of those whose path contains one of the parts.
+    def __call__(self, features: Any) -> Any:
+        """The outputs of a backbone's maps or vectors.
 
-    Args:
-        network: `keras.Model`.
-        parts: sequence of str; None for all variables.
+        Args:
+            features: Keras tensor, `[n, h, w, c]` or `[n, c]`.
 
-    Returns:
-        Tuple of ints.
+        Returns:
+            Keras tensor, `[n, width]`.
 
-    Raises:
-        ValueError: for a part that no path contains.
-    """
-    paths = [variable.path for variable in network.trainable_variables]
-    if parts is None:
-        return tuple(range(len(paths)))
-    for part in parts:
-        if not any(part in path for path in paths):
+        Raises:
+            ValueError: if the number of features is not known.
+        """
+        shape = tuple(features.shape)
+        if len(shape) > 2 and self.pooling == "average":
+            average = keras.layers.GlobalAveragePooling2D(dtype=self.dtype, name="features_average")
+            features = average(features)
+        features = keras.layers.Flatten(dtype=self.dtype, name="features_flat")(features)
+        if features.shape[-1] is None:
             raise ValueError(
-                f"No weight's path contains {part!r}, which `adapted` asks for; the paths "
-                f"are {', '.join(paths)}."
+                "The head needs to know the number of features: give the backbone an "
+                f"image_shape without None, or pooling='average'. Its maps are {shape}."
             )
-    return tuple(i for i, path in enumerate(paths) if any(part in path for part in parts))
+        return keras.layers.Dense(
+            self.width,
+            kernel_initializer=self.kernel_initializer,
+            dtype=self.dtype,
+            name="head",
+        )(features)
 
 
 def check_graph(backbone: keras.Model) -> None:

@@ -100,7 +100,9 @@ class Evaluation:
 
     @property
     def setting(self) -> str:
-        """Such as `5-way 1-shot`."""
+        """Such as `5-way 1-shot`, or `64 base classes` where there is no support set."""
+        if self.shots == 0:
+            return f"{_size_text(self.ways)} base classes"
         return f"{_size_text(self.ways)}-way {_size_text(self.shots)}-shot"
 
     def summary(self) -> str:

@@ -13,7 +13,7 @@ import tensorflow as tf
 from data_pipelines.class_store import ClassStore, StoredClass
 from data_pipelines.class_store_writer import write_class_store
 from data_pipelines.dataset import FewShotDataset
-from data_pipelines.pipeline import batches, episode_at, episodes
+from data_pipelines.pipeline import episode_at, episodes
 from data_pipelines.samplers import base_batch, fixed_episode, variable_episode
 
 ROOT = Path(__file__).parents[2]
@@ -167,24 +167,27 @@ def test_a_stream_outlives_what_made_it(dataset):
     assert total() == sum(int(episode["support_images"].sum()) for episode, _ in first)
 
 
-def test_batches_pair_images_with_their_classes(dataset):
+def test_batches_of_base_classes_are_episodes_of_queries_alone(dataset):
     sampler = functools.partial(base_batch, batch_size=5)
     classes = dataset.split("train")
-    stream = batches(dataset, "train", sampler, seed=3, start=1, count=4)
+    stream = episodes(dataset, "train", sampler, seed=3, start=1, count=4)
     assert stream.element_spec == (
-        {"images": tf.TensorSpec((5, 4, 5, 2), tf.uint8)},
-        tf.TensorSpec((5,), tf.int32),
+        {
+            "query_images": tf.TensorSpec((1, 5, 4, 5, 2), tf.uint8),
+            "query_classes": tf.TensorSpec((1, 5), tf.int32),
+        },
+        tf.TensorSpec((1, 5), tf.int32),
     )
-    supers = batches(
+    supers = episodes(
         dataset, "train", sampler, seed=3, start=1, count=4, label_level="superclass"
     ).as_numpy_iterator()
     for i, (inputs, labels) in enumerate(stream.as_numpy_iterator()):
         draw = sampler(classes, 3, i + 1)
-        assert np.array_equal(inputs["images"][:, 0, 0, 0], draw["indices"])
-        assert np.array_equal(labels, draw["class_ids"])
+        assert np.array_equal(inputs["query_images"][0, :, 0, 0, 0], draw["query_indices"])
+        assert np.array_equal(labels[0], draw["query_labels"])
         assert np.array_equal(next(supers)[1], labels // 2)
-    shard = batches(dataset, "train", sampler, seed=3, count=2, shard_index=1, num_shards=2)
-    assert np.array_equal(next(iter(shard))[1], sampler(classes, 3, 1)["class_ids"])
+    shard = episodes(dataset, "train", sampler, seed=3, count=2, shard_index=1, num_shards=2)
+    assert np.array_equal(next(iter(shard))[1][0], sampler(classes, 3, 1)["query_labels"])
 
 
 @pytest.mark.parametrize(
@@ -198,18 +201,12 @@ def test_batches_pair_images_with_their_classes(dataset):
         ({"label_level": "alphabet"}, "label_level must be one of .*; received 'alphabet'"),
         ({"sampler": functools.partial(fixed_episode, ways=9)}, "which has 8 classes"),
         ({"sampler": base_batch}, r"batch_size=128, but split 'train' has \d+ images"),
-        ({"sampler": functools.partial(base_batch, batch_size=2)}, "Use batches"),
     ],
 )
 def test_bad_arguments_are_refused_before_the_first_episode(dataset, call, message):
     arguments = {"dataset": dataset, "split": "train", "sampler": SAMPLER, **call}
     with pytest.raises(ValueError, match=message):
         episodes(**arguments)
-
-
-def test_batches_refuse_episodes(dataset):
-    with pytest.raises(ValueError, match=r"Use episodes\(\)"):
-        batches(dataset, "train", SAMPLER)
 
 
 MEASURE = """
@@ -219,7 +216,7 @@ import tensorflow as tf
 from data_pipelines.class_store import ClassStore, StoredClass
 from data_pipelines.class_store_writer import write_class_store
 from data_pipelines.dataset import FewShotDataset
-from data_pipelines.pipeline import batches, episodes
+from data_pipelines.pipeline import episodes
 from data_pipelines.samplers import base_batch, fixed_episode
 
 def private_megabytes():
@@ -239,7 +236,7 @@ list(small)  # threads and buffers that any pipeline needs
 before = private_megabytes()
 streams = [
     iter(episodes(dataset, "train", sampler)),
-    iter(batches(dataset, "train", functools.partial(base_batch, batch_size=4))),
+    iter(episodes(dataset, "train", functools.partial(base_batch, batch_size=4))),
 ]
 for stream in streams:
     for _ in range(20):

@@ -52,7 +52,7 @@ def random_images() -> np.ndarray:
 def test_the_network_with_some_context(modulated):
     learner = generic(small_learner(modulated=modulated))
     context = np.random.default_rng(1).normal(size=6).astype("float32")
-    logits, _ = learner.outputs_with([tf.constant(context)], random_images(), training=True)
+    logits, _ = learner.adapted_network([tf.constant(context)], random_images(), training=True)
     np.testing.assert_allclose(
         logits, by_hand(learner, random_images(), context), rtol=1e-4, atol=1e-5
     )
@@ -87,7 +87,7 @@ def test_one_step_is_the_gradient_of_the_context():
 
     def loss(context: np.ndarray) -> float:
         with moments_scope(1):
-            logits, _ = learner.outputs_with([tf.constant(context)], images, training=True)
+            logits, _ = learner.adapted_network([tf.constant(context)], images, training=True)
         return float(tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)))
 
     differences = [(loss(row) - loss(-row)) / 2e-6 for row in 1e-6 * np.eye(6)]
@@ -99,8 +99,8 @@ def test_parameters():
     backbone = Conv4((84, 84, 3), filters=32, order="bn-pool-activation")
     learner = CAVIA(backbone, ways=5)
     assert sum(np.prod(w.shape) for w in learner.trainable_weights) == 39_365
-    assert learner.state_keys() == ["context"]
-    start = learner.inner_weights()["context"]
+    assert learner.adapted_network.keys == ["context"]
+    start = learner.adapted_network.start({})["context"]
     assert start.shape == (100,)
     assert np.all(start == 0.0)
     # As PyTorch starts biases: uniformly within 1 / sqrt(100).
@@ -115,3 +115,15 @@ def test_wrong_arguments():
         small_learner(modulated="block9_pool")
     with pytest.raises(ValueError, match="`context_size` must be at least 1"):
         small_learner(context_size=0)
+
+
+def test_film_and_head_begin_within_the_bounds_of_the_authors():
+    """Uniform within sqrt(3 / inputs), not sqrt(6 / inputs) or Glorot's sum."""
+    backbone = Conv4(image_shape=(84, 84, 3), filters=32, order="bn-pool-activation")
+    learner = CAVIA(backbone, ways=5)
+    film = learner.network.get_layer("film_parameters").kernel.numpy()
+    head = learner.network.get_layer("head").kernel.numpy()
+    for kernel, inputs in ((film, 100), (head, 25 * 32)):
+        bound = np.sqrt(3.0 / inputs)
+        assert 0.99 * bound < np.abs(kernel).max() <= bound
+        np.testing.assert_allclose(kernel.std(), bound / np.sqrt(3.0), rtol=0.03)

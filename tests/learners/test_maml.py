@@ -82,7 +82,9 @@ def test_the_inner_gradient_is_that_of_the_published_code_over_the_ways():
         loss = tf.reduce_sum(losses) / shots
     gradients = tape.gradient(loss, [variable.value for variable in variables])
     state = adapted(learner, episode)
-    for key, variable, gradient in zip(learner.state_keys(), variables, gradients, strict=True):
+    for key, variable, gradient in zip(
+        learner.adapted_network.keys, variables, gradients, strict=True
+    ):
         expected = variable.numpy() - published_rate * gradient
         np.testing.assert_allclose(state[key], expected, rtol=1e-4, atol=1e-6, err_msg=key)
 
@@ -105,8 +107,8 @@ def test_meta_gradient_against_differences(normalization):
     def meta_loss() -> tf.Tensor:
         state, _ = learner.adapt_task(episode["support_images"][0], episode["support_labels"][0])
         with moments_scope(1):
-            weights = [state[key] for key in learner.state_keys()]
-            logits, _ = learner.outputs_with(weights, queries, training=True)
+            weights = [state[key] for key in learner.adapted_network.keys]
+            logits, _ = learner.adapted_network(weights, queries, training=True)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels[0], logits)
         return tf.reduce_mean(losses)
 
@@ -141,7 +143,7 @@ def test_meta_gradient_against_differences(normalization):
 )
 def test_published_networks(backbone, arguments, adapting, parameters):
     learner = MAML(Conv4(**{"image_shape": (84, 84, 3), **backbone}), ways=5, **arguments)
-    assert count(learner.inner_weights().values()) == adapting
+    assert count(learner.adapted_network.start({}).values()) == adapting
     assert count(learner.trainable_weights) == parameters
 
 
@@ -150,7 +152,7 @@ def test_anil_adapts_the_head_alone():
     learner = generic(small_learner(adapted=("head",), steps=2, inner_rate=0.5))
     state = adapted(learner, episode)
     head = learner.network.get_layer("head")
-    (kernel_key, bias_key) = learner.state_keys()
+    (kernel_key, bias_key) = learner.adapted_network.keys
     assert set(state) == {kernel_key, bias_key, "support_counts"}
     assert np.max(np.abs(state[kernel_key] - head.kernel.numpy())) > 1e-3
     # The queries' features are the network's own.
@@ -188,7 +190,7 @@ def test_a_class_without_support_images_gets_no_probability():
     assert probabilities.shape == (1, 4, 3)
     np.testing.assert_array_equal(probabilities[..., 2], 0.0)
     # Nor does the inner loop know of it: its column of the head stays.
-    key = next(key for key in learner.state_keys() if "head_kernel" in key)
+    key = next(key for key in learner.adapted_network.keys if "head_kernel" in key)
     change = adapted(learner, episode)[key] - learner.network.get_layer("head").kernel.numpy()
     np.testing.assert_array_equal(change[:, 2], 0.0)
     assert np.max(np.abs(change[:, :2])) > 1e-3

@@ -53,7 +53,7 @@ def test_each_number_has_a_rate_of_its_own():
     rates.assign(factors)
     episode, _ = SPEC.random_episode()
     state = learner.adapt(episode["support_images"], episode["support_labels"])
-    (key,) = learner.state_keys()
+    (key,) = learner.adapted_network.keys
     moved = state[key][0].numpy() != learner.network.layers[-1].kernel.numpy()
     assert np.any(moved[:, 1])
     assert not np.any(moved[:, [0, 2]])

@@ -9,9 +9,9 @@ from kfsl.backbones.conv4 import Conv4
 from kfsl.episodes import EpisodeSpec
 from kfsl.gradients import InnerLoss
 from kfsl.layers.normalization import moments_scope
-from kfsl.learners.base.support_set import masked_cross_entropy
 from kfsl.learners.maml import MAML
 from kfsl.learners.modgrad import ModGrad
+from kfsl.objectives.classification import cross_entropy
 from tests.support.contract import LearnerContract, generic
 
 SPEC = EpisodeSpec(ways=3, shots=2, queries=2, image_shape=(8, 8, 1))
@@ -63,7 +63,7 @@ def test_factors_of_one_are_maml(adapted, double_precision, monkeypatch):
     learner = generic(modgrad(adapted=adapted, steps=2, inner_rate=0.1))
     maml = MAML(learner.backbone, ways=3, adapted=adapted, steps=2, inner_rate=0.1)
     maml.network.set_weights(learner.network.get_weights())
-    shapes = [tensor.shape for tensor in learner.inner_weights().values()]
+    shapes = [tensor.shape for tensor in learner.adapted_network.start({}).values()]
     monkeypatch.setattr(learner, "modulation", lambda v: [tf.ones(s, "float64") for s in shapes])
     expected, state = adapted_by(maml), adapted_by(learner)
     assert list(state) == list(expected)
@@ -89,8 +89,10 @@ def context_of(learner, seed):
     images = learner.preprocessing(episode["support_images"][0])
     labels = episode["support_labels"][0]
     counts = tf.ones((3,))
-    inner = InnerLoss(learner.support_loss(images, labels, None, counts, None, False))
-    weights, rule = list(learner.inner_weights().values()), learner.update_rule()
+    inner = InnerLoss(
+        learner.support_loss(images, labels, None, {"support_counts": counts}, None, False)
+    )
+    weights, rule = list(learner.adapted_network.start({}).values()), learner.update_rule()
     _, gradients = inner.value_and_grad(weights)
 
     def loss(context):
@@ -126,11 +128,11 @@ def test_meta_gradient_by_finite_differences(first_order, double_precision):
     def loss():
         # Not the learner's own, which is float32.
         state = learner.adapt(episode["support_images"], episode["support_labels"])
-        weights = [state[key][0] for key in learner.state_keys()]
+        weights = [state[key][0] for key in learner.adapted_network.keys]
         images = learner.preprocessing(episode["query_images"][0])
         with moments_scope(1):
-            logits, _ = learner.outputs_with(weights, images, training=True)
-        return masked_cross_entropy(labels[0], logits, None, tf.ones((3,)))
+            logits, _ = learner.adapted_network(weights, images, training=True)
+        return cross_entropy(labels[0], logits)
 
     with tf.GradientTape() as tape:
         value = loss()
@@ -160,9 +162,9 @@ def test_parameters_and_adapted_weights_of_the_paper():
     learner = ModGrad(Conv4(image_shape=(84, 84, 3)), ways=5)
     assert learner.network.count_params() - 512 == 121_093  # Without the moving averages.
     assert sum(int(np.prod(w.shape)) for w in learner.weight_parts()["generator"]) == 1_056_926
-    assert learner.adapted_indices == (8, 9, 12, 13)
+    assert learner.adapted_network.positions == (8, 9, 12, 13)
     names = [f"block{i}_conv_{kind}" for i in (3, 4) for kind in ("kernel", "bias")]
-    assert [key.split("_", 1)[1] for key in learner.state_keys()] == names
+    assert [key.split("_", 1)[1] for key in learner.adapted_network.keys] == names
 
 
 def test_one_optimiser_each():

@@ -6,7 +6,7 @@ import pytest
 
 from kfsl.backbones.conv4 import Conv4
 from kfsl.episodes import EpisodeSpec
-from kfsl.learners.prototypical_network import PrototypicalNetwork
+from kfsl.learners.prototypical_network import PrototypicalNetwork, squared_distances
 from tests.support.contract import LearnerContract, generic, logits_of
 
 
@@ -120,3 +120,16 @@ def test_dropout_acts_in_training_alone(bn_policy):
     dropping, logits = learner(0.5), learner(0.0)(episode)["logits"]
     np.testing.assert_array_equal(dropping(episode)["logits"], logits)
     assert np.abs(dropping(episode, training=True)["logits"] - logits).max() > 1.0
+
+
+def test_distances_far_from_the_origin_are_right_and_never_negative():
+    """At a mean of 100 the sums of squares cancel: the expanded formula gave -10 in float32."""
+    rng = np.random.default_rng(0)
+    for mean in (0.0, 100.0, 1e4):
+        vectors = (mean + rng.normal(0.0, 0.1, (1, 12, 1600))).astype("float32")
+        queries, prototypes = vectors[:, :7], vectors[:, 5:]
+        exact = vectors.astype("float64")
+        expected = np.sum((exact[:, :7, None] - exact[:, None, 5:]) ** 2, axis=-1)
+        found = np.asarray(squared_distances(queries, prototypes))
+        assert found.min() >= 0.0
+        np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-3)

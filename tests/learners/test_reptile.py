@@ -99,7 +99,7 @@ def test_an_outer_rate_of_one_arrives_at_the_mean_of_the_adapted_weights():
     )
     learner.compile(keras.optimizers.SGD(1.0))
     learner.train_step((episode, labels))
-    for key, weight in zip(learner.state_keys(), learner.trainable_weights, strict=True):
+    for key, weight in zip(learner.adapted_network.keys, learner.trainable_weights, strict=True):
         np.testing.assert_allclose(weight.numpy(), np.mean(state[key], axis=0), atol=1e-6)
 
 

@@ -8,8 +8,8 @@ import tensorflow as tf
 from kfsl.backbones.conv4 import Conv4
 from kfsl.backbones.pre_activation_resnet12 import PreActivationResNet12
 from kfsl.episodes import EpisodeSpec
-from kfsl.learners.base.query_logits import cross_entropy
 from kfsl.learners.stanet import STANet
+from kfsl.objectives.classification import cross_entropy
 from tests.support.contract import LearnerContract, generic, logits_of, loss_gradients, with_padding
 
 SPEC = EpisodeSpec(ways=3, shots=2, queries=2, image_shape=(16, 16, 1))

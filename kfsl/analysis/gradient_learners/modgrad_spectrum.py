@@ -76,16 +76,17 @@ def modulated_gradients(
     mask = episode.get("support_mask")
     mask = None if mask is None else mask[0]
     labels = episode["support_labels"][0]
-    counts = tf.reduce_sum(learner.one_hot_support(labels, mask), axis=0)
-    images = learner.preprocessing(episode["support_images"][0])
-    function = learner.support_loss(images, labels, mask, counts, seed, False)
+    known = learner.objective.support_state(labels, mask)
+    images = learner.inputs_of(learner.embed(episode["support_images"]))[0]
+    function = learner.support_loss(images, labels, mask, known, seed, False)
     loss = InnerLoss(function, 0, True, learner.gradient_clip, deviation, seed)
-    weights = list(learner.inner_weights().values())
+    task = {"inputs": images, "targets": labels, "mask": mask}
+    weights = list(learner.adapted_network.start(task, seed).values())
     _, gradients = loss.value_and_grad(weights)
     rule = learner.update_rule()
     context, _ = rule.refined(loss, weights, gradients, tf.zeros((learner.context_size,)))
     found = {}
-    for key, gradient in zip(learner.state_keys(), gradients, strict=True):
+    for key, gradient in zip(learner.adapted_network.keys, gradients, strict=True):
         cell = learner.generator.get_layer(f"modulation_of_{key}")
         if len(cell.sizes) < 2:
             continue

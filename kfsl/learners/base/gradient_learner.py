@@ -1,6 +1,6 @@
 """Learners that adapt a network to each episode by gradient steps."""
 
-import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -8,27 +8,37 @@ import tensorflow as tf
 from keras import ops
 
 from kfsl import gradients
-from kfsl.layers.normalization import moments_scope
-from kfsl.learners.base.argument_checks import check_at_least
-from kfsl.learners.base.learner import restored
-from kfsl.learners.base.network_learner import NetworkLearner
-from kfsl.learners.base.query_logits import mask_absent
-from kfsl.learners.base.support_set import masked_cross_entropy, mini_batch, step_seed
+from kfsl.episodes import SEED
+from kfsl.learners.base.argument_checks import check_at_least, check_choice
+from kfsl.learners.base.learner import BN_POLICIES, Learner, restored
+from kfsl.learners.base.policy_network import PolicyNetwork
+from kfsl.learners.base.support_set import augmented, mini_batch
 from kfsl.learners.base.task_loop import accumulate_tasks, map_tasks, task_seeds
+from kfsl.networks.adapted_network import NetworkMaker, network_of_paths
 from kfsl.networks.exact_layers import check_exact
-
-#: In the state: support images of each class, so that absent classes get no probability.
-COUNTS = "support_counts"
+from kfsl.networks.head import POOLINGS, Head
 
 
-class GradientLearner(NetworkLearner):
+class GradientLearner(Learner):
     """A learner whose state is a network's weights after some gradient steps.
 
-    Subclasses choose the update rule, and may override `inner_weights` and `outputs_with` where
-    something else than weights adapts.
+    The network is a backbone with a dense layer, `head`; both are ordinary Keras models, called
+    with some weights replaced by tensors. Subclasses choose the update rule, and give another
+    `network` where something else than weights adapts, or begins elsewhere. `embed` gives the
+    images themselves, unless a subclass has features that no episode adapts; then it overrides
+    `inputs_of` too.
 
     Args:
-        backbone: see `NetworkLearner`.
+        backbone: `keras.Model` for images of one size. Float images to feature maps or vectors.
+        ways: int or None. Columns of the head; None where an `objective` says it.
+        pooling: str. From maps to vectors: `"flatten"`, or `"average"` over locations.
+        head_initializer: str or `keras.Initializer`. Of the head's kernel.
+        adapted: sequence of str, or None. The weights whose path contains one of these strings
+            adapt; None: all. `("head",)` is ANIL.
+        bn_policy: str. Which moments normalise. `"batch"`: those of whatever is classified at
+            once, in training and at test (transductive); `"support"`: those of the support set,
+            for the queries too; `"running"`: in training as `"batch"`, and moving averages of
+            the queries' moments at test.
         steps: int. Inner steps in training.
         evaluation_steps: int or None. Inner steps outside training; `steps` when None.
         first_order: bool. Inner gradients count as constants (first-order MAML).
@@ -44,12 +54,15 @@ class GradientLearner(NetworkLearner):
         parallel_tasks: int. Tasks of a meta-batch that may overlap in training, where cores would
             be idle; memory grows with it, the numbers stay the same. One at a time in any case
             where each moves what the next one reads: moving averages, the seeds of dropout.
-        **kwargs: see `NetworkLearner`.
+        network: function or None. `(backbone, Head) -> AdaptedNetwork`, for subclasses.
+        **kwargs: see `Learner`.
 
     Raises:
-        ValueError: for arguments out of range, or layers without exact second derivatives.
+        ValueError: for arguments out of range, strings in `adapted` that no path contains, or
+            layers without exact second derivatives.
     """
 
+    permutes_with_classes = False
     adapts_in_steps = True
     #: Whether training differentiates through the inner loop's steps.
     differentiates_adaptation = True
@@ -58,6 +71,11 @@ class GradientLearner(NetworkLearner):
         self,
         backbone: keras.Model,
         *,
+        ways: int | None = None,
+        pooling: str = "flatten",
+        head_initializer: Any = "glorot_uniform",
+        adapted: Sequence[str] | None = None,
+        bn_policy: str = "batch",
         steps: int = 5,
         evaluation_steps: int | None = None,
         first_order: bool = False,
@@ -68,12 +86,27 @@ class GradientLearner(NetworkLearner):
         gradient_noise: float = 0.0,
         require_exact: bool = True,
         parallel_tasks: int = 1,
+        network: NetworkMaker | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(backbone, **kwargs)
+        if ways is None and kwargs.get("objective") is None:
+            ways = 5
+        check_choice("bn_policy", bn_policy, BN_POLICIES)
+        check_choice("pooling", pooling, POOLINGS)
+        # Fast weights stay float32: the network's own layers cast them, not this model.
+        super().__init__(ways=ways, bn_policy=bn_policy, autocast=False, **kwargs)
         check_at_least(0, steps=steps, evaluation_steps=evaluation_steps)
         check_at_least(1, inner_batch=inner_batch, evaluation_batch=evaluation_batch)
         check_at_least(1, parallel_tasks=parallel_tasks)
+        self.backbone = restored(backbone)
+        self.pooling = pooling
+        self.head_initializer = restored(head_initializer)
+        self.adapted = None if adapted is None else tuple(adapted)
+        make = network or network_of_paths(self.adapted)
+        head = Head(self.objective.width, pooling, self.dtype_policy, self.head_initializer)
+        self.adapted_network = make(self.backbone, head)
+        self.network = self.adapted_network.network
+        self.policy_network = PolicyNetwork(self.adapted_network, bn_policy)
         self.steps = steps
         self.evaluation_steps = evaluation_steps
         self.first_order = first_order
@@ -98,13 +131,13 @@ class GradientLearner(NetworkLearner):
         drawn = (self.inner_batch, self.evaluation_batch, self.augmentation)
         return any(each is not None for each in drawn) or self.gradient_noise > 0
 
-    # === What methods differ in ===
-
     def update_rule(self) -> gradients.UpdateRule:
         """The rule of the inner loop; made anew for each adaptation, inside the outer tape."""
         raise NotImplementedError
 
-    # === The three functions ===
+    def inputs_of(self, features: Any) -> Any:
+        """What the network takes, from what `embed` gives; both of one task or of many."""
+        return self.preprocessing(features)
 
     def adapt(
         self,
@@ -126,8 +159,10 @@ class GradientLearner(NetworkLearner):
             steps: int, int tensor or None: the learner's own number of steps.
 
         Returns:
-            The adapted tensors, `[B, ...]`, and `support_counts`, float32 `[B, ways]`.
+            The adapted tensors, `[B, ...]`, and what the objective has to know of the support
+            set: `support_counts`, float32 `[B, ways]`.
         """
+        self.objective.check_targets(labels)
         inputs = {"images": features, "labels": labels, "seed": task_seeds(features, seed)}
         if mask is not None:
             inputs["mask"] = mask
@@ -149,132 +184,108 @@ class GradientLearner(NetworkLearner):
         training: bool = False,
         steps: Any = None,
     ) -> tuple[dict[str, Any], Any]:
-        """`adapt` for one task, and the loss before each step.
-
-        Args:
-            images: tensor, `[S, H, W, C]`.
-            labels: int tensor, `[S]`.
-            mask: optional bool tensor, `[S]`.
-            seed: int tensor, `[2]`, or None.
-            training: bool.
-            steps: int, int tensor or None.
+        """`adapt` for one task, its arguments without meta-batch axis.
 
         Returns:
             The state without meta-batch axis, and the losses, `[steps]`.
         """
-        images = self.preprocessing(images)
-        counts = ops.sum(self.one_hot_support(labels, mask), axis=0)
-        start = self.inner_weights()
+        inputs = self.inputs_of(images)
+        known = self.objective.support_state(labels, mask)
+        task = {"inputs": inputs, "targets": labels, "mask": mask}
+        start = self.adapted_network.start(task, seed)
+        if steps is None:
+            steps = self.steps if training else self.default_steps
         weights, losses = gradients.inner_loop(
-            self.support_loss(images, labels, mask, counts, seed, training),
+            self.support_loss(inputs, labels, mask, known, seed, training),
             list(start.values()),
             self.update_rule(),
-            self._steps(training) if steps is None else steps,
+            steps,
             first_order=self.first_order,
             clip=self.gradient_clip,
             noise=self.gradient_noise,
             seed=seed,
             differentiated=training and self.differentiates_adaptation,
         )
-        state = {**dict(zip(start, weights, strict=True)), COUNTS: counts}
+        state = {**dict(zip(start, weights, strict=True)), **known}
         if self._bn_policy == "support":
             # Seen once more after the last step.
-            images = self.augmented(images, seed, tf.shape(losses)[0])
-            state.update(self.moments_of(weights, images, mask, training))
+            inputs = augmented(self.augmentation, inputs, seed, tf.shape(losses)[0])
+            state.update(self.policy_network.moments(weights, inputs, mask, training))
         return state, losses
 
     def support_loss(
-        self, images: Any, labels: Any, mask: Any, counts: Any, seed: Any, training: bool
+        self,
+        inputs: Any,
+        labels: Any,
+        mask: Any,
+        known: dict[str, Any],
+        seed: Any,
+        training: bool,
     ) -> gradients.LossFunction:
-        """The loss of the inner loop: mean cross-entropy of the support images.
+        """The loss of the inner loop: the objective's mean over one task's support set.
 
         Args:
-            images: float tensor, `[S, H, W, C]`, preprocessed.
-            labels: int tensor, `[S]`.
+            inputs: float tensor, `[S, ...]`, as the network takes them.
+            labels: tensor, the targets, `[S]` for classification.
             mask: bool tensor, `[S]`, or None.
-            counts: float tensor, `[ways]`.
+            known: dict, the objective's `support_state`.
             seed: int tensor, `[2]`, or None; chooses mini-batches.
             training: bool.
-
-        Returns:
-            `(weights, step) -> scalar`.
         """
-        # Moving averages normalise at test alone; a training step has the batch's moments.
-        batch_moments = training or self._bn_policy != "running"
-        size = self.mini_batch_size(training)
+        size = self.inner_batch
+        if not training and self.evaluation_batch is not None:
+            size = self.evaluation_batch
 
         def loss(weights: gradients.Weights, step: Any) -> Any:
-            rows, row_labels, row_mask = mini_batch(images, labels, mask, seed, step, size)
-            rows = self.augmented(rows, seed, step)
-            with moments_scope(1, mask=row_mask) if batch_moments else contextlib.nullcontext():
-                logits, _ = self.outputs_with(weights, rows, self.mode(training, batch_moments))
-            return masked_cross_entropy(row_labels, logits, row_mask, counts)
+            rows, row_labels, row_mask = mini_batch(inputs, labels, mask, seed, step, size)
+            rows = augmented(self.augmentation, rows, seed, step)
+            outputs = self.policy_network.support_outputs(weights, rows, row_mask, training)
+            return self.objective.loss(row_labels, outputs, row_mask, known)
 
         return loss
-
-    def augmented(self, images: Any, seed: Any, step: Any) -> Any:
-        """The support images as an inner step sees them.
-
-        Args:
-            images: float tensor, `[n, H, W, C]`, preprocessed.
-            seed: int tensor, `[2]`, of the task.
-            step: int or int tensor, from 0.
-
-        Returns:
-            Tensor of the images' shape.
-        """
-        if self.augmentation is None:
-            return images
-        return self.augmentation(images, step_seed(seed, step, "augmentation"))
-
-    def mini_batch_size(self, training: bool) -> int | None:
-        """Support images of an inner step; None for the whole support set."""
-        if training or self.evaluation_batch is None:
-            return self.inner_batch
-        return self.evaluation_batch
 
     def infer(
         self, state: dict[str, Any], query_features: Any, training: bool = False
     ) -> dict[str, Any]:
         def one(task: dict[str, Any]) -> Any:
-            images = self.preprocessing(task["images"])
-            weights = [task[key] for key in self.state_keys()]
-            logits = self.query_logits(weights, images, task, training)
-            return mask_absent(ops.cast(logits, "float32")[None], task[COUNTS][None])[0]
+            inputs = self.inputs_of(task["queries"])
+            weights = [task[key] for key in self.adapted_network.keys]
+            outputs = self.policy_network.query_outputs(weights, inputs, task, training)
+            return self.objective.possible(ops.cast(outputs, "float32"), task)
 
-        return {"logits": map_tasks(one, {**state, "images": query_features})}
-
-    def _steps(self, training: bool) -> int:
-        return self.steps if training else self.default_steps
-
-    # === Training ===
+        return {self.objective.output: map_tasks(one, {**state, "queries": query_features})}
 
     def loss_and_gradients(
         self, episode: dict[str, Any], query_labels: Any
     ) -> tuple[dict[str, Any], Any, list[Any]]:
         """Task by task, so that memory does not grow with the meta-batch."""
-        tasks = episode["support_labels"].shape[0]
-        if self.draws is not None and "seed" not in episode:
-            numbers = self.draws.next(ordered=False)
-            episode = {**episode, "seed": tf.cast(numbers, tf.int64)}
-        if tasks == 1:
-            return super().loss_and_gradients(episode, query_labels)
+        episode = self.with_seed(episode)
+        if episode[self.objective.support_targets].shape[0] == 1:
+            outputs, loss, found = super().loss_and_gradients(episode, query_labels)
+            # One shape of answer, however many tasks: what the metrics read.
+            return {self.objective.output: outputs[self.objective.output]}, loss, found
         return accumulate_tasks(
             super().loss_and_gradients,
             episode,
             query_labels,
             self.trainable_weights,
-            self.ways,
-            self._tasks_at_once(),
+            {self.objective.output: (query_labels.shape[1], self.objective.width)},
+            1 if self.policy_network.moves else self.parallel_tasks,
         )
 
-    def _tasks_at_once(self) -> int:
-        moved = any(map(self._keeps, self.network.non_trainable_variables))
-        return 1 if moved else self.parallel_tasks
+    def with_seed(self, episode: dict[str, Any]) -> dict[str, Any]:
+        """The episode, with a seed of its own where adaptation draws and it has none."""
+        if self.draws is None or SEED in episode:
+            return episode
+        return {**episode, SEED: tf.cast(self.draws.next(ordered=False), tf.int64)}
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
+            "backbone": keras.saving.serialize_keras_object(self.backbone),
+            "pooling": self.pooling,
+            "head_initializer": keras.saving.serialize_keras_object(self.head_initializer),
+            "adapted": self.adapted,
             "steps": self.steps,
             "evaluation_steps": self.evaluation_steps,
             "first_order": self.first_order,

@@ -3,32 +3,41 @@
 from typing import Any
 
 import keras
-import tensorflow as tf
-from keras import ops
 
+from kfsl.episodes import SEED, SUPPORT_IMAGES, SUPPORT_MASK
 from kfsl.layers.pixel_normalization import PixelNormalization
-from kfsl.learners.base.partwise_model import PartwiseModel
-from kfsl.learners.base.query_logits import cross_entropy
-from kfsl.metrics.episode_accuracy import EpisodeAccuracy
+from kfsl.learners.base.argument_checks import check_choice
+from kfsl.learners.base.episodic_model import EpisodicModel
+from kfsl.objectives.classification import Classification
+from kfsl.objectives.objective import Objective
 
+#: The policies of learners that normalise; the others have `"none"`.
 BN_POLICIES = ("running", "support", "batch")
 
 
-class Learner(PartwiseModel):
-    """A model that is given a support set and classifies queries.
+class Learner(EpisodicModel):
+    """A model that is given a support set and answers for queries.
 
     A method is three functions: `embed` (what depends on one image alone), `adapt` (what is
-    learnt from the support set, a flat dict of tensors) and `infer` (query logits). Training,
-    evaluation, export and prediction all go through them, so no state hides in attributes.
+    learnt from the support set, a flat dict of tensors) and `infer` (the queries' answers).
+    Training, evaluation, export and prediction all go through them, so no state hides in
+    attributes. What an answer is, and what an error costs, is the `objective`'s business.
 
     A learner is built when it is constructed: subclasses build the layers they make.
 
     Args:
         ways: int or None. Classes per episode; None reads it from the support labels.
         preprocessing: `keras.layers.Layer` or None. Takes uint8 pixels to floats; None is
-            `PixelNormalization()`, which divides by 255.
+            `PixelNormalization()`, which divides by 255, where the objective is about images.
         weight_decay: float. Adds `weight_decay * w` to the gradient of each weight (L2, as in
             PyTorch's `Adam(weight_decay=...)`). Keras's own `weight_decay` is decoupled.
+        bn_policy: str. Which moments normalise outside training: see `MetricLearner` and
+            `GradientLearner`. Defaults to `"none"`.
+        objective: `Objective` or None. None is `Classification(ways)`.
+
+    Raises:
+        ValueError: for fewer than 2 ways, an unknown policy, or `ways` besides an objective that
+            has another number.
 
     Example:
     ```python
@@ -42,9 +51,6 @@ class Learner(PartwiseModel):
     ```
     """
 
-    #: Names of the scalars that `loss_parts` returns; each has a metric `<name>_loss`.
-    loss_names: tuple[str, ...] = ("task",)
-
     #: Whether relabelling the classes of an episode permutes the logits and nothing else.
     permutes_with_classes: bool = True
 
@@ -54,19 +60,23 @@ class Learner(PartwiseModel):
         ways: int | None = None,
         preprocessing: keras.layers.Layer | None = None,
         weight_decay: float = 0.0,
+        bn_policy: str = "none",
+        objective: Objective | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        if ways is not None and ways < 2:
-            raise ValueError(f"`ways` must be at least 2 or None; received ways={ways}.")
-        self.ways = ways
-        self.weight_decay = weight_decay
-        self.preprocessing = restored(preprocessing) or PixelNormalization()
-        self._bn_policy = "none"
-        self.episode_accuracy = EpisodeAccuracy()
-        self.part_losses = {
-            name: keras.metrics.Mean(name=f"{name}_loss") for name in self.loss_names
-        }
+        objective = restored(objective) or Classification(ways)
+        super().__init__(objective=objective, weight_decay=weight_decay, **kwargs)
+        check_choice("bn_policy", bn_policy, (*BN_POLICIES, "none"))
+        if ways is not None and self.objective.width != ways:
+            raise ValueError(
+                f"The objective has {self.objective.width} columns; received ways={ways} besides. "
+                "Leave `ways` out."
+            )
+        self.ways = self.objective.width
+        sees_images = objective.support_inputs == SUPPORT_IMAGES
+        default = PixelNormalization() if sees_images else keras.layers.Identity()
+        self.preprocessing = restored(preprocessing) or default
+        self._bn_policy = bn_policy
         self.built = True
 
     # === The three functions of a method ===
@@ -111,7 +121,7 @@ class Learner(PartwiseModel):
     def infer(
         self, state: dict[str, Any], query_features: Any, training: bool = False
     ) -> dict[str, Any]:
-        """Classifies queries with what was learnt.
+        """Answers for queries with what was learnt.
 
         Args:
             state: dict of tensors, from `adapt`.
@@ -119,8 +129,9 @@ class Learner(PartwiseModel):
             training: bool.
 
         Returns:
-            A dict with `logits`, float32 `[B, Q, ways]`, whose softmax is the prediction, and
-            what a loss or a figure needs besides.
+            A dict with the objective's `output`, and what a loss or a figure needs besides. For
+            classification that is `logits`, float32 `[B, Q, ways]`, whose softmax is the
+            prediction.
         """
         raise NotImplementedError
 
@@ -147,123 +158,101 @@ class Learner(PartwiseModel):
 
     # === What all methods share ===
 
-    def call(self, episode: dict[str, Any], training: bool = False) -> dict[str, Any]:
+    def call(
+        self, episode: dict[str, Any], training: bool = False, steps: Any = None
+    ) -> dict[str, Any]:
         """Embeds, adapts and infers.
 
         Args:
-            episode: dict of tensors; see `kfsl.episodes.EpisodeSpec`.
+            episode: dict of tensors; see `kfsl.episodes.EpisodeSpec`. Without support set it is
+                a batch of base classes.
             training: bool.
+            steps: int, int tensor or None. Gradient steps, for learners that take any number.
+
+        Returns:
+            What `infer` returns, or `classify_base` for a batch of base classes.
+        """
+        if self.objective.support_inputs not in episode:
+            query = self.embed(episode[self.objective.query_inputs], training)
+            return self.classify_base(query, training)
+        support, query = self.embed_episode(episode, training)
+        return self.answer(support, query, episode, training, steps)
+
+    def answer(
+        self,
+        support: Any,
+        query: Any,
+        episode: dict[str, Any],
+        training: bool = False,
+        steps: Any = None,
+    ) -> dict[str, Any]:
+        """`call`, for an episode that is embedded.
+
+        Args:
+            support: tensor, `[B, S, ...]`, features.
+            query: tensor, `[B, Q, ...]`, features.
+            episode: dict of tensors, of which labels, mask and seed are read.
+            training: bool.
+            steps: int, int tensor or None.
 
         Returns:
             What `infer` returns.
         """
-        support, query = self.embed_episode(episode, training)
+        targets = episode[self.objective.support_targets]
+        self.objective.check_targets(targets)
         state = self.adapt(
             support,
-            episode["support_labels"],
-            mask=episode.get("support_mask"),
-            seed=episode.get("seed"),
+            targets,
+            mask=episode.get(SUPPORT_MASK),
+            seed=episode.get(SEED),
             training=training,
+            **({} if steps is None else {"steps": steps}),
         )
         return self.infer(state, query, training=training)
 
-    def embed_episode(self, episode: dict[str, Any], training: bool) -> tuple[Any, Any]:
-        """Support and query features; apart, unless the method embeds them together."""
-        support = self.embed(episode["support_images"], training, episode.get("support_mask"))
-        return support, self.embed(episode["query_images"], training)
-
-    def loss_parts(
-        self, episode: dict[str, Any], query_labels: Any, outputs: dict[str, Any]
-    ) -> dict[str, Any]:
-        """The summands of the loss.
+    def classify_base(self, query_features: Any, training: bool = False) -> dict[str, Any]:
+        """Answers for a batch of base classes, which has no support set.
 
         Args:
-            episode: dict of tensors.
-            query_labels: int tensor, `[B, Q]`.
-            outputs: dict, what `call` returned.
+            query_features: tensor, `[B, Q, ...]`, from `embed`.
+            training: bool.
 
         Returns:
-            dict of scalars, one for each name in `loss_names`.
+            As `infer`, over all base classes.
         """
-        del episode
-        return {"task": cross_entropy(query_labels, outputs["logits"])}
+        raise ValueError(
+            f"{type(self).__name__} needs a support set: it received an episode without one. Draw "
+            "episodes, or use a learner that classifies base classes (`classify_base`)."
+        )
 
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Any:
-        """The whole loss: `loss_parts`, layers' own losses and L2; updates the part metrics."""
-        del sample_weight, training
-        parts = self.loss_parts(x, y, y_pred)
-        for name, value in parts.items():
-            self.part_losses[name].update_state(value)
-        total = sum(parts.values())
-        total = total + sum(ops.cast(loss, total.dtype) for loss in self.losses)
-        if self.weight_decay:
-            squares = [ops.sum(ops.square(weight)) for weight in self.trainable_weights]
-            total = total + 0.5 * self.weight_decay * sum(squares)
-        return total
-
-    # === Training ===
-
-    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
-        del x, sample_weight
-        self.episode_accuracy.update_state(y, y_pred["logits"])
-        return self.get_metrics_result()
-
-    def train_step(self, data: tuple) -> dict[str, Any]:
-        episode, query_labels, _ = keras.utils.unpack_x_y_sample_weight(data)
-        outputs, loss, gradients = self.loss_and_gradients(episode, query_labels)
-        self._loss_tracker.update_state(loss)
-        self.update_weights(gradients)
-        return self.compute_metrics(episode, query_labels, outputs)
-
-    def loss_and_gradients(
-        self, episode: dict[str, Any], query_labels: Any
-    ) -> tuple[dict[str, Any], Any, list[Any]]:
-        """What `call` returns, the loss, and its gradient for each trainable weight.
-
-        In float16 the gradients are those of the optimiser's scaled loss, and the replicas of a
-        distribution strategy, whose gradients are summed, have their share of the mean.
-        """
-        with tf.GradientTape() as tape:
-            outputs = self(episode, training=True)
-            loss = self.compute_loss(episode, query_labels, outputs)
-            scaled_loss = self.optimizer.scale_loss(loss) / _replicas(loss.dtype)
-        return outputs, loss, tape.gradient(scaled_loss, self.trainable_weights)
-
-    def test_step(self, data: tuple) -> dict[str, Any]:
-        episode, query_labels, _ = keras.utils.unpack_x_y_sample_weight(data)
-        outputs = self(episode, training=False)
-        self._loss_tracker.update_state(self.compute_loss(episode, query_labels, outputs))
-        metrics = self.compute_metrics(episode, query_labels, outputs)
-        # Parts of the loss that exist only in training would show as zeros here.
-        return {name: metrics[name] for name in ("loss", "accuracy", "accuracy_interval")}
-
-    def episode_ways(self, labels: Any) -> Any:
-        """Classes per episode: the argument, or one more than the largest label."""
-        return ops.max(labels) + 1 if self.ways is None else self.ways
+    def embed_episode(self, episode: dict[str, Any], training: bool) -> tuple[Any, Any]:
+        """Support and query features; apart, unless the method embeds them together."""
+        inputs, queries = (
+            episode[key] for key in (self.objective.support_inputs, self.objective.query_inputs)
+        )
+        support = self.embed(inputs, training, episode.get(SUPPORT_MASK))
+        return support, self.embed(queries, training)
 
     def one_hot_support(self, labels: Any, mask: Any = None) -> Any:
         """Support labels as float32 one-hot rows, `[B, S, ways]`; padding rows are zero."""
-        classes = ops.arange(self.episode_ways(labels), dtype="int32")
-        one_hot = ops.cast(ops.equal(ops.cast(labels, "int32")[..., None], classes), "float32")
-        return one_hot if mask is None else one_hot * ops.cast(mask, "float32")[..., None]
+        return self.objective.one_hot(labels, mask)
 
     # === Serialisation ===
 
     def get_config(self) -> dict[str, Any]:
         return {
             "name": self.name,
-            "ways": self.ways,
+            "ways": None if self._own_objective() else self.ways,
             "preprocessing": keras.saving.serialize_keras_object(self.preprocessing),
             "weight_decay": self.weight_decay,
+            "bn_policy": self._bn_policy,
+            "objective": keras.saving.serialize_keras_object(self._own_objective()),
             "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
         }
+
+    def _own_objective(self) -> Objective | None:
+        """The objective, where `ways` does not say it all."""
+        return None if isinstance(self.objective, Classification) else self.objective
 
     def get_build_config(self) -> dict[str, Any]:
         return {}
@@ -275,7 +264,3 @@ class Learner(PartwiseModel):
 def restored(layer: Any) -> Any:
     """A layer, from itself or from its serialised form."""
     return keras.saving.deserialize_keras_object(layer) if isinstance(layer, dict) else layer
-
-
-def _replicas(dtype: Any) -> Any:
-    return tf.cast(tf.distribute.get_strategy().num_replicas_in_sync, dtype)

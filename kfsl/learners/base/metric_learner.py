@@ -45,11 +45,10 @@ class MetricLearner(Learner):
         embed_together: bool = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
         check_choice("bn_policy", bn_policy, BN_POLICIES)
+        super().__init__(bn_policy=bn_policy, **kwargs)
         check_choice("moments", moments, MOMENTS)
         self.backbone = restored(backbone)
-        self._bn_policy = bn_policy
         self.moments = moments
         self.embed_together = embed_together
         self._refuse_stock_normalization()
@@ -139,7 +138,6 @@ class MetricLearner(Learner):
         return {
             **super().get_config(),
             "backbone": keras.saving.serialize_keras_object(self.backbone),
-            "bn_policy": self._bn_policy,
             "moments": self.moments,
             "embed_together": self.embed_together,
         }

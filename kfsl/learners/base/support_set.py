@@ -1,12 +1,8 @@
-"""What an inner step sees of a support set, and its loss."""
+"""What an inner step sees of a support set."""
 
 from typing import Any
 
-import keras
 import tensorflow as tf
-from keras import ops
-
-from kfsl.learners.base.query_logits import mask_absent
 
 
 def mini_batch(
@@ -28,7 +24,7 @@ def mini_batch(
     if size is None:
         return images, labels, mask
     seed = step_seed(seed, step, "mini-batch")
-    scores = tf.random.stateless_uniform(tf.shape(labels), seed, alg="philox")
+    scores = tf.random.stateless_uniform(tf.shape(labels)[:1], seed, alg="philox")
     if mask is not None:
         scores = tf.where(mask, scores, 2.0)  # Padding comes last.
     rows = tf.argsort(scores)[:size]
@@ -56,22 +52,18 @@ def step_seed(seed: Any, step: Any, purpose: str) -> Any:
     return of_step if purpose == "mini-batch" else fold_in(of_step, 1)
 
 
-def masked_cross_entropy(labels: Any, logits: Any, mask: Any, counts: Any) -> Any:
-    """Mean cross-entropy of unmasked rows, over the classes that the episode has.
+def augmented(augmentation: Any, images: Any, seed: Any, step: Any) -> Any:
+    """The support images as an inner step sees them.
 
     Args:
-        labels: int tensor, `[n]`.
-        logits: float tensor, `[n, ways]`.
-        mask: bool tensor, `[n]`, or None.
-        counts: float tensor, `[ways]`. Support images of each class.
+        augmentation: layer, called with images and a seed; or None.
+        images: float tensor, `[n, H, W, C]`, as the network takes them.
+        seed: int tensor, `[2]`, of the task.
+        step: int or int tensor, from 0.
 
     Returns:
-        Scalar, at least float32.
+        Tensor of the images' shape.
     """
-    logits = ops.cast(logits, keras.backend.result_type(logits.dtype, "float32"))
-    logits = mask_absent(logits[None], counts[None])[0]
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(ops.cast(labels, "int32"), logits)
-    if mask is None:
-        return tf.reduce_mean(losses)
-    weights = tf.cast(mask, losses.dtype)
-    return tf.reduce_sum(losses * weights) / tf.maximum(tf.reduce_sum(weights), 1.0)
+    if augmentation is None:
+        return images
+    return augmentation(images, step_seed(seed, step, "augmentation"))

@@ -1,10 +1,12 @@
 """Loops over the tasks of a meta-batch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+from kfsl.episodes import SEED
 
 
 def map_tasks(function: Callable, inputs: dict[str, Any]) -> Any:
@@ -40,7 +42,7 @@ def accumulate_tasks(
     episode: dict[str, Any],
     query_labels: Any,
     weights: Sequence[keras.Variable],
-    ways: int,
+    outputs: Mapping[str, tuple[int, ...]],
     parallel: int = 1,
 ) -> tuple[dict[str, Any], Any, list[Any]]:
     """Loss and gradients of a meta-batch, task by task.
@@ -54,44 +56,47 @@ def accumulate_tasks(
         episode: dict of tensors, `[B, ...]`; `seed`, `[2]`, belongs to the first task.
         query_labels: int tensor, `[B, Q]`.
         weights: sequence of variables, which the gradients are of.
-        ways: int. Columns of the logits.
+        outputs: mapping from the names of float32 outputs that are kept to their shapes in one
+            task.
         parallel: int. Tasks at once, at most; the next begins when the loss of one is computed,
             since metrics move in order.
 
     Returns:
-        A dict with `logits`, `[B, Q, ways]`; the mean loss; and the mean gradients.
+        A dict of the kept outputs, `[B, ...]`; the mean loss; and the mean gradients.
     """
     count = tf.shape(query_labels)[0]
-    shared = {key: episode[key] for key in ("seed", "mode") if key in episode}
-    apart = {key: value for key, value in episode.items() if key not in shared}
+    seed = episode.get(SEED)
+    apart = {key: value for key, value in episode.items() if key != SEED}
 
-    def body(task: Any, loss: Any, sums: list[Any], logits: Any) -> tuple:
+    def body(task: Any, loss: Any, sums: list[Any], kept: dict[str, Any]) -> tuple:
         one = {key: tf.gather(value, [task]) for key, value in apart.items()}
-        if "mode" in shared:
-            one["mode"] = shared["mode"]
-        if "seed" in shared:
-            one["seed"] = shared["seed"] + tf.cast([0, task], tf.int64)
-        outputs, task_loss, found = loss_and_gradients(one, tf.gather(query_labels, [task]))
+        if seed is not None:
+            one[SEED] = seed + tf.cast([0, task], tf.int64)
+        found_outputs, task_loss, found = loss_and_gradients(one, tf.gather(query_labels, [task]))
         # None: a weight that the loss does not reach, such as the rate of a loop without steps.
         sums = [
             total if gradient is None else total + tf.convert_to_tensor(gradient)
             for total, gradient in zip(sums, found, strict=True)
         ]
         loss = loss + tf.cast(task_loss, loss.dtype)
-        return task + 1, loss, sums, logits.write(task, outputs["logits"][0])
+        kept = {name: array.write(task, found_outputs[name][0]) for name, array in kept.items()}
+        return task + 1, loss, sums, kept
 
     zeros = [tf.zeros(weight.shape, weight.dtype) for weight in weights]
-    shape = (query_labels.shape[1], ways)
-    array = tf.TensorArray("float32", size=count, element_shape=shape)
-    _, loss, sums, logits = tf.while_loop(
+    arrays = {
+        name: tf.TensorArray("float32", size=count, element_shape=shape)
+        for name, shape in outputs.items()
+    }
+    _, loss, sums, kept = tf.while_loop(
         lambda task, *_: task < count,
         body,
-        (tf.constant(0), tf.constant(0.0), zeros, array),
+        (tf.constant(0), tf.constant(0.0), zeros, arrays),
         maximum_iterations=query_labels.shape[0],
         parallel_iterations=parallel,
     )
     means = [total / tf.cast(count, total.dtype) for total in sums]
-    return {"logits": logits.stack()}, loss / tf.cast(count, loss.dtype), means
+    stacked = {name: array.stack() for name, array in kept.items()}
+    return stacked, loss / tf.cast(count, loss.dtype), means
 
 
 def task_seeds(images: Any, seed: Any) -> Any:

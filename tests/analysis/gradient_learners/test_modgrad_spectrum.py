@@ -58,7 +58,7 @@ def test_the_modulated_gradient_is_what_the_learner_moves_by(run, deviation):
     state, _ = learner.adapt_task(
         episode["support_images"][0], episode["support_labels"][0], seed=seed
     )
-    start = learner.inner_weights()
+    start = learner.adapted_network.start({})
     found = modulated_gradients(learner, episode, seed, deviation)
     assert len(found) == KERNELS
     for key, matrices in found.items():

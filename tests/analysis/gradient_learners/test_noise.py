@@ -70,10 +70,10 @@ def test_noise_has_the_deviation_it_says_and_leaves_the_learner_alone(runs):
     states = [noisy.adapt_task(images, np.arange(3), seed=seed)[0] for _ in range(2)]
     moved = [
         np.ravel((states[0][key] - clean_state[key]) / learner.inner_rate)
-        for key in learner.state_keys()
+        for key in learner.adapted_network.keys
     ]
     assert np.std(np.concatenate(moved)) == pytest.approx(0.3, rel=0.05)
-    for key in learner.state_keys():
+    for key in learner.adapted_network.keys:
         np.testing.assert_array_equal(states[0][key], states[1][key])
     assert learner.gradient_noise == 0.0
     for old, new, copied in zip(before, learner.get_weights(), noisy.get_weights(), strict=True):

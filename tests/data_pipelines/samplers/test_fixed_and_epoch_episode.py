@@ -68,7 +68,7 @@ def test_same_episode_eagerly_in_a_function_and_under_xla(name):
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_seed_split_and_index_each_change_the_episode(name):
     sampler = SAMPLERS[name]
-    rows = "indices" if name == "batch" else "support_indices"
+    rows = "query_indices" if name == "batch" else "support_indices"
 
     def stream(seed, split_name, start):
         draws = [sampler(split_for(name, split_name), seed, start + i)[rows] for i in range(4)]
@@ -213,23 +213,25 @@ def test_without_rotations_only_upright_images_are_drawn():
     drawn = many(fixed_episode, split, 100, ways=3, shots=1, queries=1, rotations="none")
     assert set(drawn["support_class_ids"].ravel()) == {0, 4, 8}
     batch = base_batch(split, 0, 0, batch_size=15, rotations="none")
-    assert sorted(set(batch["class_ids"].numpy())) == [0, 4, 8]
-    assert np.array_equal(class_of_rows(split, batch["indices"].numpy()), batch["class_ids"])
+    assert sorted(set(batch["query_labels"].numpy())) == [0, 4, 8]
+    assert np.array_equal(
+        class_of_rows(split, batch["query_indices"].numpy()), batch["query_labels"]
+    )
 
 
 def test_a_batch_epoch_uses_every_image_once():
     split = toy_split([3, 8, 5, 2])
     drawn = many(base_batch, split, 12, batch_size=6)  # 18 images: 3 batches an epoch
-    epochs = drawn["indices"].reshape(4, 18)
+    epochs = drawn["query_indices"].reshape(4, 18)
     own = [o + i for o, c in zip(split.offsets, split.counts, strict=True) for i in range(c)]
     assert all(sorted(epoch) == own for epoch in epochs)
     assert len(np.unique(epochs, axis=0)) == 4
-    assert np.array_equal(class_of_rows(split, drawn["indices"]), drawn["class_ids"])
+    assert np.array_equal(class_of_rows(split, drawn["query_indices"]), drawn["query_labels"])
 
 
 def test_the_images_that_do_not_fill_a_batch_change_from_epoch_to_epoch():
     drawn = many(base_batch, toy_split([4, 3]), 40, batch_size=5)
-    assert len({tuple(sorted(row)) for row in drawn["indices"]}) > 10
+    assert len({tuple(sorted(row)) for row in drawn["query_indices"]}) > 10
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,194 @@
+"""Models that are trained on episodes, part by part where an optimiser is a part's own."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from kfsl.objectives.objective import Objective
+
+
+class EpisodicModel(keras.Model):
+    """A Keras model that an objective judges, episode by episode.
+
+    It may update parts of its weights with other optimisers than the rest: subclasses name the
+    parts in `weight_parts`. `gradient_norm` is the mean norm of all gradients together.
+
+    Args:
+        objective: `Objective`.
+        weight_decay: float. Adds `weight_decay * w` to the gradient of each weight.
+        **kwargs: see `keras.Model`.
+    """
+
+    #: Names of the scalars that `loss_parts` returns; each has a metric `<name>_loss`.
+    loss_names: tuple[str, ...] = ("task",)
+
+    def __init__(self, *, objective: Objective, weight_decay: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.part_optimizers: dict[str, keras.optimizers.Optimizer] = {}
+        self.gradient_norm = keras.metrics.Mean(name="gradient_norm")
+        self.objective = objective
+        self.weight_decay = weight_decay
+        self.episode_metric = objective.metric()
+        self.part_losses = {
+            name: keras.metrics.Mean(name=f"{name}_loss") for name in self.loss_names
+        }
+
+    # === The loss ===
+
+    def loss_parts(
+        self, episode: dict[str, Any], query_labels: Any, outputs: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The summands of the loss.
+
+        Args:
+            episode: dict of tensors.
+            query_labels: tensor, the targets, `[B, Q]` for classification.
+            outputs: dict, what `call` returned.
+
+        Returns:
+            dict of scalars, one for each name in `loss_names`.
+        """
+        del episode
+        return {"task": self.objective.loss(query_labels, outputs[self.objective.output])}
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """The whole loss: `loss_parts`, layers' own losses and L2; updates the part metrics."""
+        del sample_weight, training
+        parts = self.loss_parts(x, y, y_pred)
+        for name, value in parts.items():
+            self.part_losses[name].update_state(value)
+        total = sum(parts.values())
+        total = total + sum(ops.cast(loss, total.dtype) for loss in self.losses)
+        if self.weight_decay:
+            squares = [ops.sum(ops.square(weight)) for weight in self.trainable_weights]
+            total = total + 0.5 * self.weight_decay * sum(squares)
+        return total
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
+        del x, sample_weight
+        self.episode_metric.update_state(y, y_pred[self.objective.output])
+        return self.get_metrics_result()
+
+    # === Training ===
+
+    def train_step(self, data: tuple) -> dict[str, Any]:
+        episode, query_labels, _ = keras.utils.unpack_x_y_sample_weight(data)
+        outputs, loss, gradients = self.loss_and_gradients(episode, query_labels)
+        self._loss_tracker.update_state(loss)
+        self.update_weights(gradients)
+        return self.compute_metrics(episode, query_labels, outputs)
+
+    def loss_and_gradients(
+        self, episode: dict[str, Any], query_labels: Any
+    ) -> tuple[dict[str, Any], Any, list[Any]]:
+        """What `call` returns, the loss, and its gradient for each trainable weight.
+
+        In float16 the gradients are those of the optimiser's scaled loss, and the replicas of a
+        distribution strategy, whose gradients are summed, have their share of the mean.
+        """
+        with tf.GradientTape() as tape:
+            outputs = self(episode, training=True)
+            loss = self.compute_loss(episode, query_labels, outputs)
+            scaled_loss = self.optimizer.scale_loss(loss) / _replicas(loss.dtype)
+        return outputs, loss, tape.gradient(scaled_loss, self.trainable_weights)
+
+    def test_step(self, data: tuple) -> dict[str, Any]:
+        episode, query_labels, _ = keras.utils.unpack_x_y_sample_weight(data)
+        outputs = self(episode, training=False)
+        self._loss_tracker.update_state(self.compute_loss(episode, query_labels, outputs))
+        metrics = self.compute_metrics(episode, query_labels, outputs)
+        # Parts of the loss that exist only in training would show as zeros here.
+        return {name: metrics[name] for name in ("loss", *self.objective.reported)}
+
+    # === Optimisers ===
+
+    def weight_parts(self) -> dict[str, list[keras.Variable]]:
+        """Named groups of trainable weights that may have an optimiser of their own."""
+        return {}
+
+    def compile(
+        self,
+        optimizer: Any = "adam",
+        *,
+        part_optimizers: Mapping[str, keras.optimizers.Optimizer] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Keras's `compile`, with optimisers of their own for parts of the weights.
+
+        Args:
+            optimizer: Keras optimiser, for all weights without one of their own.
+            part_optimizers: dict or None. Names of `weight_parts` to Keras optimisers.
+            **kwargs: see `keras.Model.compile`.
+
+        Raises:
+            ValueError: if there is no such part.
+        """
+        parts = self.weight_parts()
+        unknown = sorted(set(part_optimizers or {}) - set(parts))
+        if unknown:
+            raise ValueError(
+                f"{type(self).__name__} has no part {unknown[0]!r} for an optimiser of its own; "
+                f"it has {', '.join(sorted(parts)) or 'none'}."
+            )
+        super().compile(optimizer, **kwargs)
+        self.part_optimizers = dict(part_optimizers or {})
+
+    def get_compile_config(self) -> None:
+        """Nothing: a loaded learner is compiled anew, with optimisers of the caller's choice."""
+
+    @property
+    def optimizers(self) -> list[keras.optimizers.Optimizer]:
+        """The optimiser, then those of the parts."""
+        return [optimizer for optimizer, _ in self._weights_of_optimizers()]
+
+    def build_optimizers(self) -> None:
+        """Makes the optimisers' variables for the weights that each of them updates."""
+        for optimizer, weights in self._weights_of_optimizers():
+            optimizer.build(weights)
+
+    def make_train_function(self, force: bool = False) -> Any:
+        # A step that makes the optimisers' variables is traced twice.
+        if not all(optimizer.built for optimizer in self.optimizers):
+            with self.distribute_strategy.scope():
+                self.build_optimizers()
+        return super().make_train_function(force)
+
+    def _weights_of_optimizers(self) -> list[tuple[Any, list[keras.Variable]]]:
+        parts = self.weight_parts()
+        own = {id(w) for name in self.part_optimizers for w in parts[name]}
+        rest = [weight for weight in self.trainable_weights if id(weight) not in own]
+        of_parts = [(self.part_optimizers[name], parts[name]) for name in self.part_optimizers]
+        return [(self.optimizer, rest), *of_parts]
+
+    def update_weights(self, gradients: list[Any]) -> None:
+        """Applies gradients with the optimiser, or with that of each weight's part."""
+        scale = self.optimizer.scale_loss(1.0)
+        norm = tf.linalg.global_norm(gradients) / scale
+        # In float16 the optimiser skips steps that overflow, and so does the mean.
+        finite = tf.math.is_finite(norm)
+        self.gradient_norm.update_state(tf.where(finite, norm, 0.0), tf.cast(finite, norm.dtype))
+        weights = self.trainable_weights
+        if not self.part_optimizers:
+            self.optimizer.apply(gradients, weights)
+            return
+        of = {id(w): g for w, g in zip(weights, gradients, strict=True)}
+        for optimizer, part in self._weights_of_optimizers():
+            found = [of[id(weight)] for weight in part]
+            if optimizer is not self.optimizer:
+                # The loss was scaled for the other optimiser, which alone skips overflow.
+                found = [tf.where(finite, gradient / scale, 0.0) for gradient in found]
+            optimizer.apply(found, part)
+
+
+def _replicas(dtype: Any) -> Any:
+    return tf.cast(tf.distribute.get_strategy().num_replicas_in_sync, dtype)

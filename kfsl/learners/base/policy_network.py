@@ -1,0 +1,108 @@
+"""An adapted network, its batch normalisation as a policy says."""
+
+import contextlib
+from typing import Any
+
+import keras
+
+from kfsl.layers.normalization import moments_scope
+from kfsl.learners.base.moments_state import moments_in, moments_state
+from kfsl.networks.adapted_network import AdaptedNetwork
+
+
+class PolicyNetwork:
+    """Calls an adapted network for support sets and for queries.
+
+    Args:
+        adapted: `AdaptedNetwork`.
+        policy: str. Which moments normalise: `"batch"`, `"support"` or `"running"`; see
+            `GradientLearner`.
+    """
+
+    def __init__(self, adapted: AdaptedNetwork, policy: str) -> None:
+        self.adapted = adapted
+        self.policy = policy
+        self._has_stock_normalization = any(
+            isinstance(layer, keras.layers.BatchNormalization)
+            for layer in adapted.network._flatten_layers()
+        )
+
+    def support_outputs(self, weights: list, inputs: Any, mask: Any, training: bool) -> Any:
+        """Outputs of one task's support set, inside the inner loop.
+
+        Args:
+            weights: list of tensors.
+            inputs: tensor, `[n, ...]`, as the network takes them.
+            mask: bool tensor, `[n]`, or None.
+            training: bool.
+
+        Returns:
+            Tensor, `[n, width]`.
+        """
+        # Moving averages normalise at test alone; a training step has the batch's moments.
+        batch_moments = training or self.policy != "running"
+        with moments_scope(1, mask=mask) if batch_moments else contextlib.nullcontext():
+            outputs, _ = self.adapted(weights, inputs, self._mode(training, batch_moments))
+        return outputs
+
+    def query_outputs(self, weights: list, inputs: Any, state: dict, training: bool) -> Any:
+        """Outputs of one task's queries.
+
+        Args:
+            weights: list of tensors, adapted.
+            inputs: tensor, `[Q, ...]`, as the network takes them.
+            state: dict of tensors, the task's, which may have moments.
+            training: bool. Moving averages and seeds move in training.
+
+        Returns:
+            Tensor, `[Q, width]`.
+        """
+        if self.policy == "running" and not training:
+            return self.adapted(weights, inputs, training=False)[0]
+        given = None
+        if self.policy == "support":
+            given = moments_in({key: value[None] for key, value in state.items()})
+        with moments_scope(1, given=given, update=self.policy == "running"):
+            outputs, others = self.adapted(weights, inputs, self._mode(training))
+        if training:
+            self._keep(others)
+        return outputs
+
+    def moments(self, weights: list, inputs: Any, mask: Any, training: bool) -> dict[str, Any]:
+        """The moments of one task's support set, as a part of its state.
+
+        Args:
+            weights: list of tensors, adapted.
+            inputs: tensor, `[S, ...]`, as the network takes them.
+            mask: bool tensor, `[S]`, or None.
+            training: bool.
+
+        Returns:
+            dict of tensors, `[C]`.
+        """
+        with moments_scope(1, mask=mask) as scope:
+            self.adapted(weights, inputs, self._mode(training))
+        return {key: value[0] for key, value in moments_state(scope.moments).items()}
+
+    @property
+    def moves(self) -> bool:
+        """Whether training moves values that the next task reads."""
+        return any(map(self._keeps, self.adapted.network.non_trainable_variables))
+
+    def _mode(self, training: bool, batch_moments: bool = True) -> bool:
+        """The mode of the network's layers: dropout and noise act in training alone.
+
+        A `moments_scope` makes exact normalisation take the batch's moments in either mode;
+        Keras's own needs to be told.
+        """
+        return training or (batch_moments and self._has_stock_normalization)
+
+    def _keeps(self, variable: keras.Variable) -> bool:
+        return self.policy == "running" or "int" in variable.dtype  # Seeds are integers.
+
+    def _keep(self, others: list[Any]) -> None:
+        # `stateless_call` gives moving averages and seeds back instead of moving them.
+        variables = self.adapted.network.non_trainable_variables
+        for variable, value in zip(variables, others, strict=True):
+            if self._keeps(variable):
+                variable.assign(value)

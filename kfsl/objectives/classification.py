@@ -1,0 +1,125 @@
+"""One of an episode's classes for each query."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kfsl.metrics.episode_accuracy import EpisodeAccuracy
+from kfsl.objectives.objective import Objective
+
+#: Logit of a class that an episode does not have; finite, so that 0 * logit stays 0.
+ABSENT = -1e9
+
+#: In a state: support images of each class, so that absent classes get no probability.
+COUNTS = "support_counts"
+
+
+@keras.saving.register_keras_serializable(package="kfsl")
+class Classification(Objective):
+    """Cross-entropy over the classes that an episode has; accuracy over episodes.
+
+    Args:
+        ways: int or None. Classes per episode; None reads it from the labels.
+
+    Raises:
+        ValueError: for fewer than 2 ways.
+
+    Example:
+    ```python
+    import numpy as np
+    from kfsl.objectives import Classification
+
+    objective = Classification(ways=3)
+    logits = np.zeros((1, 2, 3), "float32")
+    assert abs(float(objective.loss(np.array([[0, 2]]), logits)) - np.log(3)) < 1e-6
+    # A class without support image is impossible.
+    state = objective.support_state(np.array([[0, 2, 2]]))
+    assert abs(float(objective.loss(np.array([[0, 2]]), logits, state=state)) - np.log(2)) < 1e-6
+    ```
+    """
+
+    output = "logits"
+    reported = ("accuracy", "accuracy_interval")
+
+    def __init__(self, ways: int | None = None) -> None:
+        if ways is not None and ways < 2:
+            raise ValueError(f"`ways` must be at least 2 or None; received ways={ways}.")
+        self.ways = ways
+
+    @property
+    def width(self) -> int | None:
+        return self.ways
+
+    def check_targets(self, targets: Any) -> None:
+        dtype = keras.backend.standardize_dtype(targets.dtype)
+        if len(targets.shape) != 2 or "int" not in dtype:
+            raise ValueError(
+                "Labels must be whole numbers, one for each image: int32 [B, n]; received "
+                f"{dtype} of shape {tuple(targets.shape)}. For targets that are numbers give the "
+                "learner objective=kfsl.objectives.Regression(width)."
+            )
+
+    def ways_of(self, labels: Any) -> Any:
+        """Classes per episode: the argument, or one more than the largest label."""
+        return ops.max(labels) + 1 if self.ways is None else self.ways
+
+    def one_hot(self, labels: Any, mask: Any = None) -> Any:
+        """Labels as float32 one-hot rows, `[..., n, ways]`; padding rows are zero.
+
+        Args:
+            labels: int tensor, `[..., n]`.
+            mask: optional bool tensor, `[..., n]`; `False` marks padding.
+
+        Returns:
+            float32 tensor, `[..., n, ways]`.
+        """
+        classes = ops.arange(self.ways_of(labels), dtype="int32")
+        one_hot = ops.cast(ops.equal(ops.cast(labels, "int32")[..., None], classes), "float32")
+        return one_hot if mask is None else one_hot * ops.cast(mask, "float32")[..., None]
+
+    def support_state(self, targets: Any, mask: Any = None) -> dict[str, Any]:
+        return {COUNTS: ops.sum(self.one_hot(targets, mask), axis=-2)}
+
+    def losses(self, targets: Any, outputs: Any) -> Any:
+        return keras.losses.sparse_categorical_crossentropy(
+            ops.cast(targets, "int32"), outputs, from_logits=True
+        )
+
+    def possible(self, outputs: Any, state: dict[str, Any]) -> Any:
+        return mask_absent(outputs, state[COUNTS]) if COUNTS in state else outputs
+
+    def prediction(self, outputs: Any) -> Any:
+        return ops.softmax(ops.cast(outputs, "float32"), axis=-1)
+
+    def metric(self) -> keras.metrics.Metric:
+        return EpisodeAccuracy()
+
+    def get_config(self) -> dict[str, Any]:
+        return {"ways": self.ways}
+
+
+def cross_entropy(labels: Any, logits: Any) -> Any:
+    """Mean of -log softmax(logits)[label] over all queries.
+
+    Args:
+        labels: int tensor, `[B, Q]`.
+        logits: float tensor, `[B, Q, ways]`.
+
+    Returns:
+        Scalar.
+    """
+    return ops.mean(Classification().losses(labels, logits))
+
+
+def mask_absent(logits: Any, support_counts: Any) -> Any:
+    """Logits with the classes that have no support image made impossible.
+
+    Args:
+        logits: float tensor, `[..., Q, ways]`.
+        support_counts: float tensor, `[..., ways]`. Support images of each class.
+
+    Returns:
+        Tensor, `[..., Q, ways]`.
+    """
+    return ops.where(support_counts[..., None, :] > 0, logits, ABSENT)

@@ -1,0 +1,105 @@
+"""What a learner is asked for, and how its answers are judged."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kfsl.episodes import QUERY_IMAGES, SUPPORT_IMAGES, SUPPORT_LABELS
+
+
+class Objective:
+    """The task's side of a learner: targets, loss, metric, and what of the outputs is possible.
+
+    A learner adapts and infers; its objective knows what targets look like and what an error
+    costs. Subclasses are registered with Keras, so that they are saved with their learner.
+    """
+
+    #: Keys of an episode: what the learner sees, and what it is told of the support set.
+    support_inputs: str = SUPPORT_IMAGES
+    support_targets: str = SUPPORT_LABELS
+    query_inputs: str = QUERY_IMAGES
+    #: Name of the learner's output that the targets belong to.
+    output: str = "logits"
+    #: The metric's results, as logs name them; the first decides which weights are best.
+    reported: tuple[str, ...] = ()
+    #: Whether more of the first of `reported` is better.
+    larger_is_better: bool = True
+
+    @property
+    def width(self) -> int | None:
+        """Columns of the outputs; None where each episode has a number of its own."""
+        raise NotImplementedError
+
+    @property
+    def monitor(self) -> str:
+        """Key of the logs that decides which weights are best."""
+        return f"val_{self.reported[0]}"
+
+    def check_targets(self, targets: Any) -> None:
+        """Refuses targets of another kind, as far as shapes and dtypes tell.
+
+        Args:
+            targets: tensor, `[B, n, ...]`.
+
+        Raises:
+            ValueError: saying what was received and what is expected.
+        """
+
+    def support_state(self, targets: Any, mask: Any = None) -> dict[str, Any]:
+        """What `possible` has to know of the support set's targets, as part of a state.
+
+        Args:
+            targets: tensor, `[..., S, ...]`.
+            mask: optional bool tensor, `[..., S]`; `False` marks padding.
+
+        Returns:
+            Flat dict of tensors without the axis `S`; empty where everything is possible.
+        """
+        del targets, mask
+        return {}
+
+    def losses(self, targets: Any, outputs: Any) -> Any:
+        """The loss of each answer, `[..., n]`, at least float32."""
+        raise NotImplementedError
+
+    def loss(
+        self, targets: Any, outputs: Any, mask: Any = None, state: dict[str, Any] | None = None
+    ) -> Any:
+        """Mean loss of the answers that `mask` leaves.
+
+        Args:
+            targets: tensor, `[..., n]` or `[..., n, width]`.
+            outputs: float tensor, `[..., n, width]`.
+            mask: optional bool tensor, `[..., n]`; `False` marks padding.
+            state: optional dict with what `support_state` gave.
+
+        Returns:
+            Scalar, at least float32.
+        """
+        outputs = ops.cast(outputs, keras.backend.result_type(outputs.dtype, "float32"))
+        losses = self.losses(targets, self.possible(outputs, state or {}))
+        if mask is None:
+            return ops.mean(losses)
+        weights = ops.cast(mask, losses.dtype)
+        return ops.sum(losses * weights) / ops.maximum(ops.sum(weights), 1.0)
+
+    def possible(self, outputs: Any, state: dict[str, Any]) -> Any:
+        """The outputs, with what the episode rules out made impossible."""
+        del state
+        return outputs
+
+    def prediction(self, outputs: Any) -> Any:
+        """What a person wants to be told: probabilities, or the numbers themselves."""
+        return outputs
+
+    def metric(self) -> keras.metrics.Metric:
+        """A new metric over episodes, whose results are `reported`."""
+        raise NotImplementedError
+
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Objective":
+        return cls(**config)

@@ -1,0 +1,65 @@
+"""Numbers for each query."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kfsl.episodes import QUERY_INPUTS, SUPPORT_INPUTS, SUPPORT_TARGETS
+from kfsl.metrics.episode_error import EpisodeError
+from kfsl.objectives.objective import Objective
+
+
+@keras.saving.register_keras_serializable(package="kfsl")
+class Regression(Objective):
+    """Mean squared error, over the columns of an answer and over answers.
+
+    Args:
+        width: int. Numbers of an answer.
+
+    Raises:
+        ValueError: for a width below 1.
+
+    Example:
+    ```python
+    import numpy as np
+    from kfsl.objectives import Regression
+
+    objective = Regression(width=2)
+    targets, outputs = np.zeros((1, 3, 2), "float32"), np.ones((1, 3, 2), "float32")
+    assert float(objective.loss(targets, outputs)) == 1.0
+    ```
+    """
+
+    support_inputs = SUPPORT_INPUTS
+    support_targets = SUPPORT_TARGETS
+    query_inputs = QUERY_INPUTS
+    output = "predictions"
+    reported = ("error", "error_interval")
+    larger_is_better = False
+
+    def __init__(self, width: int = 1) -> None:
+        if width < 1:
+            raise ValueError(f"`width` must be at least 1; received width={width}.")
+        self._width = width
+
+    @property
+    def width(self) -> int:
+        return self._width
+
+    def check_targets(self, targets: Any) -> None:
+        dtype = keras.backend.standardize_dtype(targets.dtype)
+        if len(targets.shape) != 3 or targets.shape[-1] != self.width or "float" not in dtype:
+            raise ValueError(
+                f"Targets must be numbers, {self.width} for each input: float32 [B, n, "
+                f"{self.width}]; received {dtype} of shape {tuple(targets.shape)}."
+            )
+
+    def losses(self, targets: Any, outputs: Any) -> Any:
+        return ops.mean(ops.square(outputs - ops.cast(targets, outputs.dtype)), axis=-1)
+
+    def metric(self) -> keras.metrics.Metric:
+        return EpisodeError()
+
+    def get_config(self) -> dict[str, Any]:
+        return {"width": self.width}
