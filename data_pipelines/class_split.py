@@ -4,6 +4,12 @@ import dataclasses
 
 import numpy as np
 
+#: The splits of a dataset, in the order in which they are used.
+SPLITS = ("train", "val", "test")
+
+#: What a label may mean.
+LABEL_LEVELS = ("class", "superclass")
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ClassSplit:

@@ -233,7 +233,11 @@ class Preparation:
 
     def _shared(self, reader: DatasetReader | None) -> list[str]:
         """A warning of pictures that lie in several splits."""
-        dataset = load_dataset(self.path.name, data_dir=self.path.parent)
+        try:
+            dataset = load_dataset(self.path.name, data_dir=self.path.parent)
+        except ValueError:
+            # Lists that do not fit the store are refused when someone opens the dataset.
+            return []
         found = shared_pictures(dataset)
         if not found:
             return []

@@ -28,7 +28,7 @@ def shared_pictures(dataset: FewShotDataset) -> list[tuple[Place, Place]]:
     """
     first: dict[bytes, Place] = {}
     found = []
-    for split in sorted(dataset.splits, key=SPLITS.index):
+    for split in (name for name in SPLITS if name in dataset.splits):
         for class_index in dataset.splits[split].tolist():
             for number, image in enumerate(dataset.store.class_images(class_index)):
                 key = hashlib.blake2b(image.tobytes(), digest_size=DIGEST_BYTES).digest()

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
+from data_pipelines.class_split import LABEL_LEVELS
 from data_pipelines.samplers.draws import check_sizes
 
 if TYPE_CHECKING:
     from data_pipelines.class_split import ClassSplit
     from data_pipelines.dataset import FewShotDataset
-
-LABEL_LEVELS = ("class", "superclass")
 
 
 def mapped_images(dataset: FewShotDataset) -> tf.Variable:

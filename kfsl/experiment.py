@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
+from data_pipelines.class_split import LABEL_LEVELS
 from data_pipelines.dataset import FewShotDataset
 from kfsl.learners.base.learner import Learner
 
@@ -31,7 +32,7 @@ class Experiment:
     label_level: str = "class"
 
     def __post_init__(self) -> None:
-        if self.label_level not in ("class", "superclass"):
+        if self.label_level not in LABEL_LEVELS:
             raise ValueError(
                 f'`label_level` must be "class" or "superclass"; received {self.label_level!r}.'
             )

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from data_pipelines.class_split import SPLITS
 from data_pipelines.datasets.tables import read_table
-
-SPLITS = ("train", "val", "test")
 
 
 def parse_ratio(text: str) -> tuple[float, ...]:

@@ -113,6 +113,7 @@ def read_image(
     height, width, channels = image_shape
     with _reading(file):
         with Image.open(file) as opened:
+            _drop_odd_metadata(opened)
             opened.load()
             image = _upright(opened)
             image = _flatten(image, values).convert("L" if channels == 1 else "RGB")
@@ -146,6 +147,13 @@ def _reading(file: Path) -> Iterator[None]:
     # Its plugins let errors of any kind through: the files come from anywhere.
     except Exception as error:
         raise _unreadable(file, error) from error
+
+
+def _drop_odd_metadata(image: Image.Image) -> None:
+    """Of TIFF files Pillow reads the orientation itself, and fails where XMP is no text."""
+    for key in ("xmp", "XML:com.adobe.xmp"):
+        if not isinstance(image.info.get(key, ""), (str, bytes)):
+            del image.info[key]
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -6,7 +6,7 @@ import numpy as np
 
 from data_pipelines.class_store import ClassStore
 from data_pipelines.datasets import cifar100
-from data_pipelines.datasets.class_lists import read_class_lists
+from data_pipelines.datasets.class_lists import read_class_lists, split_lists_in
 
 INFO = replace(
     cifar100.INFO,
@@ -38,8 +38,7 @@ def split_lists(
     """
     split = INFO.check_split(split)
     if seed == 0:
-        lists = read_class_lists("meta_cifar100")[split]
-        return {name: lists[name] for name in ("train", "test")}
+        return split_lists_in(read_class_lists("meta_cifar100")[split])
     return draw_lists(seed)[split]
 
 

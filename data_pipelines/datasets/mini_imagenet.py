@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from data_pipelines.class_split import SPLITS
 from data_pipelines.class_store import ClassStore, StoredClass
-from data_pipelines.datasets.class_lists import read_class_lists
+from data_pipelines.datasets.class_lists import read_split_lists
 from data_pipelines.datasets.dataset_info import DatasetInfo
 from data_pipelines.datasets.dataset_reader import DatasetReader
 from data_pipelines.datasets.folder_listing import list_images, printable
@@ -15,7 +16,6 @@ from data_pipelines.datasets.image_set import ImageSet
 from data_pipelines.datasets.tables import read_table
 from data_pipelines.datasets.tfds_builders import build, read_labelled
 
-SPLITS = ("train", "val", "test")
 IMAGES_PER_CLASS = 600
 LAYOUT = (
     "<wnid>/*.jpg, {train,val,test}/<wnid>/*.jpg, or images/ with train.csv, val.csv and test.csv "
@@ -47,8 +47,7 @@ def split_lists(
 ) -> dict[str, list[str]]:
     """Lists of WordNet ids per split: 64 / 16 / 20."""
     INFO.check_split(split)
-    lists = read_class_lists("mini_imagenet")
-    return {name: lists[name] for name in SPLITS}
+    return read_split_lists("mini_imagenet")
 
 
 def reader(source: Path | None, work_dir: Path) -> DatasetReader:

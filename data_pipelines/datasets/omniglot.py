@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from data_pipelines.class_store import ClassStore, StoredClass
-from data_pipelines.datasets.class_lists import read_class_lists
+from data_pipelines.datasets.class_lists import read_split_lists
 from data_pipelines.datasets.dataset_info import DatasetInfo
 from data_pipelines.datasets.dataset_reader import DatasetReader
 from data_pipelines.datasets.folder_listing import list_images
@@ -60,11 +60,10 @@ def split_lists(
     """
     if INFO.check_split(split) == "leap":
         return _alphabets_apart(characters(), seed)
-    lists = read_class_lists(f"omniglot_{INFO.check_split(split)}")
+    lists = read_split_lists(f"omniglot_{INFO.check_split(split)}")
     return {
-        name: ["/".join(entry.split("/")[-2:]) for entry in lists[name]]
-        for name in ("train", "val", "test")
-        if name in lists
+        name: ["/".join(entry.split("/")[-2:]) for entry in members]
+        for name, members in lists.items()
     }
 
 

@@ -20,6 +20,9 @@ BINDING_ERRORS = (TypeError, ZeroDivisionError)
 GIN_NOTE = "\n  In call to configurable '"
 
 
+#: What a shell makes of SIGINT.
+INTERRUPTED = 130
+
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -52,6 +55,8 @@ def mistakes_in_one_line(
 ) -> Iterator[None]:
     """Ends the process with one line and exit code 2 where the user made a mistake.
 
+    An interruption ends it with exit code 130.
+
     Args:
         interrupted: str. What Ctrl-C is told; defaults to what holds for a training.
     """
@@ -68,7 +73,7 @@ def mistakes_in_one_line(
         name = str(error).split(GIN_NOTE)[1].split("'")[0]
         fail(f"{one_line(error)}. Is a binding of {name} of a wrong type?")
     except KeyboardInterrupt:
-        fail(interrupted)
+        fail(interrupted, INTERRUPTED)
 
 
 @contextlib.contextmanager
@@ -92,11 +97,11 @@ def quiet_start() -> Iterator[None]:
             os.close(kept)
 
 
-def fail(message: str) -> NoReturn:
-    """Ends the process with one line on standard error and exit code 2."""
+def fail(message: str, code: int = 2) -> NoReturn:
+    """Ends the process with one line on standard error and an exit code."""
     command = os.path.basename(sys.argv[0]).removesuffix(".py")
     print(f"kfsl {command}: {message}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)
 
 
 def one_line(error: BaseException) -> str:

@@ -50,7 +50,9 @@ def test_a_class_of_unreadable_pictures_says_so(run_folder, tmp_path):
     code, _, error = run_folder("--split_ratio=0.5,0.5")
     assert code == 2
     assert "c has no images that can be read here (left out: 1 .heic" in error
-    with pytest.raises(ValueError, match=r"c' has no image that can be read here \(left out: 1 .he"):
+    with pytest.raises(
+        ValueError, match=r"c' has no image that can be read here \(left out: 1 .he"
+    ):
         find_support(str(tmp_path / "images"))
 
 

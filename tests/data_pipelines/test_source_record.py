@@ -32,8 +32,8 @@ def contents(folder):
 
 CHANGES = {
     "2 files have another content (a/00.png)": lambda f: exchange(f / "a/00.png", f / "b/01.png"),
-    "1 file is missing (a/00.png); 1 file is new (a/03.png)": lambda f: (
-        (f / "a/00.png").rename(f / "a/03.png")
+    "1 file is missing (a/00.png); 1 file is new (a/03.png)": lambda f: (f / "a/00.png").rename(
+        f / "a/03.png"
     ),
     "1 file has another content (d/02.png)": lambda f: write_image(f / "d/02.png", 200),
 }
