@@ -19,6 +19,6 @@ def count_classes(dataset: FewShotDataset, split: str = "train", level: str = "c
         ValueError: if `level` is neither.
     """
     if level not in LABEL_LEVELS:
-        raise ValueError(f"`level` must be one of {LABEL_LEVELS}; received {level!r}.")
+        raise ValueError(f"`level` must be one of {LABEL_LEVELS}; received level={level!r}.")
     classes = dataset.split(split)
     return classes.num_classes if level == "class" else classes.num_superclasses

@@ -32,11 +32,11 @@ class Preparation:
     """Makes the class store of a dataset, or verifies the one that is there.
 
     Args:
-        module: the dataset's module, with `INFO` and `reader`.
-        path: `pathlib.Path` of the store to make.
-        source: `pathlib.Path` of the images, or `None`.
-        min_images_per_class: `int`, fewer images in any class are an error.
-        options: mapping, further arguments of the module's `reader`.
+        module: module. The dataset's, with `INFO` and `reader`.
+        path: `pathlib.Path`. The store to make.
+        source: `pathlib.Path` or None. The images. Defaults to `None`.
+        min_images_per_class: int. Fewer images in any class are an error. Defaults to `1`.
+        options: mapping. Further arguments of the module's `reader`. Defaults to none.
     """
 
     module: ModuleType

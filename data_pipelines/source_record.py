@@ -20,7 +20,6 @@ class SourceRecord:
         files: mapping from class name to a mapping from file name to a digest of its content.
 
     Example:
-
     ```python
     from data_pipelines.source_record import SourceRecord
 
@@ -92,7 +91,7 @@ class SourceRecord:
         """What another source has otherwise.
 
         Args:
-            now: `SourceRecord`, of the other source.
+            now: `SourceRecord`. Of the other source.
 
         Returns:
             list of str, each a kind of difference with its number and first example; empty if

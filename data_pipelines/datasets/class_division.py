@@ -14,16 +14,15 @@ def parse_ratio(text: str) -> tuple[float, ...]:
     """Shares of train, val and test, or of train and test.
 
     Args:
-        text: `str`, such as `"0.64,0.16,0.2"`.
+        text: str. Such as `"0.64,0.16,0.2"`.
 
     Returns:
-        Tuple of `float` that sum to 1.
+        tuple of float that sum to 1.
 
     Raises:
         ValueError: not two or three positive numbers with sum 1.
 
     Example:
-
     ```python
     from data_pipelines.datasets.class_division import parse_ratio
 
@@ -48,9 +47,9 @@ def divide_by_ratio(
     """Divides classes at random.
 
     Args:
-        names: sequence of `str`, the classes.
-        ratio: shares of train, val and test, or of train and test.
-        seed: `int`.
+        names: sequence of str. The classes.
+        ratio: sequence of float. Shares of train, val and test, or of train and test.
+        seed: int. Defaults to `0`.
 
     Returns:
         dict from split name to its classes, sorted.
@@ -59,7 +58,6 @@ def divide_by_ratio(
         ValueError: a split would have no class.
 
     Example:
-
     ```python
     from data_pipelines.datasets.class_division import divide_by_ratio
 
@@ -89,9 +87,9 @@ def read_split_file(file: Path, names: Sequence[str]) -> dict[str, list[str]]:
     """Reads which classes belong to which split.
 
     Args:
-        file: `pathlib.Path`: JSON `{"train": [...], "val": [...], "test": [...]}`, or CSV with the
+        file: `pathlib.Path`. JSON `{"train": [...], "val": [...], "test": [...]}`, or CSV with the
             columns `class,split`. A class is named as `<class>` or `<superclass>/<class>`.
-        names: sequence of `str`, the classes that there are. Those the file does not name are in
+        names: sequence of str. The classes that there are. Those the file does not name are in
             no split.
 
     Returns:

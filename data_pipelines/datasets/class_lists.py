@@ -14,13 +14,12 @@ def read_class_lists(name: str) -> dict[str, Any]:
     """Reads `splits/<name>.json`.
 
     Args:
-        name: `str`, file name without `.json`.
+        name: str. File name without `.json`.
 
     Returns:
         dict: `source` says where the lists come from, the other keys are the lists.
 
     Example:
-
     ```python
     from data_pipelines.datasets.class_lists import read_class_lists
 
@@ -41,7 +40,6 @@ def read_split_lists(name: str) -> dict[str, list[str]]:
         dict from split name to its classes, `train` first.
 
     Example:
-
     ```python
     from data_pipelines.datasets.class_lists import read_split_lists
 

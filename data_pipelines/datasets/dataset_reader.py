@@ -16,11 +16,11 @@ class DatasetReader:
 
     Args:
         classes: sequence of `StoredClass`.
-        images: callable that returns an iterator of `(class index, uint8 array [H, W, C])`.
+        images: callable. Returns an iterator of `(class index, uint8 array [H, W, C])`.
         image_shape: tuple `(H, W, C)` in pixels.
-        metadata: dict for the store: at least `source`, and `rotations` or `splits` where the
+        metadata: dict. For the store: at least `source`, and `rotations` or `splits` where the
             dataset has them.
-        build: callable, or `None`: work before the first image, such as writing TFRecords.
+        build: callable or None. Work before the first image, such as writing TFRecords.
         source: `ImageSet` or None. The image files, which are checked before all else; None where
             the images do not come from files of the user's. Defaults to `None`.
     """

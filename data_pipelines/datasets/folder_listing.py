@@ -59,7 +59,6 @@ def list_folder(folder: Path) -> FolderListing:
         FileNotFoundError: there is no such folder.
 
     Example:
-
     ```python
     import tempfile
     from pathlib import Path

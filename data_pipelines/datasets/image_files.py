@@ -97,7 +97,6 @@ def read_image(
         ValueError: the file is no image that Pillow can read; the message names it.
 
     Example:
-
     ```python
     import tempfile
     from pathlib import Path

@@ -68,9 +68,9 @@ def split_lists(store: ClassStore, split: str | None = None, seed: int = 0) -> d
     """Lists of classes per split.
 
     Args:
-        store: `ClassStore`, the prepared folder.
-        split: `str`, a JSON or CSV file; `None` for the lists made when the folder was prepared.
-        seed: `int`; other than 0 it divides the classes anew by the recorded ratio.
+        store: `ClassStore`. The prepared folder.
+        split: str or None. A JSON or CSV file; None: the lists made when the folder was prepared.
+        seed: int. Other than 0 it divides the classes anew by the recorded ratio. Defaults to `0`.
 
     Returns:
         dict from split name to the list of classes.
@@ -97,16 +97,16 @@ def reader(
     """Reads a tree of class folders.
 
     Args:
-        source: `pathlib.Path`, the folder.
+        source: `pathlib.Path` or None. The folder.
         work_dir: not needed.
-        image_shape: tuple `(H, W, C)` in pixels.
-        split_file: `str`, JSON or CSV file that divides the classes.
-        split_ratio: tuple of shares of train, val and test (or of train and test). Default, when
-            the folders do not divide the classes: 0.64, 0.16, 0.2.
-        split_seed: `int`, which classes go where.
+        image_shape: tuple `(H, W, C)` in pixels. Defaults to `(84, 84, 3)`.
+        split_file: str or None. JSON or CSV file that divides the classes.
+        split_ratio: tuple of float, or None. Shares of train, val and test (or of train and
+            test); None, when the folders do not divide the classes: 0.64, 0.16, 0.2.
+        split_seed: int. Which classes go where. Defaults to `0`.
 
     Returns:
-        A `DatasetReader`.
+        `DatasetReader`.
 
     Raises:
         ValueError: the folder has another layout, or the classes cannot be divided so.

@@ -29,9 +29,9 @@ def split_lists(
     """Lists of fine classes per split: 80 / 20, no validation classes (see `held_out`).
 
     Args:
-        store: not needed.
-        split: `"easy"`, `"moderate"` or `"hard"`.
-        seed: `int`; 0 gives the lists that lie beside the code, others are drawn by the rules.
+        store: `ClassStore` or None. Not needed.
+        split: str or None. `"easy"`, `"moderate"` or `"hard"`. Defaults to `"easy"`.
+        seed: int. 0 gives the lists that lie beside the code, others are drawn by the rules.
 
     Returns:
         dict from split name to the list of fine classes.
@@ -49,7 +49,7 @@ def draw_lists(seed: int) -> dict[str, dict[str, list[str]]]:
     once two.
 
     Args:
-        seed: `int`.
+        seed: int.
 
     Returns:
         dict from `"easy"`, `"moderate"`, `"hard"` to a dict with the lists `train` and `test`.

@@ -50,10 +50,11 @@ def split_lists(
     """Lists of characters, `<alphabet>/<character>`, without rotations.
 
     Args:
-        store: not needed.
-        split: `"vinyals"` (1028/172/423), `"santoro"` (1200/423), `"crossmod"` (1000/200/423)
-            or `"leap"` (20 characters of each of 25/11/10 alphabets, drawn by the seed).
-        seed: `int`, for `"leap"`: which alphabets and characters.
+        store: `ClassStore` or None. Not needed.
+        split: str or None. `"vinyals"` (1028/172/423), `"santoro"` (1200/423), `"crossmod"`
+            (1000/200/423) or `"leap"` (20 characters of each of 25/11/10 alphabets, drawn by
+            the seed). Defaults to `"vinyals"`.
+        seed: int. For `"leap"`: which alphabets and characters. Defaults to `0`.
 
     Returns:
         dict from split name to the list of characters.

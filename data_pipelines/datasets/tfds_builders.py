@@ -19,7 +19,7 @@ def build(builder: Any, data_dir: Path) -> Any:
 
     Args:
         builder: `tfds.core.GeneratorBasedBuilder`.
-        data_dir: `pathlib.Path`, its data directory.
+        data_dir: `pathlib.Path`. Its data directory.
 
     Returns:
         The builder.
@@ -40,8 +40,8 @@ def stock_builder(name: str, host: str) -> Any:
     """TFDS's own dataset, downloaded if TFDS does not have it yet.
 
     Args:
-        name: `str`, name in the TFDS catalogue.
-        host: `str`, where the archives lie; reached for before TFDS starts, because TFDS retries
+        name: str. Name in the TFDS catalogue.
+        host: str. Where the archives lie; reached for before TFDS starts, because TFDS retries
             for minutes when there is no network.
 
     Returns:

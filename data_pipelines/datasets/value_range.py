@@ -24,7 +24,6 @@ class ValueRange:
         floats: tuple of two floats or None. The smallest and the largest float.
 
     Example:
-
     ```python
     import numpy as np
     from data_pipelines.datasets.value_range import ValueRange
