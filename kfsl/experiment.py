@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import keras
 
+from data_pipelines.class_split import LABEL_LEVELS
 from data_pipelines.dataset import FewShotDataset
 from kfsl.learners.base.learner import Learner
 from kfsl.runs.run_directory import RunDirectory
@@ -40,7 +41,7 @@ class Experiment:
     weights: str = dataclasses.field(default="", init=False)
 
     def __post_init__(self) -> None:
-        if self.label_level not in ("class", "superclass"):
+        if self.label_level not in LABEL_LEVELS:
             raise ValueError(
                 f'`label_level` must be "class" or "superclass"; received {self.label_level!r}.'
             )

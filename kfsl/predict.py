@@ -14,12 +14,19 @@ from typing import Any
 import numpy as np
 from absl import flags
 
+from data_pipelines.datasets.folder_listing import left_out_words
 from kfsl.command_line import command
 from kfsl.command_line.flags import GIN_FILE, GIN_PARAM, RUN_DIR
 from kfsl.exported_run import export_run
 from kfsl.prediction import support_report
 from kfsl.prediction import words as prediction_words
-from kfsl.prediction.image_folders import ImageFiles, SupportFiles, find_queries, find_support
+from kfsl.prediction.image_folders import (
+    ImageFiles,
+    SupportFiles,
+    common_values,
+    find_queries,
+    find_support,
+)
 from kfsl.prediction.table import MOST_ROWS, PredictionTable
 from kfsl.runs.files import write_text
 from kfsl.runs.run_directory import RunDirectory
@@ -91,7 +98,8 @@ def predict_folders(
     support, queries = find_support(support_path), find_queries(query_path)
     check_ways(description, support)
     shape = _image_shape(description)
-    support_images, query_images = support.pixels(shape), queries.pixels(shape)
+    values = common_values(support, queries)
+    support_images, query_images = support.pixels(shape, values), queries.pixels(shape, values)
     trained_on = _training_data(saved_model)
 
     table, left_out = _predict(saved_model, description, support, support_images, queries,
@@ -261,11 +269,9 @@ def _after_table(
         hidden = len(table.images) - MOST_ROWS
         more = f"... and {hidden} more; " if hidden > 0 else ""
         lines.append(f"{more}written to {output}")
-    if queries.skipped or support.skipped:
-        lines.append(
-            f"Skipped files, hidden or no images: {support.skipped} in the support set, "
-            f"{queries.skipped} among the queries."
-        )
+    for where, files in (("in the support set", support), ("among the queries", queries)):
+        if files.skipped:
+            lines.append(f"Left out {where}: {left_out_words(files.left_out)}.")
     folders = [name.split("/")[0] if "/" in name else None for name in table.images]
     if all(folder in support.classes for folder in folders):
         right = sum(a == b for a, b in zip(folders, table.predictions, strict=True))
@@ -281,6 +287,7 @@ def _support_values(support: SupportFiles, left_out: Any) -> dict[str, Any]:
     values: dict[str, Any] = {
         "images_per_class": dict(zip(support.classes, support.counts, strict=True)),
         "skipped_files": support.skipped,
+        "left_out": dict(support.left_out),
         "leave_one_out": None,
     }
     if left_out is not None and len(left_out.indices):

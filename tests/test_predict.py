@@ -148,7 +148,8 @@ def test_what_is_no_image_is_skipped_and_counted(model, tmp_path, queries):
     (folder / ".cache").mkdir()
     (Path(queries) / "notes.txt").write_text("about")
     lines = predict_folders(model, str(folder), queries)
-    assert said(lines, "3 in the support set, 1 among the queries")
+    assert said(lines, "Left out in the support set: 1 .db, 1 .txt, 2 hidden.")
+    assert said(lines, "Left out among the queries: 1 .txt.")
     assert said(lines, "Support set: 3 classes of 3 images each.")
 
 

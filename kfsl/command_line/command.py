@@ -22,6 +22,9 @@ TENSORFLOW_ERRORS = ("ResourceExhaustedError", "PermissionDeniedError", "DataLos
 GIN_NOTE = "\n  In call to configurable '"
 
 
+#: What a shell makes of SIGINT.
+INTERRUPTED = 130
+
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -40,32 +43,47 @@ def run(main: Callable[[], None]) -> None:
     # --help prints the main module's docstring, which a console script does not have.
     sys.modules["__main__"].__doc__ = sys.modules[main.__module__].__doc__
     _list_flags()
-    _print_anything()
     # Modules that gin files import lie in the current folder, which a console script cannot see.
     if not {"", os.getcwd()} & set(sys.path):
         sys.path.append(os.getcwd())
 
     def guarded(arguments: list[str]) -> None:
-        try:
-            _refuse_positional(arguments)
+        with mistakes_in_one_line():
+            refuse_positional(arguments)
             main()
-        except USER_ERRORS as error:
-            if os.environ.get("KFSL_TRACEBACK"):
-                traceback.print_exc()
-            fail(one_line(error))
-        except BINDING_ERRORS as error:
-            if GIN_NOTE not in str(error) or os.environ.get("KFSL_TRACEBACK"):
-                raise
-            name = str(error).split(GIN_NOTE)[1].split("'")[0]
-            fail(f"{one_line(error)}. Is a binding of {name} of a wrong type?")
-        except KeyboardInterrupt:
-            fail("interrupted; the same command continues where the last checkpoint is.")
-        except Exception as error:
-            if not _is_of_tensorflow(error) or os.environ.get("KFSL_TRACEBACK"):
-                raise
-            fail(f"TensorFlow has no more memory or disk, or cannot read a file: {_start(error)}")
 
-    app.run(guarded, flags_parser=_parse_flags)
+    app.run(guarded, flags_parser=parse_flags)
+
+
+@contextlib.contextmanager
+def mistakes_in_one_line(
+    interrupted: str = "interrupted; the same command continues where the last checkpoint is.",
+) -> Iterator[None]:
+    """Ends the process with one line and exit code 2 where the user made a mistake.
+
+    An interruption ends it with exit code 130.
+
+    Args:
+        interrupted: str. What Ctrl-C is told; defaults to what holds for a training.
+    """
+    _print_any_name()
+    try:
+        yield
+    except USER_ERRORS as error:
+        if os.environ.get("KFSL_TRACEBACK"):
+            traceback.print_exc()
+        fail(one_line(error))
+    except BINDING_ERRORS as error:
+        if GIN_NOTE not in str(error) or os.environ.get("KFSL_TRACEBACK"):
+            raise
+        name = str(error).split(GIN_NOTE)[1].split("'")[0]
+        fail(f"{one_line(error)}. Is a binding of {name} of a wrong type?")
+    except KeyboardInterrupt:
+        fail(interrupted, INTERRUPTED)
+    except Exception as error:
+        if not _is_of_tensorflow(error) or os.environ.get("KFSL_TRACEBACK"):
+            raise
+        fail(f"TensorFlow has no more memory or disk, or cannot read a file: {_start(error)}")
 
 
 @contextlib.contextmanager
@@ -89,15 +107,17 @@ def quiet_start() -> Iterator[None]:
             os.close(kept)
 
 
-def fail(message: str) -> NoReturn:
-    """Ends the process with one line on standard error and exit code 2."""
+def fail(message: str, code: int = 2) -> NoReturn:
+    """Ends the process with one line on standard error and an exit code."""
     command = os.path.basename(sys.argv[0]).removesuffix(".py")
     print(f"kfsl {command}: {message}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)
 
 
 def one_line(error: BaseException) -> str:
     """An exception's message without line breaks and without gin's call stack."""
+    if isinstance(error, PermissionError) and error.filename:
+        return f"No permission for {error.filename}."
     text = _ANSI.sub("", str(error).split(GIN_NOTE)[0]).split("Arguments received by")[0]
     return " ".join(text.split()) or type(error).__name__
 
@@ -120,22 +140,36 @@ def _list_flags() -> None:
                 flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
-def _print_anything() -> None:
-    """Lets a terminal show what it has no letters for as an escape, rather than end the command."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+def parse_flags(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
+    """What is left of a command line when its flags are taken out.
 
+    Args:
+        arguments: list of str. The program's name and what follows it.
+        values: `flags.FlagValues`. Defaults to the flags that all modules share.
 
-def _parse_flags(arguments: list[str]) -> list[str]:
+    Returns:
+        list of str, the program's name first.
+    """
     try:
-        return flags.FLAGS(arguments)
+        return values(arguments)
     except flags.Error as error:
         fail(f"{one_line(error)} See --help.")
 
 
-def _refuse_positional(arguments: list[str]) -> None:
+def refuse_positional(arguments: list[str]) -> None:
+    """Refuses what is no option.
+
+    Raises:
+        ValueError: naming it.
+    """
     if len(arguments) > 1:
         raise ValueError(
             f"Unexpected argument {arguments[1]!r}: options are written --name=value; see --help."
         )
+
+
+def _print_any_name() -> None:
+    """A terminal that lacks a file name's letters shows their numbers, and nothing fails."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
