@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from gin import config_parser
 
-_PACKAGE = os.path.dirname(os.path.abspath(__file__))
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _CHECKOUT = os.path.dirname(_PACKAGE)
 
 

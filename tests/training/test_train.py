@@ -21,7 +21,7 @@ from kfsl.training.callbacks.best_learner import BestLearner
 from tests.support import letters
 
 PROCESS = str(Path(__file__).parents[1] / "support" / "training_process.py")
-CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+CHECKOUT = str(Path(__file__).parents[2])
 
 
 @pytest.fixture(scope="module")
