@@ -18,18 +18,6 @@ def divided_letters(path: str, test: tuple = (2, 5, 8, 11, 14)) -> FewShotDatase
     return FewShotDataset("divided", ClassStore.open(path), {"test": test})
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("stores") / "letters")
-    letters.write_letters(path)
-    return path
-
-
-@pytest.fixture
-def run(store, tmp_path):
-    return letters.trained_run(str(tmp_path / "run"), store)
-
-
 def divided(path, test):
     return [
         "Experiment.dataset = @divided_letters()",

@@ -57,9 +57,14 @@ def test_it_works_from_another_folder(wheel, tmp_path):
     script = (
         "import kfsl; from kfsl.command_line import gin_files; from kfsl import configurables; "
         f"assert kfsl.__file__.startswith({str(site)!r}), kfsl.__file__; "
-        "path = gin_files.find('gin/papers/stanet/omniglot_5way_1shot_3layers.gin'); "
+        "path = gin_files.find('gin/papers/stanet/omniglot_stanet_5way_1shot_3layers.gin'); "
         "assert 'configs' in path, path; "
         "assert 'STANet' in configurables.parse(['gin/stanet.gin']); "
+        "from pathlib import Path; "
+        "configs = Path(kfsl.__file__).parent / 'configs'; "
+        "files = [f'gin/{path.relative_to(configs)}' for path in configs.rglob('*.gin')]; "
+        "assert len(files) > 100; "
+        "gin_files.check(files); "
         "from data_pipelines.datasets import mini_imagenet; "
         "assert len(mini_imagenet.split_lists()['train']) == 64"
     )

@@ -12,13 +12,6 @@ from kfsl.training.train import train
 from tests.support import letters
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("stores") / "letters")
-    letters.write_letters(path)
-    return path
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

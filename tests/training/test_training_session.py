@@ -28,13 +28,6 @@ CHECKOUT = str(Path(__file__).parents[2])
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("stores") / "letters")
-    letters.write_letters(path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def trained(store, tmp_path_factory):
     """A run of two epochs, to copy."""
     path = str(tmp_path_factory.mktemp("runs") / "trained")
