@@ -115,6 +115,8 @@ class TrainingSession:
         self._build()
         self._best = BestLearner(
             run.best_learner,
+            monitor=experiment.learner.objective.monitor,
+            larger_is_better=experiment.learner.objective.larger_is_better,
             patience=arguments.patience,
             validated=self._validation is not None,
         )

@@ -18,7 +18,8 @@ class BestLearner(keras.callbacks.Callback):
 
     Args:
         path: str. A `.keras` file; replaced as a whole.
-        monitor: str. Key of the epoch's logs; larger is better.
+        monitor: str. Key of the epoch's logs.
+        larger_is_better: bool. Whether more of it is better, as of accuracy; else as of an error.
         patience: int or None. Validations without improvement after which training stops.
         validated: bool. Whether there is any validation.
     """
@@ -27,12 +28,14 @@ class BestLearner(keras.callbacks.Callback):
         self,
         path: str,
         monitor: str = "val_accuracy",
+        larger_is_better: bool = True,
         patience: int | None = None,
         validated: bool = True,
     ) -> None:
         super().__init__()
         self.path = path
         self.monitor = monitor
+        self.sign = 1.0 if larger_is_better else -1.0
         self.patience = patience
         self.validated = validated
         self.best = -math.inf
@@ -49,7 +52,7 @@ class BestLearner(keras.callbacks.Callback):
         if weight_not_finite(self.model):
             self.model.stop_training = True
         elif score is not None:
-            self._judge(float(score))
+            self._judge(self.sign * float(score))
         elif not self.validated or not os.path.exists(self.path):
             self._save()
 
