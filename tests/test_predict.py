@@ -18,7 +18,7 @@ from kfsl import exported_run, predict
 from kfsl.command_line import command
 from kfsl.predict import predict_folders
 from kfsl.prediction import support_report
-from kfsl.prediction.image_folders import find_queries, find_support
+from kfsl.prediction.image_folders import common_values, find_queries, find_support
 from kfsl.prediction.served_learner import MOST_LEFT_OUT, ServedLearner
 from kfsl.prediction.table import PredictionTable
 from kfsl.runs.learner_file import file_fingerprint
@@ -153,7 +153,26 @@ def test_what_is_no_image_is_skipped_and_counted(model, tmp_path, queries):
     assert said(lines, "Support set: 3 classes of 3 images each.")
 
 
+def test_support_and_queries_are_scaled_from_one_range(tmp_path):
+    for part, top in (("support", 4095), ("query", 1000)):
+        for name in CLASSES:
+            (tmp_path / part / name).mkdir(parents=True)
+            ramp = np.linspace(0, top, 64).reshape(8, 8).astype("uint16")
+            Image.fromarray(ramp).save(tmp_path / part / name / "1.png")
+    files = find_support(str(tmp_path / "support")), find_queries(str(tmp_path / "query"))
+    values = common_values(*files)
+    assert values.chosen() == {"integers": [0, 4095]}
+    assert [one.pixels((8, 8, 1), values).max() for one in files] == [255, 62]
+
+
 # === The honest word ===
+
+
+def test_blank_images_are_named(model, queries, support, tmp_path):
+    Image.new("L", (16, 16), 7).save(Path(queries) / "dark.png")
+    lines = predict_folders(model, support, queries)
+    assert said(lines, "Warning: Hardly anything can be seen in these images")
+    assert said(lines, "have one value: dark.png. Look")
 
 
 def test_an_image_in_the_wrong_folder_is_named(model, queries, tmp_path):

@@ -26,9 +26,9 @@ PICTURES = (
 )
 
 HIDDEN = "hidden"
-DEAD_LINK = "links to nothing"
-LOOP = "links to a folder around them"
-NO_IMAGES = "folders without images inside a class"
+DEAD_LINK = "linked to nothing"
+LOOP = "linked to a folder around it"
+NO_IMAGES = "inside a class, without images"
 
 
 @dataclass(frozen=True)

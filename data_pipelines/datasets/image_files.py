@@ -28,7 +28,7 @@ TURNS = {
 
 #: Of 255 grey levels; 12 bits read as 16 reach 16.
 BLANK_CONTRAST = 16
-BLANK_SHARE = 0.995
+BLANK_SHARE = 0.999
 
 
 class Headers(NamedTuple):

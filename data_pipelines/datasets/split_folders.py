@@ -149,4 +149,4 @@ def _classes_in(root: Path) -> tuple[dict[str, list[Path]], Counter[str]]:
 
 def _beside(found: FolderListing) -> Counter[str]:
     """What is left out of a folder of folders: its own images, too."""
-    return Counter(found.left_out) + Counter({"images beside the folders": len(found.images)})
+    return Counter(found.left_out) + Counter({"beside the class folders": len(found.images)})

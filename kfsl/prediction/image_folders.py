@@ -120,7 +120,7 @@ def find_support(path: str) -> SupportFiles:
     files: list[Path] = []
     labels: list[int] = []
     left_out = Counter(found.left_out)
-    left_out["images beside the class folders"] += len(found.images)
+    left_out["beside the class folders"] += len(found.images)
     for label, folder in enumerate(folders):
         inside = list_class(folder)
         if not inside.images:

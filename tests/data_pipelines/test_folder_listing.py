@@ -26,8 +26,8 @@ def clutter(folder):
 
 WORDS = (
     "1 .db, 1 .eps (pictures that cannot be read here; convert them), 1 .h5, 1 .heic (pictures "
-    "that cannot be read here; convert them), 1 .ini, 1 .mpg, 1 .txt, 1 folders without images "
-    "inside a class, 2 hidden, 1 links to nothing, 1 without an ending"
+    "that cannot be read here; convert them), 1 .ini, 1 .mpg, 1 .txt, 2 hidden, 1 inside a class, "
+    "without images, 1 linked to nothing, 1 without an ending"
 )
 
 
@@ -82,7 +82,7 @@ def test_a_link_to_a_folder_around_it_ends(tmp_path):
     (tmp_path / "images" / "a" / "up").symlink_to(tmp_path / "images")
     found = list_below(tmp_path / "images")
     assert [file.name for file in found.images] == ["00.png", "01.png", "02.png"]
-    assert found.left_out == {"links to a folder around them": 1}
+    assert found.left_out == {"linked to a folder around it": 1}
     assert find_queries(str(tmp_path / "images")).left_out == found.left_out
     inside = list_class(tmp_path / "images" / "a")
     assert len(inside.images) == 3
@@ -92,9 +92,9 @@ def test_images_beside_class_folders_are_counted(run_folder, tmp_path):
     write_tree(tmp_path / "images", ["train/a", "train/b", "test/c"])
     write_image(tmp_path / "images" / "cover.png", 1)
     write_image(tmp_path / "images" / "train" / "cover.png", 1)
-    assert "Left out: 2 images beside the folders." in run_folder()[1]
+    assert "Left out: 2 beside the class folders." in run_folder()[1]
     support = find_support(str(tmp_path / "images" / "train"))
-    assert support.left_out == {"images beside the class folders": 1}
+    assert support.left_out == {"beside the class folders": 1}
 
 
 def test_names_that_are_no_utf8(run_folder, stores, tmp_path):
