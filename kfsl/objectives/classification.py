@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from kfsl.metrics.episode_accuracy import EpisodeAccuracy
-from kfsl.objectives.objective import Objective
+from kfsl.objectives.objective import Objective, readable
 
 #: Logit of a class that an episode does not have; finite, so that 0 * logit stays 0.
 ABSENT = -1e9
@@ -58,6 +58,18 @@ class Classification(Objective):
                 "Labels must be whole numbers, one for each image: int32 [B, n]; received "
                 f"{dtype} of shape {tuple(targets.shape)}. For targets that are numbers give the "
                 "learner objective=kfsl.objectives.Regression(width)."
+            )
+        values = readable(targets)
+        if values is None or not values.size:
+            return
+        # Free in ways, a learner makes as many columns as the largest label says.
+        limit = values.shape[1] if self.ways is None else self.ways
+        if values.min() < 0 or values.max() >= limit:
+            what = "support images" if self.ways is None else "ways"
+            raise ValueError(
+                f"Support labels go from 0 to {limit - 1}, since there are {limit} {what}; "
+                f"received labels from {values.min()} to {values.max()}. Number the classes of an "
+                "episode from 0 on."
             )
 
     def ways_of(self, labels: Any) -> Any:

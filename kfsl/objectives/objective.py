@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from kfsl.episodes import QUERY_IMAGES, SUPPORT_IMAGES, SUPPORT_LABELS
@@ -103,3 +104,10 @@ class Objective:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Objective":
         return cls(**config)
+
+
+def readable(tensor: Any) -> np.ndarray | None:
+    """The numbers of a tensor, or None where it has none: while a graph is traced."""
+    if isinstance(tensor, np.ndarray):
+        return tensor
+    return tensor.numpy() if hasattr(tensor, "numpy") else None

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from kfsl.objectives.objective import readable
+
 
 def check_support_labels(labels: Any, mask: Any, ways: int) -> None:
     """Refuses a support set that lacks a class, where its labels can be read.
@@ -17,7 +19,7 @@ def check_support_labels(labels: Any, mask: Any, ways: int) -> None:
     Raises:
         ValueError: for other labels than all of `0..ways - 1`.
     """
-    labels, mask = _value(labels), _value(mask)
+    labels, mask = readable(labels), readable(mask)
     if labels is None:
         return
     mask = np.ones(labels.shape, bool) if mask is None else mask.astype(bool)
@@ -51,7 +53,7 @@ def class_ids(episode: dict[str, Any], part: str, semantic_classes: int) -> Any:
             f"The semantic loss needs `{key}` in the episode: the ids of the classes within the "
             f"training split; received {sorted(episode)}. Add them, or set semantic_classes=0."
         )
-    ids = _value(episode[key])
+    ids = readable(episode[key])
     if ids is not None and ids.size and not 0 <= ids.min() <= ids.max() < semantic_classes:
         raise ValueError(
             f"`{key}` has ids {ids.min()} to {ids.max()}, but semantic_classes="
@@ -59,10 +61,3 @@ def class_ids(episode: dict[str, Any], part: str, semantic_classes: int) -> Any:
             "number of classes (or superclasses) of the training split."
         )
     return ops.cast(episode[key], "int32")
-
-
-def _value(tensor: Any) -> np.ndarray | None:
-    """The numbers of a tensor, or None where it has none: while a graph is traced."""
-    if isinstance(tensor, np.ndarray):
-        return tensor
-    return tensor.numpy() if hasattr(tensor, "numpy") else None
