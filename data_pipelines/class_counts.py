@@ -1,8 +1,7 @@
 """How many classes a split has, for learners that need to know."""
 
+from data_pipelines.class_split import LABEL_LEVELS
 from data_pipelines.dataset import FewShotDataset
-
-LEVELS = ("class", "superclass")
 
 
 def count_classes(dataset: FewShotDataset, split: str = "train", level: str = "class") -> int:
@@ -19,7 +18,7 @@ def count_classes(dataset: FewShotDataset, split: str = "train", level: str = "c
     Raises:
         ValueError: if `level` is neither.
     """
-    if level not in LEVELS:
-        raise ValueError(f"`level` must be one of {LEVELS}; received {level!r}.")
+    if level not in LABEL_LEVELS:
+        raise ValueError(f"`level` must be one of {LABEL_LEVELS}; received level={level!r}.")
     classes = dataset.split(split)
     return classes.num_classes if level == "class" else classes.num_superclasses

@@ -4,23 +4,28 @@ import dataclasses
 
 import numpy as np
 
+#: The splits of a dataset, in the order in which they are used.
+SPLITS = ("train", "val", "test")
+
+#: What a label may mean.
+LABEL_LEVELS = ("class", "superclass")
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ClassSplit:
     """The classes of one split: arrays of one entry per class.
 
     Args:
-        name: `str`, such as `"train"`.
-        class_names: tuple of `str`.
-        counts: `int64` array `[num_classes]`, images per class.
-        offsets: `int64` array `[num_classes]`, index of the class's first image in the store.
-        superclasses: `int32` array `[num_classes]`, dense within the split, from 0.
-        superclass_names: tuple of `str`, the superclasses that occur in the split.
-        rotations: `int`, 4 when classes `4 * i ... 4 * i + 3` are the quarter turns of character
+        name: str. Such as `"train"`.
+        class_names: tuple of str.
+        counts: int64 array `[num_classes]`. Images per class.
+        offsets: int64 array `[num_classes]`. Index of the class's first image in the store.
+        superclasses: int32 array `[num_classes]`. Dense within the split, from 0.
+        superclass_names: tuple of str. The superclasses that occur in the split.
+        rotations: int. 4 when classes `4 * i ... 4 * i + 3` are the quarter turns of character
             `i`, otherwise 1.
 
     Example:
-
     ```python
     import numpy as np
     from data_pipelines.class_split import ClassSplit

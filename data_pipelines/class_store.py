@@ -24,7 +24,7 @@ class StoredClass(NamedTuple):
 
 
 class ClassStore:
-    """Images of all classes of a dataset, `uint8`, sorted by class and memory-mapped.
+    """Images of all classes of a dataset, uint8, sorted by class and memory-mapped.
 
     A store is a folder with `images.npy` (`[N, H, W, C]`) and `store.json` (names, counts,
     metadata). The images of class `c` are
@@ -32,19 +32,18 @@ class ClassStore:
     when they are touched.
 
     Attributes:
-        path: `pathlib.Path`, the folder.
-        images: `np.memmap`, `uint8` of shape `[N, H, W, C]`, read-only.
-        class_names: tuple of `str`, one per class.
-        superclass_names: tuple of `str`, in alphabetical order.
-        class_superclasses: `int32` array `[num_classes]`, index into `superclass_names`.
-        counts: `int64` array `[num_classes]`, images per class.
-        offsets: `int64` array `[num_classes]`, where each class begins.
+        path: `pathlib.Path`. The folder.
+        images: `np.memmap`. The pixels, uint8 of shape `[N, H, W, C]`, read-only.
+        class_names: tuple of str. One per class.
+        superclass_names: tuple of str. In alphabetical order.
+        class_superclasses: int32 array `[num_classes]`. Index into `superclass_names`.
+        counts: int64 array `[num_classes]`. Images per class.
+        offsets: int64 array `[num_classes]`. Where each class begins.
         metadata: dict with `name`, `licence`, `citation`, `image_shape`, `rotations`, `source`,
             `versions`.
-        fingerprint: `str`, SHA-256 (hex) over names, counts and pixels.
+        fingerprint: str. SHA-256 (hex) over names, counts and pixels.
 
     Example:
-
     ```python
     import tempfile
     import numpy as np
@@ -77,10 +76,10 @@ class ClassStore:
         """Opens the store in a folder.
 
         Args:
-            path: `str` or path, a folder that `write_class_store` made.
+            path: str or path. A folder that `write_class_store` made.
 
         Returns:
-            A `ClassStore`.
+            `ClassStore`.
 
         Raises:
             FileNotFoundError: there is no store in that folder.
@@ -131,10 +130,10 @@ class ClassStore:
         """Images of one class.
 
         Args:
-            index: `int`, the class.
+            index: int. The class.
 
         Returns:
-            `uint8` array of shape `[counts[index], H, W, C]`, a read-only view.
+            uint8 array of shape `[counts[index], H, W, C]`, a read-only view.
         """
         start = self.offsets[index]
         return self.images[start : start + self.counts[index]]
@@ -146,7 +145,7 @@ class ClassStore:
         on the CPU.
 
         Returns:
-            `tf.Tensor`, `uint8` of shape `[N, H, W, C]`.
+            `tf.Tensor`, uint8 of shape `[N, H, W, C]`.
         """
         import tensorflow as tf
 

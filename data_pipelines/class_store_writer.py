@@ -35,13 +35,14 @@ def write_class_store(
     memory stays flat. The folder appears under its name only when it is complete.
 
     Args:
-        path: `str` or path, the folder to make. It must not exist.
-        classes: sequence of `StoredClass`, in the order that the store shall have.
+        path: str or path. The folder to make. It must not exist.
+        classes: sequence of `StoredClass`. In the order that the store shall have.
         images: iterable of `(class index, uint8 array [H, W, C])`. Within a class the order of
             arrival is kept.
-        image_shape: tuple `(H, W, C)`, in pixels.
-        metadata: dict that JSON can hold, kept as it is.
-        progress: called with the number of images written, after each.
+        image_shape: tuple `(H, W, C)` in pixels.
+        metadata: dict or None. Kept as it is; JSON must be able to hold it. Defaults to `None`.
+        progress: callable or None. Called with the number of images written, after each.
+            Defaults to `None`.
 
     Returns:
         The fingerprint, SHA-256 in hex.

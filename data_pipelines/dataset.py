@@ -16,12 +16,12 @@ class FewShotDataset:
     """Classes of a store, divided into disjoint splits such as `train`, `val` and `test`.
 
     Args:
-        name: `str`, name of the dataset.
-        store: `ClassStore`, the images.
+        name: str. Name of the dataset.
+        store: `ClassStore`. The images.
         splits: mapping from split name to class indices of the store. Splits must not overlap and
             are kept in ascending order. Where the store holds four rotations of each class, the
             four stay together.
-        held_out_images: `int`, images at the end of each train class that training does not see:
+        held_out_images: int. Images at the end of each train class that training does not see:
             they are the split `base_test`, to measure base classes on.
 
     Raises:
@@ -29,7 +29,6 @@ class FewShotDataset:
             one with another split, or divides the rotations of a class.
 
     Example:
-
     ```python
     import tempfile
     import numpy as np
@@ -126,7 +125,7 @@ class FewShotDataset:
         """The classes of one split, as samplers read them.
 
         Args:
-            name: `str`, such as `"train"`.
+            name: str. Such as `"train"`.
 
         Returns:
             A `ClassSplit`.

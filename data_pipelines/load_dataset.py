@@ -35,22 +35,22 @@ def load_dataset(
     """Opens a prepared dataset.
 
     Args:
-        name: `str`, one of `DATASETS`, or the `--name` under which your own image folder was
+        name: str. One of `DATASETS`, or the `--name` under which your own image folder was
             prepared.
-        split: `str`, which lists of classes: for `omniglot` `"vinyals"` (1028/172/423, default),
-            `"santoro"` (1200/423), `"crossmod"` (1000/200/423) or `"leap"` (20 characters of each
-            of 25/11/10 alphabets); for `meta_cifar100` `"easy"`
-            (default), `"moderate"` or `"hard"`; for an image folder a JSON or CSV file that
-            replaces the lists made when it was prepared. The other datasets have one.
-        data_dir: folder of the class stores. Default: the environment variable `KFSL_STORE_DIR`,
-            else `~/.cache/kfsl`.
-        held_out: `int`, train classes that become the split `val` where the lists have none. All
-            rotations of a character count as one and move together.
-        held_out_seed: `int`, which classes those are.
-        split_seed: `int`, draws other lists where a rule makes them (`meta_cifar100`, where
-            0 gives the lists that lie beside the code, and Omniglot's `"leap"`).
-        held_out_images: `int`, images at the end of each train class that training does not see;
-            they become the split `base_test`.
+        split: str or None. Which lists of classes: for `omniglot` `"vinyals"` (1028/172/423,
+            default), `"santoro"` (1200/423), `"crossmod"` (1000/200/423) or `"leap"` (20
+            characters of each of 25/11/10 alphabets); for `meta_cifar100` `"easy"` (default),
+            `"moderate"` or `"hard"`; for an image folder a JSON or CSV file that replaces the
+            lists made when it was prepared. The other datasets have one.
+        data_dir: str, path or None. Folder of the class stores; None: the environment variable
+            `KFSL_STORE_DIR`, else `~/.cache/kfsl`.
+        held_out: int. Train classes that become the split `val` where the lists have none. All
+            rotations of a character count as one and move together. Defaults to `0`.
+        held_out_seed: int. Which classes those are. Defaults to `0`.
+        split_seed: int. Draws other lists where a rule makes them (`meta_cifar100`, where
+            0 gives the lists that lie beside the code, and Omniglot's `"leap"`). Defaults to `0`.
+        held_out_images: int. Images at the end of each train class that training does not see;
+            they become the split `base_test`. Defaults to `0`.
 
     Returns:
         A `FewShotDataset`. Nothing but the names is read from disk.
@@ -60,7 +60,6 @@ def load_dataset(
         ValueError: the name, split or number of held-out classes does not exist.
 
     Example:
-
     ```python
     import tempfile
     from data_pipelines.load_dataset import load_dataset

@@ -59,7 +59,7 @@ def episodes(
         sampler: function `(split, seed, index) -> dict`, such as
             `data_pipelines.samplers.fixed_episode` with its sizes bound by gin or
             `functools.partial`.
-        seed: int, within 64 bits.
+        seed: int. Within 64 bits.
         start: int. Meta-batches (of this shard) to skip; skipping costs nothing.
         count: int or None. Meta-batches to give; without end when None.
         meta_batch: int. Episodes per element, the axis `B`.
@@ -136,7 +136,7 @@ def episode_at(
         dataset: `FewShotDataset`.
         split: str. Name of the split.
         sampler: function `(split, seed, index) -> dict`, as `episodes` takes it.
-        seed: int, the seed of the stream.
+        seed: int. The seed of the stream.
         index: int, from 0. Number of the episode in the stream.
         label_level: str. As in `episodes`.
 

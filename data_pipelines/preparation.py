@@ -15,16 +15,16 @@ from typing import Any
 
 from tqdm import tqdm
 
+from data_pipelines.claimed_folder import claimed_folder
 from data_pipelines.class_store import ClassStore
 from data_pipelines.class_store_writer import write_class_store
 from data_pipelines.datasets.dataset_info import DatasetInfo
 from data_pipelines.datasets.dataset_reader import DatasetReader
-from data_pipelines.datasets.image_files import check_headers
+from data_pipelines.load_dataset import load_dataset
+from data_pipelines.shared_pictures import Place, shared_pictures
+from data_pipelines.source_record import SourceRecord
 
-try:
-    import fcntl
-except ImportError:  # Only POSIX has it; elsewhere two preparations at a time are not refused.
-    fcntl = None
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class Preparation:
     """Makes the class store of a dataset, or verifies the one that is there.
 
     Args:
-        module: the dataset's module, with `INFO` and `reader`.
-        path: `pathlib.Path` of the store to make.
-        source: `pathlib.Path` of the images, or `None`.
-        min_images_per_class: `int`, fewer images in any class are an error.
-        options: mapping, further arguments of the module's `reader`.
+        module: module. The dataset's, with `INFO` and `reader`.
+        path: `pathlib.Path`. The store to make.
+        source: `pathlib.Path` or None. The images. Defaults to `None`.
+        min_images_per_class: int. Fewer images in any class are an error. Defaults to `1`.
+        options: mapping. Further arguments of the module's `reader`. Defaults to none.
     """
 
     module: ModuleType
@@ -53,31 +53,42 @@ class Preparation:
         """Does it.
 
         Returns:
-            One line that says what is there now.
+            One line that says what is there now, then what the user should know of the images.
 
         Raises:
             ValueError, OSError: with one line for the user. Nothing is left behind.
         """
         if self.path.exists():
             store = self._verify(self.path)
-            self._check_same_request(store)
-            return f"{_summary(store)} Was there already, verified."
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with _claim(self.path) as partial:
-            self._write(partial)
+            reader = self._compared_reader(store)
+            lines = [f"{_summary(store)} {self._compared(store, reader)}"]
+        else:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            reader = self._make()
+            lines = [_summary(ClassStore.open(self.path))]
+        if reader is not None and reader.source is not None:
+            lines += reader.source.notes()
+        return "\n".join([*lines, *self._shared(reader)])
+
+    def _make(self) -> DatasetReader:
+        with claimed_folder(self.path) as partial:
+            reader = self._write(partial)
             self._verify(partial / "store")
             if (partial / "tfds").exists():
                 os.replace(partial / "tfds", partial / "store" / "tfds")
             os.replace(partial / "store", self.path)
-        return _summary(ClassStore.open(self.path))
+        return reader
 
     def _reader(self, work_dir: Path) -> DatasetReader:
         return self.module.reader(self.source, work_dir, **self.options)
 
-    def _write(self, partial: Path) -> None:
+    def _write(self, partial: Path) -> DatasetReader:
         reader = self._reader(partial)
         self._check_counts(reader)
-        check_headers(reader.files)
+        record = None
+        if reader.source is not None:
+            reader.source.check()
+            record = SourceRecord.of(reader.source)
         size = reader.num_images * math.prod(reader.image_shape)
         # TFRecords of compressed images come on top.
         _require_space(self.path.parent, size if reader.build is None else 3 * size // 2)
@@ -91,15 +102,24 @@ class Preparation:
             "rotations": 1,
             "versions": {name: version(name) for name in ("numpy", "pillow")},
             **reader.metadata,
+            **(reader.source.description() if reader.source else {}),
         }
-        with _disk_full_as_os_error():
+        with _disk_full_in_words():
             if reader.build is not None:
                 reader.build()
             self._write_store(partial / "store", reader, metadata)
+            if record is not None:
+                record.write(partial / "store")
+        return reader
 
     def _write_store(self, path: Path, reader: DatasetReader, metadata: dict[str, Any]) -> None:
         with tqdm(
-            total=reader.num_images, desc=self.path.name, unit="image", file=sys.stderr
+            total=reader.num_images,
+            desc=self.path.name,
+            unit="image",
+            file=sys.stderr,
+            # In a file, each step of a bar would be a line.
+            disable=None,
         ) as progress:
             write_class_store(
                 path,
@@ -153,33 +173,91 @@ class Preparation:
             )
         return store
 
-    def _check_same_request(self, store: ClassStore) -> None:
-        """An image folder that was prepared otherwise must not pass for the one asked for."""
-        few = [
-            (name, count)
-            for name, count in zip(store.class_names, store.counts, strict=True)
-            if count < self.min_images_per_class
-        ]
-        if few:
-            raise ValueError(
-                f"Class {few[0][0]!r} in {store.path} has {few[0][1]} images, "
-                f"--min_images_per_class={self.min_images_per_class} asks for more."
+    def _compared_reader(self, store: ClassStore) -> DatasetReader | None:
+        """The source that was named now, as far as it can be compared with the store's."""
+        self._check_fewest(store)
+        return None if self.source is None else self._reader(self.path.parent)
+
+    def _check_fewest(self, store: ClassStore) -> None:
+        for name, count in zip(store.class_names, store.counts, strict=True):
+            if count < self.min_images_per_class:
+                raise ValueError(
+                    f"Class {name!r} in {store.path} has {count} images, "
+                    f"--min_images_per_class={self.min_images_per_class} asks for more."
+                )
+
+    def _compared(self, store: ClassStore, reader: DatasetReader | None) -> str:
+        """Says how far the store is what was asked for; what was prepared otherwise is refused."""
+        if reader is None:
+            unseen = " No --source was named to compare it with." if self._is_read else ""
+            return f"Was there already, verified.{unseen}"
+        found = self._other_options(store, reader)
+        record = SourceRecord.read(store.path)
+        if record is not None and reader.source is not None:
+            found += record.differences(SourceRecord.of(reader.source))
+        elif not found:
+            return (
+                "Was there already, its pixels are whole; but it was not made from this source, or "
+                "by a release that kept no record of it. To be sure, delete it and prepare again."
             )
-        if self.info.name != "image_folder" or self.source is None:
-            return
-        reader = self._reader(self.path.parent)
+        if found:
+            raise ValueError(
+                f"{store.path} was prepared from other images or options: {'; '.join(found)}. "
+                "Choose another --name or --data_dir, or delete the folder and prepare again."
+            )
+        return "Was there already, verified."
+
+    @property
+    def _is_read(self) -> bool:
+        """Whether the images come from somewhere else, and may be others the next time."""
+        return self.info.checksum is None
+
+    def _other_options(self, store: ClassStore, reader: DatasetReader) -> list[str]:
         now = {entry.name: entry.count for entry in reader.classes}
         then = dict(zip(store.class_names, store.counts.tolist(), strict=True))
-        same = (
-            now == then
-            and tuple(reader.image_shape) == store.image_shape
-            and reader.metadata["splits"] == store.metadata.get("splits")
-        )
-        if not same:
-            raise ValueError(
-                f"{store.path} was prepared from other images or options (size, split). Choose "
-                "another --name, or delete the folder and prepare again."
+        found = []
+        if tuple(reader.image_shape) != store.image_shape:
+            before, after = (
+                "x".join(map(str, shape)) for shape in (store.image_shape, reader.image_shape)
             )
+            found.append(f"its images are {before}, not {after}")
+        if now.keys() != then.keys():
+            other = min(now.keys() ^ then.keys())
+            found.append(f"class {other!r} is {'new' if other in now else 'missing'}")
+        elif now != then:
+            other = min(name for name in now if now[name] != then[name])
+            found.append(f"class {other!r} had {then[other]} images, it has {now[other]}")
+        if reader.metadata.get("splits") != store.metadata.get("splits"):
+            found.append("the classes are divided otherwise")
+        return found
+
+    def _shared(self, reader: DatasetReader | None) -> list[str]:
+        """A warning of pictures that lie in several splits."""
+        try:
+            dataset = load_dataset(self.path.name, data_dir=self.path.parent)
+        except ValueError:
+            # Lists that do not fit the store are refused when someone opens the dataset.
+            return []
+        found = shared_pictures(dataset)
+        if not found:
+            return []
+        one, other = (self._place(dataset.store, place, reader) for place in found[0])
+        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+        return [
+            "Warning: the same picture lies in classes of different splits, so what is learnt is "
+            f"tested on: {one} = {other}{more}."
+        ]
+
+    def _place(self, store: ClassStore, place: Place, reader: DatasetReader | None) -> str:
+        name = store.class_names[place.class_index]
+        files = {}
+        # TFDS shuffles, so that nothing says which file is which picture.
+        if reader is not None and reader.source is not None and reader.build is None:
+            files = reader.source.files
+        # The names of rotated classes are not those of the files' classes.
+        if name not in files:
+            return f"image {place.number} of {name} ({place.split})"
+        return f"{reader.source.name(files[name][place.number])} ({place.split})"
 
 
 def _summary(store: ClassStore) -> str:
@@ -201,44 +279,15 @@ def _require_space(folder: Path, size: int) -> None:
 
 
 @contextlib.contextmanager
-def _claim(path: Path) -> Iterator[Path]:
-    """An empty folder beside the store that one process owns; gone at the end, whatever happens."""
-    partial = path.parent / f".{path.name}.partial"
-    partial.mkdir(exist_ok=True)
-    handle = os.open(partial, os.O_RDONLY)
-    try:
-        _lock(handle, path)
-        # A process that was killed may have left files.
-        for entry in partial.iterdir():
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
-        try:
-            yield partial
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    finally:
-        os.close(handle)
-
-
-def _lock(handle: int, path: Path) -> None:
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise ValueError(
-            f"Another process is preparing {path} at this moment; wait for it to end."
-        ) from error
-
-
-@contextlib.contextmanager
-def _disk_full_as_os_error() -> Iterator[None]:
-    """TensorFlow reports a full disk with its own exceptions."""
+def _disk_full_in_words() -> Iterator[None]:
+    """Whoever reports a full disk, the system or TensorFlow, one sentence says what to do."""
     try:
         yield
     except Exception as error:
-        if isinstance(error, (OSError, ValueError)) or "No space left" not in str(error):
+        if getattr(error, "errno", None) not in DISK_FULL and "No space left" not in str(error):
             raise
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        name = getattr(error, "filename", None)
+        where = f" while writing {name}" if name else ""
+        raise OSError(
+            f"The disk is full{where}; nothing was kept. Free some space or give --data_dir."
+        ) from error

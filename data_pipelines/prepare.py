@@ -3,11 +3,8 @@
 `python -m data_pipelines.prepare --dataset=NAME [--source=PATH]`
 """
 
-import errno
 import os
 import sys
-import traceback
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,38 +12,20 @@ from absl import flags
 
 from data_pipelines.load_dataset import DATASETS, dataset_module, store_dir
 from data_pipelines.preparation import Preparation
+from kfsl.command_line import command
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command.
-
-    Args:
-        arguments: sequence of `str`, the command line with the program's name first. Default:
-            `sys.argv`.
-
-    Returns:
-        The exit code: 0, 2 after a user's mistake, 130 when interrupted.
-    """
+def main() -> None:
+    """The console script."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    arguments = list(sys.argv if arguments is None else arguments)
     options = _define_flags()
-    try:
-        rest = options(arguments)
+    with command.mistakes_in_one_line("interrupted; nothing was written."):
+        rest = command.parse_flags(sys.argv, options)
         if options.help:
             print(f"{__doc__}\n{options.get_help()}")
-            return 0
-        if len(rest) > 1:
-            raise ValueError(f"Unexpected argument {rest[1]!r}: options are written --name=value.")
+            return
+        command.refuse_positional(rest)
         print(_prepare(options))
-        return 0
-    except KeyboardInterrupt:
-        return _fail("interrupted; nothing was written.", 130)
-    except (ValueError, OSError, flags.Error) as error:
-        if os.environ.get("KFSL_TRACEBACK"):
-            traceback.print_exc()
-        return _fail(_one_line(error), 2)
 
 
 def _define_flags() -> flags.FlagValues:
@@ -135,19 +114,5 @@ def _source(options: flags.FlagValues, store_name: str) -> Path | None:
     return None
 
 
-def _one_line(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.errno in DISK_FULL:
-        where = f" while writing {error.filename}" if error.filename else ""
-        return f"The disk is full{where}; nothing was kept. Free some space or give --data_dir."
-    if isinstance(error, PermissionError) and error.filename:
-        return f"No permission for {error.filename}."
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _fail(message: str, code: int) -> int:
-    print(f"kfsl prepare: {message}", file=sys.stderr)
-    return code
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
+from data_pipelines.class_split import LABEL_LEVELS
 from data_pipelines.samplers.draws import check_sizes
 
 if TYPE_CHECKING:
     from data_pipelines.class_split import ClassSplit
     from data_pipelines.dataset import FewShotDataset
-
-LABEL_LEVELS = ("class", "superclass")
 
 
 def mapped_images(dataset: FewShotDataset) -> tf.Variable:
@@ -33,7 +32,9 @@ def mapped_images(dataset: FewShotDataset) -> tf.Variable:
 def label_table(classes: ClassSplit, label_level: str) -> tf.Tensor | None:
     """Gives the table from class to label; None where the label is the class itself."""
     if label_level not in LABEL_LEVELS:
-        raise ValueError(f"label_level must be one of {LABEL_LEVELS}; received {label_level!r}.")
+        raise ValueError(
+            f"label_level must be one of {LABEL_LEVELS}; received label_level={label_level!r}."
+        )
     if label_level == "class":
         return None
     return tf.constant(classes.superclasses, tf.int32)
@@ -75,7 +76,7 @@ def check_shard(shard_index: int, num_shards: int) -> None:
     if not 0 <= operator.index(shard_index) < num_shards:
         raise ValueError(
             f"shard_index must be from 0 to num_shards - 1 = {num_shards - 1}; "
-            f"received {shard_index}."
+            f"received shard_index={shard_index}."
         )
 
 
@@ -83,4 +84,4 @@ def check_not_negative(**numbers: int) -> None:
     """Raises a ValueError that names the first negative number."""
     for name, number in numbers.items():
         if operator.index(number) < 0:
-            raise ValueError(f"{name} must not be negative; received {number}.")
+            raise ValueError(f"{name} must not be negative; received {name}={number}.")

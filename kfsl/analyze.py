@@ -21,6 +21,7 @@ from kfsl.command_line import command, gin_files
 from kfsl.command_line.flags import GIN_FILE, GIN_PARAM, RUN_DIR, refuse, require
 from kfsl.runs.files import write_json
 from kfsl.runs.run_directory import RunDirectory
+from kfsl.runs.trained_run import check_trained
 
 #: The flags that an analysis may have as an option, if its signature says so.
 OPTIONS = (
@@ -119,8 +120,10 @@ def analyze(name: str, request: AnalysisRequest, **options: Any) -> list[str]:
 def _found_and_files(
     name: str, request: AnalysisRequest, options: Mapping[str, Any]
 ) -> tuple[Analysis, list[str]]:
-    for run in (request.run, *options.get("compare", ())):
-        _ = run and run.config
+    for run in filter(None, (request.run, *options.get("compare", ()))):
+        _ = run.config
+        if name in analyses.OF_LEARNERS:
+            check_trained(run)
     gin_files.check([], request.bindings)
     with command.quiet_start():
         run_analysis = analyses.find(name)

@@ -1,25 +1,30 @@
 """The one place that knows gin: what can be bound, and what was."""
 
 import difflib
-import inspect
 import re
-import warnings
-import zipfile
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import keras
 
 import gin
 from data_pipelines import samplers
 from data_pipelines.class_counts import count_classes
+from data_pipelines.dataset import FewShotDataset
 from data_pipelines.load_dataset import load_dataset
-from kfsl import backbones, figures, learners
+from kfsl import backbones, figures, learners, objectives
 from kfsl.command_line import gin_files
+from kfsl.command_line.argument_names import argument_names
+from kfsl.command_line.binding_uses import decides, is_used
 from kfsl.evaluation.evaluate import evaluate
-from kfsl.experiment import Experiment
+from kfsl.experiment import (
+    Experiment,
+    check_not_trained_on,
+    check_same_data,
+    same_data,
+)
 from kfsl.layers.pixel_normalization import PixelNormalization
 from kfsl.layers.random_affine import RandomAffine
+from kfsl.runs.learner_file import load_weights
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import check_trained
 from kfsl.training.process import set_up
@@ -35,7 +40,7 @@ KERAS_ARGUMENTS = ("name", "dtype", "trainable")
 COMMANDS = {"train": train, "evaluate": evaluate}
 
 #: Packages whose public names gin files can use: what a method adds, it adds there.
-FACES = (learners, backbones, samplers, figures)
+FACES = (learners, backbones, objectives, samplers, figures)
 
 KERAS = (
     keras.initializers.VarianceScaling,
@@ -124,6 +129,11 @@ def parse_text(text: str, bindings: Sequence[str] = ()) -> str:
         return _configured()
     except (ValueError, NameError) as error:
         raise BindingError(_explained(str(error).split("\n")[0])) from error
+    except ImportError as error:
+        raise BindingError(
+            f"{str(error).splitlines()[0]}: an import of the configuration failed. A module of "
+            "your own must lie in the current folder, or in one of PYTHONPATH."
+        ) from error
 
 
 def experiment() -> Experiment:
@@ -147,52 +157,56 @@ def experiment() -> Experiment:
 def trained_experiment(run: RunDirectory, bindings: Sequence[str] = ()) -> Experiment:
     """The experiment of a run, with the best weights it found.
 
+    Bindings may name other data than the run's, if no class held out there was trained on.
+
     Args:
         run: `RunDirectory`.
         bindings: list of str. Win over the run's own.
 
     Returns:
-        `Experiment`.
+        `Experiment`, whose `weights` say which file was loaded.
 
     Raises:
         RunDirectoryError: if it is no run directory.
         FileNotFoundError: if the run has no learner yet.
-        ValueError: if its weights do not fit, or the data are not those it was trained on.
+        ValueError: if its weights do not fit, the data are not those it was trained on, or
+            bindings would test it on classes that it learnt from.
     """
     check_trained(run)
     parse_text(run.config, bindings)
     trained = experiment()
-    if not any("load_dataset" in binding for binding in bindings):
-        _check_same_data(run, trained)
-    _load_weights(trained.learner, run.best_learner)
+    if not same_data(run, trained.dataset):
+        check_not_trained_on(run, _own_data(run, bindings), trained.dataset)
+        # What was used is asked for later, and gin has forgotten it by now.
+        parse_text(run.config, bindings)
+        trained = experiment()
+    trained.weights = load_weights(trained.learner, run.best_learner)
     return trained
 
 
-def _check_same_data(run: RunDirectory, trained: Experiment) -> None:
-    before = run.metadata.get("dataset_fingerprint", trained.dataset.fingerprint)
-    if before != trained.dataset.fingerprint:
-        raise ValueError(
-            f"The dataset {trained.dataset.name!r} or its division has changed since {run.path} "
-            "was trained: its test classes may be among those it learnt from. Prepare the data "
-            "as they were, or train anew."
-        )
-
-
-def _load_weights(learner: keras.Model, path: str) -> None:
+def _own_data(run: RunDirectory, bindings: Sequence[str]) -> FewShotDataset:
+    """The data that a run was trained on, whatever bindings say."""
+    parse_text(run.config, ["Experiment.learner = None"])
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # What it says becomes the error below.
-            learner.load_weights(path)
-    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+        data = gin.get_bindings("Experiment")["dataset"]
+    except (ValueError, OSError) as error:
         raise ValueError(
-            f"{path} is damaged or holds another learner's weights: "
-            f"{str(error).splitlines()[0][:120]}"
+            f"{', '.join(bindings) or 'The configuration'} names other data than {run.path} was "
+            f"trained on, and whether it learnt from their test classes cannot be told: {error}"
         ) from error
+    check_same_data(
+        run,
+        data,
+        "was trained on other data",
+        "Test classes may be among those it learnt from. Prepare the data as they were, or train "
+        "anew.",
+    )
+    return data
 
 
 def operative() -> str:
     """The part of the configuration that was used so far, defaults included."""
-    return _without_rules(gin.operative_config_str(LINE_LENGTH))
+    return gin_files.without_rules(gin.operative_config_str(LINE_LENGTH))
 
 
 def check_used(command: str) -> None:
@@ -208,7 +222,7 @@ def check_used(command: str) -> None:
     for scope, selector, argument in gin_files.bindings(_configured()):
         if _belongs_to_another_command(selector, command):
             continue
-        if not any(_applies((scope, selector, argument), use) for use in used):
+        if not is_used((scope, selector, argument), used):
             binding = ".".join(part for part in (selector, argument) if part)
             prefix = f"{scope}/" if scope else ""
             raise BindingError(
@@ -222,7 +236,7 @@ def _explained(message: str) -> str:
     by_name = {configurable.__name__: configurable for configurable in _bound}
     argument = re.match(r"Configurable '(?:\w+\.)*(\w+)' doesn't have a parameter named", message)
     if argument:
-        return f"{message} It has {', '.join(_arguments(by_name[argument[1]]))}."
+        return f"{message} It has {', '.join(argument_names(by_name[argument[1]]))}."
     unknown = re.match(r"No configurable matching '(?:\w+\.)*(\w+)'", message)
     if unknown:
         close = difflib.get_close_matches(unknown[1], by_name, n=3) or sorted(by_name)
@@ -237,7 +251,7 @@ def _check_arguments() -> None:
         configurable = by_name.get(selector.split(".")[-1])
         if configurable is None or not argument:
             continue
-        known = _arguments(configurable)
+        known = argument_names(configurable)
         if argument not in (*known, *KERAS_ARGUMENTS):
             raise BindingError(
                 f"{selector} has no argument {argument!r}; it has {', '.join(known)}."
@@ -245,12 +259,7 @@ def _check_arguments() -> None:
 
 
 def _configured() -> str:
-    return _without_rules(gin.config_str(LINE_LENGTH))
-
-
-def _without_rules(text: str) -> str:
-    """gin's text without its lines of `=`, which are as long as its longest line may be."""
-    return "\n".join(line for line in text.splitlines() if not line.startswith("# ==")) + "\n"
+    return gin_files.without_rules(gin.config_str(LINE_LENGTH))
 
 
 def check_overrides(overrides: Sequence[str], run: RunDirectory, what: str) -> None:
@@ -268,27 +277,12 @@ def check_overrides(overrides: Sequence[str], run: RunDirectory, what: str) -> N
     known = gin_files.bindings("\n".join([run.config, *overrides]))
     for override in overrides:
         for binding in gin_files.bindings(override):
-            narrower = [other for other in known if _is_narrower(other, binding)]
-            if not any(
-                _applies(binding, use) and not any(_applies(other, use) for other in narrower)
-                for use in uses
-            ):
+            if not decides(binding, known, uses):
                 raise BindingError(
                     f"The binding {override} has no effect on {what}; nothing was written. Leave "
                     "it out, or bind what is used: evaluation/fixed_episode.ways, say, where the "
                     "configuration has that scope."
                 )
-
-
-def _is_narrower(binding: tuple[str, str, str], than: tuple[str, str, str]) -> bool:
-    return _applies(than, binding) and binding[0] != than[0]
-
-
-def _applies(binding: tuple[str, str, str], use: tuple[str, str, str]) -> bool:
-    (scope, *name), (used_scope, *used_name) = binding, use
-    parts, used_parts = ([p for p in s.split("/") if p] for s in (scope, used_scope))
-    same = [part.split(".")[-1] for part in name] == [part.split(".")[-1] for part in used_name]
-    return same and used_parts[: len(parts)] == parts
 
 
 def _belongs_to_another_command(selector: str, command: str) -> bool:
@@ -298,16 +292,6 @@ def _belongs_to_another_command(selector: str, command: str) -> bool:
 
 def _is_bound(selector: str, argument: str) -> bool:
     return argument in gin.get_bindings(selector, resolve_references=False)
-
-
-def _arguments(configurable: Any) -> list[str]:
-    """The names that a function or class takes; a learner, those of its base classes too."""
-    parameters = list(inspect.signature(configurable).parameters)
-    if "kwargs" in parameters and inspect.isclass(configurable):
-        for base in configurable.__bases__:
-            if base.__module__.startswith("kfsl.learners."):
-                parameters += _arguments(base)
-    return [name for name in dict.fromkeys(parameters) if name != "kwargs"]
 
 
 _register()

@@ -18,7 +18,7 @@ from kfsl.command_line.flags import GIN_FILE, GIN_PARAM, RUN_DIR, refuse, requir
 from kfsl.runs.evaluation_record import Evaluation, paired_difference
 from kfsl.runs.files import write_json
 from kfsl.runs.run_directory import RunDirectory
-from kfsl.runs.trained_run import check_trained, fitting_evaluation, weights_fingerprint
+from kfsl.runs.trained_run import check_trained, fitting_evaluation
 
 
 def main() -> None:
@@ -74,7 +74,8 @@ def evaluate_run(
         arguments["episodes"] = episodes
     found = configurables.bound(evaluate)(experiment, **arguments)
     configurables.check_overrides(bindings, run, "evaluation")
-    found = dataclasses.replace(found, weights=weights_fingerprint(run), overrides=bindings)
+    # The run may train on meanwhile: what counts is the file that was loaded.
+    found = dataclasses.replace(found, weights=experiment.weights, overrides=bindings)
     lines = [found.summary(), _save(found, run)]
     if against is None:
         return lines
@@ -82,18 +83,24 @@ def evaluate_run(
     other = fitting_evaluation(against, found)
     if other is None:
         # The process has its threads by now; the other run may name another number.
-        learner = configurables.trained_experiment(
-            against, [*bindings, "set_up.threads = 0"]
-        ).learner
+        compared = configurables.trained_experiment(against, [*bindings, "set_up.threads = 0"])
         other = evaluate(
-            dataclasses.replace(experiment, learner=learner),
+            dataclasses.replace(experiment, learner=compared.learner),
             split=split,
             episodes=found.episodes,
             seed=found.seed,
         )
+        other = dataclasses.replace(other, weights=compared.weights)
     difference = paired_difference(found, other)
     path = run.evaluation_path(f"{split}_against_{os.path.basename(against.path.rstrip('/'))}")
-    values = {"split": split, "against": against.path, "against_mean": other.mean}
+    values = {
+        "split": split,
+        "against": against.path,
+        "against_mean": other.mean,
+        "weights": found.weights,
+        "against_weights": other.weights,
+        "overrides": bindings,
+    }
     write_json(path, {**values, **dataclasses.asdict(difference)})
     lines += [f"against {against.path}: {other.summary()}", difference.summary()]
     if found.transductive != other.transductive:

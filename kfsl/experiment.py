@@ -1,10 +1,15 @@
 """What all commands need to know of a run: the learner, the data, the episodes."""
 
 import dataclasses
+import re
 from collections.abc import Callable
 
+import keras
+
+from data_pipelines.class_split import LABEL_LEVELS
 from data_pipelines.dataset import FewShotDataset
 from kfsl.learners.base.learner import Learner
+from kfsl.runs.run_directory import RunDirectory
 
 
 @dataclasses.dataclass
@@ -19,6 +24,10 @@ class Experiment:
         label_level: str. `"class"` or `"superclass"`: whose ids travel with the episodes as
             `support_classes` and `query_classes`.
 
+    Attributes:
+        weights: str. SHA-256 (hex) of the file that the learner's weights were loaded from;
+            empty if they were not. Another learner, by `dataclasses.replace`, has none.
+
     Raises:
         ValueError: if `label_level` is not one of the two, or the backbone is made for images
             of another shape than the dataset's.
@@ -29,9 +38,10 @@ class Experiment:
     sampler: Callable
     evaluation_sampler: Callable | None = None
     label_level: str = "class"
+    weights: str = dataclasses.field(default="", init=False)
 
     def __post_init__(self) -> None:
-        if self.label_level not in ("class", "superclass"):
+        if self.label_level not in LABEL_LEVELS:
             raise ValueError(
                 f'`label_level` must be "class" or "superclass"; received {self.label_level!r}.'
             )
@@ -40,13 +50,93 @@ class Experiment:
             self.evaluation_sampler = self.sampler
 
 
+def same_data(run: RunDirectory, dataset: FewShotDataset) -> bool:
+    """Whether data are those of a run: the same pixels, names and division.
+
+    Args:
+        run: `RunDirectory`; one that was never trained has no data yet.
+        dataset: `FewShotDataset`.
+
+    Returns:
+        bool.
+    """
+    return run.metadata.get("dataset_fingerprint") in (None, dataset.fingerprint)
+
+
+def check_same_data(run: RunDirectory, dataset: FewShotDataset, what: str, remedy: str) -> None:
+    """Refuses data that are not those of a run.
+
+    Args:
+        run: `RunDirectory`.
+        dataset: `FewShotDataset`.
+        what: str. What the run has with its data, for the message.
+        remedy: str. What to do about it, for the message.
+
+    Raises:
+        ValueError: if they differ.
+    """
+    if not same_data(run, dataset):
+        raise ValueError(
+            f"{run.path} {what}: the dataset {dataset.name!r} or its division has changed since. "
+            f"{remedy}"
+        )
+
+
+def check_not_trained_on(
+    run: RunDirectory, trained_on: FewShotDataset, dataset: FewShotDataset
+) -> None:
+    """Refuses data that hold out a class which a run was trained on.
+
+    Args:
+        run: `RunDirectory`.
+        trained_on: `FewShotDataset`. Its data.
+        dataset: `FewShotDataset`. Other data, on which its learner is to be measured.
+
+    Raises:
+        ValueError: naming the first such class.
+    """
+    if dataset.held_out_images != trained_on.held_out_images:
+        raise ValueError(
+            f"{run.path} was trained with held_out_images={trained_on.held_out_images}, and these "
+            f"data hold out {dataset.held_out_images}: images of base_test may be among those it "
+            "learnt from. Leave the binding out, or train anew."
+        )
+    known = {_base_name(name) for name in trained_on.split("train").class_names}
+    for split in dataset.splits:
+        names = {_base_name(name) for name in dataset.split(split).class_names}
+        if split != "train" and (learnt := sorted(names & known)):
+            raise ValueError(
+                f"{len(learnt)} of the {len(names)} {split} classes of these data, such as "
+                f"{learnt[0]!r}, are among those that {run.path} learnt from. Bind data and a "
+                "division that hold out others, or train anew."
+            )
+
+
+def _base_name(class_name: str) -> str:
+    """A class's name without the turn of the rotated copies of it."""
+    return re.sub(r"/rot\d+$", "", class_name)
+
+
 def _check_image_shape(learner: Learner, dataset: FewShotDataset) -> None:
     backbone = getattr(learner, "backbone", None)
     if backbone is None:
         return
-    expected, given = tuple(backbone.input_shape[1:]), tuple(dataset.image_shape)
-    if any(size not in (None, own) for size, own in zip(expected, given, strict=True)):
+    expected, given = _image_shape(backbone), tuple(dataset.image_shape)
+    if len(expected) != len(given) or any(
+        size not in (None, own) for size, own in zip(expected, given, strict=True)
+    ):
         raise ValueError(
             f"{type(backbone).__name__} is made for images of shape {expected}, and those of "
             f"{dataset.name!r} are {given}. Bind IMAGE_SHAPE = {given}."
         )
+
+
+def _image_shape(backbone: keras.Model) -> tuple:
+    try:
+        return tuple(backbone.input_shape[1:])
+    except (AttributeError, TypeError):
+        raise ValueError(
+            f"The backbone {backbone.name!r} ({type(backbone).__name__}) does not say what images "
+            "it is made for: it is not built, or has several inputs. Give a functional model, "
+            "keras.Model(inputs, outputs), or a keras.Sequential that begins with keras.Input."
+        ) from None

@@ -9,7 +9,7 @@ from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import check_trained
 from kfsl.serving.files import EXAMPLE_FILE, holds_saved_model
 
-#: Training images from which the mean pixel is taken.
+#: Training images from which the mean pixel is taken, at most.
 MOST_IMAGES = 500
 
 
@@ -41,6 +41,7 @@ def export_run(run: RunDirectory, path: str, bindings: Sequence[str] = ()) -> di
         image_shape=experiment.dataset.image_shape,
         training_data=training_data(experiment.dataset),
         overrides=bindings,
+        weights=experiment.weights,
     )
 
 
@@ -71,7 +72,7 @@ def training_data(dataset: Any) -> dict[str, Any]:
     """
     store, train = dataset.store, dataset.split("train")
     # One image a class, of some classes; the other splits are not looked at.
-    offsets = train.offsets[:: max(1, train.num_classes // MOST_IMAGES)]
+    offsets = train.offsets[:: -(-train.num_classes // MOST_IMAGES) or 1]
     return {
         "dataset": dataset.name,
         "licence": store.metadata.get("licence"),

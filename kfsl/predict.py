@@ -8,24 +8,30 @@ The support folder has one folder of images per class. `--run_dir=RUN` takes the
 learn a support set by gradient steps, and says how many.
 """
 
-import json
 import os
 from typing import Any
 
 import numpy as np
 from absl import flags
 
+from data_pipelines.datasets.folder_listing import left_out_words
 from kfsl.command_line import command
 from kfsl.command_line.flags import GIN_FILE, GIN_PARAM, RUN_DIR
 from kfsl.exported_run import export_run
 from kfsl.prediction import support_report
 from kfsl.prediction import words as prediction_words
-from kfsl.prediction.image_folders import ImageFiles, SupportFiles, find_queries, find_support
+from kfsl.prediction.image_folders import (
+    ImageFiles,
+    SupportFiles,
+    common_values,
+    find_queries,
+    find_support,
+)
 from kfsl.prediction.table import MOST_ROWS, PredictionTable
 from kfsl.runs.files import write_text
 from kfsl.runs.run_directory import RunDirectory
-from kfsl.runs.trained_run import check_trained
-from kfsl.serving.files import CLASSES_FILE, GRAPH_FILE, chosen_steps, read_description
+from kfsl.runs.trained_run import check_trained, weights_fingerprint
+from kfsl.serving.files import CLASSES_FILE, GRAPH_FILE, chosen_steps, read_description, read_json
 
 OUTPUT_ENDINGS = (".csv", ".json")
 
@@ -92,7 +98,8 @@ def predict_folders(
     support, queries = find_support(support_path), find_queries(query_path)
     check_ways(description, support)
     shape = _image_shape(description)
-    support_images, query_images = support.pixels(shape), queries.pixels(shape)
+    values = common_values(support, queries)
+    support_images, query_images = support.pixels(shape, values), queries.pixels(shape, values)
     trained_on = _training_data(saved_model)
 
     table, left_out = _predict(saved_model, description, support, support_images, queries,
@@ -189,12 +196,27 @@ def exported(run: RunDirectory) -> str:
         Its folder.
     """
     check_trained(run)
-    graph = os.path.join(run.saved_model, GRAPH_FILE)
-    trained = os.path.getmtime(run.best_learner)
-    if not os.path.isfile(graph) or os.path.getmtime(graph) < trained:
+    lacking = _lacking(run)
+    if lacking is not None:
         export_run(run, run.saved_model)
-        print(f"exported {run.path} to {run.saved_model}")
+        print(f"exported {run.path} to {run.saved_model}{lacking}")
     return run.saved_model
+
+
+def _lacking(run: RunDirectory) -> str | None:
+    """What keeps the run's export from being one of its best learner, for a message; or None."""
+    # Times of files do not tell: weights are read long before an export of them is written.
+    if not os.path.lexists(os.path.join(run.saved_model, GRAPH_FILE)):
+        return ""
+    try:
+        description = read_description(run.saved_model)
+    except (ValueError, FileNotFoundError) as error:
+        return f", since what was there could not be used: {error}"
+    if description.get("overrides"):
+        return f", since what was there differed by {', '.join(description['overrides'])}."
+    if description.get("weights") != weights_fingerprint(run):
+        return ", since what was there is of other weights, or does not say of which."
+    return None
 
 
 def _predict(
@@ -236,8 +258,7 @@ def _training_data(saved_model: str) -> dict[str, Any]:
     path = os.path.join(saved_model, CLASSES_FILE)
     if not os.path.isfile(path):
         return {}
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
+    return read_json(path, "export again")
 
 
 def _after_table(
@@ -245,14 +266,12 @@ def _after_table(
 ) -> list[str]:
     lines = []
     if output:
-        hidden = max(0, len(table.images) - MOST_ROWS)
-        more = f"... and {hidden} more; " if hidden else ""
+        hidden = len(table.images) - MOST_ROWS
+        more = f"... and {hidden} more; " if hidden > 0 else ""
         lines.append(f"{more}written to {output}")
-    if queries.skipped or support.skipped:
-        lines.append(
-            f"Skipped files, hidden or no images: {support.skipped} in the support set, "
-            f"{queries.skipped} among the queries."
-        )
+    for where, files in (("in the support set", support), ("among the queries", queries)):
+        if files.skipped:
+            lines.append(f"Left out {where}: {left_out_words(files.left_out)}.")
     folders = [name.split("/")[0] if "/" in name else None for name in table.images]
     if all(folder in support.classes for folder in folders):
         right = sum(a == b for a, b in zip(folders, table.predictions, strict=True))
@@ -268,6 +287,7 @@ def _support_values(support: SupportFiles, left_out: Any) -> dict[str, Any]:
     values: dict[str, Any] = {
         "images_per_class": dict(zip(support.classes, support.counts, strict=True)),
         "skipped_files": support.skipped,
+        "left_out": dict(support.left_out),
         "leave_one_out": None,
     }
     if left_out is not None and len(left_out.indices):

@@ -2,8 +2,9 @@
 
     python -m kfsl.train --gin_file=gin/stanet.gin [--gin_param=train.epochs=3] [--run_dir=DIR]
 
-Called again it goes on where it stopped, or says that it is done. With a run directory of an
-earlier call, `--gin_file` may be left out.
+Called again it goes on where it stopped, or says that it is done; with more `train.epochs` than
+before, and nothing else changed, it goes on to those. With a run directory of an earlier call,
+`--gin_file` may be left out. A second call while the first trains is refused.
 """
 
 import os
@@ -38,13 +39,13 @@ def _main() -> None:
     )
     run.check(config)
     experiment = configurables.experiment()
-
-    def operative() -> str:
-        configurables.check_used("train")
-        run.start(config)
-        return configurables.operative()
-
-    logs = configurables.bound(train)(experiment, run, operative=operative)
+    session = configurables.bound(train)(experiment, run)
+    configurables.check_used("train")
+    if session.done:
+        print(f"{run.path} is done: {_trained(run)} before. Nothing to do.")
+        return
+    run.start(config)
+    logs = session.fit(configurables.operative())
     print(_summary(run, logs))
 
 
@@ -56,19 +57,25 @@ def _run_directory(paths: list[str]) -> str:
 
 
 def _summary(run: RunDirectory, logs: dict[str, float]) -> str:
-    steps = run.metadata.get("steps", 0)
-    if not logs:
-        return f"{run.path} is done: {steps} steps were trained before. Nothing to do."
     accuracy = ""
     if "val_accuracy" in logs:
         accuracy = (
             f", validation accuracy {100 * logs['val_accuracy']:.2f} "
             f"± {100 * logs['val_accuracy_interval']:.2f} %"
         )
+    told = _trained(run)
     return (
-        f"Trained {steps} steps{accuracy}. The run is in {run.path}; "
+        f"{told[0].upper()}{told[1:]}{accuracy}. The run is in {run.path}; "
         f"evaluate it: python -m kfsl.evaluate --run_dir={run.path}"
     )
+
+
+def _trained(run: RunDirectory) -> str:
+    metadata = run.metadata
+    steps = metadata.get("steps", 0)
+    if not steps and "start_from" in metadata:
+        return f"the weights of {metadata['start_from']} were taken over"
+    return f"trained {steps} steps"
 
 
 if __name__ == "__main__":

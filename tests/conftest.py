@@ -1,8 +1,12 @@
 """Settings of the whole suite."""
 
+import contextlib
+import ctypes
+import gc
 import importlib
 import os
 import resource
+import sys
 
 import pytest
 
@@ -58,8 +62,43 @@ def pytest_terminal_summary(terminalreporter, config) -> None:
     terminalreporter.write_line(f"peak memory: {', '.join(told)}")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item, nextitem):
+    result = yield
+    if nextitem is None or nextitem.path != item.path:
+        _let_go()
+    return result
+
+
+def _let_go() -> None:
+    """Gives back what a module's learners and graphs held: thousands of tests share a process."""
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.clear_session(free_memory=False)
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # glibc keeps freed pages otherwise.
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _graphs_as_commands_have_them():
     import tensorflow as tf
 
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory) -> str:
+    """The path of a small class store, `letters`; nobody writes into it."""
+    from tests.support import letters
+
+    path = str(tmp_path_factory.mktemp("stores") / "letters")
+    letters.write_letters(path)
+    return path
+
+
+@pytest.fixture
+def run(store, tmp_path):
+    """A run directory as training leaves it, on `store`."""
+    from tests.support import letters
+
+    return letters.trained_run(str(tmp_path / "run"), store)

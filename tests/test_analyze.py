@@ -22,18 +22,6 @@ from tests.support import letters
 from tests.support.refusals import refusal
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("stores") / "letters")
-    letters.write_letters(path)
-    return path
-
-
-@pytest.fixture
-def run(store, tmp_path):
-    return letters.trained_run(str(tmp_path / "run"), store)
-
-
 @configurables.register
 def letters_stanet() -> STANet:
     keras.utils.set_random_seed(0)
@@ -107,6 +95,25 @@ def test_validation_curves(run, tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "option", "message"),
+    [
+        ("attention", {"noise_seeds": 9}, "which has --split, --index, --query"),
+        ("cross_modulation_norms", {"split": "val"}, "which has no option of its own"),
+        ("modulation_norms", {"split": "val"}, "--analysis=cross_modulation_norms, which"),
+    ],
+)
+def test_an_option_that_an_analysis_does_not_read_is_refused(run, name, option, message):
+    with pytest.raises(ValueError, match=f"--{next(iter(option))} is not read by.*{message}"):
+        analyze(name, AnalysisRequest(run), **option)
+
+
+def test_a_binding_without_effect_is_refused(run):
+    binding = ("letters_epoch.ways = 4",)
+    with pytest.raises(ValueError, match="has no effect on this analysis"):
+        analyze("second_order", AnalysisRequest(run, binding))
+
+
 def test_a_further_analysis_needs_no_figure(run, monkeypatch):
     found = Analysis("audit", None, {"errors": 0})
     monkeypatch.setitem(sys.modules, "audits", types.SimpleNamespace(analyze=lambda request: found))
@@ -126,13 +133,8 @@ def test_a_further_analysis_needs_no_figure(run, monkeypatch):
         (["--analysis=attention", "--run_dir=nowhere"], "'nowhere' is not a run directory"),
         (["--analysis=attention", "--run_dir={run}"], "no trained learner yet"),
         (
-            ["--analysis=attention", "--run_dir={run}", "--noise_seeds=9"],
-            "--noise_seeds is not read by --analysis=attention, which has --split, --index, "
-            "--query.",
-        ),
-        (
-            ["--analysis=modulation_norms", "--run_dir={run}", "--split=val"],
-            "--split is not read by --analysis=cross_modulation_norms, which has no option",
+            ["--analysis=confusion", "--run_dir={run}", "--noise_seeds=9"],
+            "--noise_seeds is not read by --analysis=confusion, which has --split, --count.",
         ),
         (["--analysis=confusion", "--run_dir={run}"], "was not evaluated on the split 'test'"),
         (["--analysis=validation_curves", "--run_dir={run}"], "has no 'val_accuracy'"),

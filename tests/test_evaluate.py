@@ -8,8 +8,11 @@ import sys
 
 import pytest
 
+from kfsl import configurables
+from kfsl.command_line.command import one_line
 from kfsl.evaluate import evaluate_run
 from kfsl.runs.evaluation_record import Evaluation
+from kfsl.runs.learner_file import file_fingerprint
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import fitting_evaluation
 from tests.support import letters
@@ -20,18 +23,6 @@ def command(module: str, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-m", module, *arguments], capture_output=True, text=True, timeout=120
     )
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("stores") / "letters")
-    letters.write_letters(path)
-    return path
-
-
-@pytest.fixture
-def run(store, tmp_path):
-    return letters.trained_run(str(tmp_path / "run"), store)
 
 
 def test_writes_and_prints(run):
@@ -121,6 +112,35 @@ def test_against_what_is_stored(run, store, tmp_path):
         assert json.load(file)["against_mean"] == 0.125
 
 
+def train_on(monkeypatch, run):
+    """The run gets other weights after its evaluation and before it is written."""
+
+    def check_overrides(*arguments):
+        letters.prototypical_network(seed=5).save(run.best_learner)
+
+    monkeypatch.setattr(configurables, "check_overrides", check_overrides)
+
+
+def test_the_weights_are_those_that_were_evaluated(run, monkeypatch):
+    evaluated = file_fingerprint(run.best_learner)
+    train_on(monkeypatch, run)
+    evaluate_run(run, "test", episodes=4)
+    found = Evaluation.load(run.evaluation_path("test"))
+    assert found.weights == evaluated != file_fingerprint(run.best_learner)
+    # So `--against` does not take them for those of the weights that are there now.
+    assert fitting_evaluation(run, found) is None
+
+
+def test_a_comparison_says_which_weights_it_compared(run, store, tmp_path):
+    other = letters.trained_run(str(tmp_path / "other"), store, seed=5)
+    evaluate_run(run, "test", episodes=4, against=other)
+    with open(run.evaluation_path("test_against_other"), encoding="utf-8") as file:
+        written = json.load(file)
+    assert written["weights"] == file_fingerprint(run.best_learner)
+    assert written["against_weights"] == file_fingerprint(other.best_learner)
+    assert written["overrides"] == []
+
+
 def test_what_is_stored_must_fit(run):
     evaluate_run(run, "test", episodes=4)
     stored = Evaluation.load(run.evaluation_path("test"))
@@ -136,6 +156,41 @@ def test_what_is_stored_must_fit(run):
     with open(run.best_learner, "ab") as file:
         file.write(b"trained on")
     assert fitting_evaluation(run, stored) is None
+
+
+def test_one_way_is_no_task(run):
+    with pytest.raises(ValueError, match=r"must have 2 ways or more.*received ways=1"):
+        evaluate_run(run, "test", episodes=2, bindings=["WAYS = 1"])
+    assert not os.path.exists(os.path.dirname(run.evaluation_path("test")))
+
+
+def test_a_wrong_split_lists_those_that_there_are(run):
+    with pytest.raises(ValueError, match="no split 'tset'") as refused:
+        evaluate_run(run, "tset", episodes=2)
+    line = one_line(refused.value)
+    assert line.startswith("letters has no split 'tset'; it has train, val, test.")
+    assert not os.path.exists(run.evaluation_path("tset"))
+
+
+@pytest.mark.parametrize("text", ["", "[1", "[]", '{"split": "test"}'])
+def test_a_cut_evaluation_is_named(run, text):
+    evaluate_run(run, "test", episodes=2)
+    path = run.evaluation_path("test")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    with pytest.raises(ValueError, match=rf"{path}' cannot be read.*Delete it and evaluate again"):
+        evaluate_run(run, "test", episodes=2)
+
+
+def test_a_byte_order_mark_is_no_part_of_an_evaluation(run):
+    evaluate_run(run, "test", episodes=2)
+    path = run.evaluation_path("test")
+    whole = Evaluation.load(path)
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    with open(path, "w", encoding="utf-8-sig") as file:
+        file.write(text)
+    assert Evaluation.load(path) == whole
 
 
 def test_refuses_an_untrained_run(store, tmp_path):

@@ -1,6 +1,7 @@
 """Imports point one way, in no circle, and the light wing needs no TensorFlow."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -150,3 +151,15 @@ def test_the_light_wing_needs_no_tensorflow():
         [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+PRIVATE = re.compile(
+    r"\._(flatten_layers|nodes_by_depth|loss_tracker|output_shape|functional|inbound_nodes)\b"
+    r"|variable\._value\b"
+)
+
+
+def test_one_file_knows_what_keras_does_not_promise():
+    found = {m for m, path in MODULES.items() if PRIVATE.search(path.read_text(encoding="utf-8"))}
+    assert found <= {"kfsl.networks.keras_private"}
+    assert len(PRIVATE.findall(MODULES["kfsl.networks.keras_private"].read_text())) >= 4

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,9 +18,10 @@ from kfsl import exported_run, predict
 from kfsl.command_line import command
 from kfsl.predict import predict_folders
 from kfsl.prediction import support_report
-from kfsl.prediction.image_folders import find_queries, find_support
+from kfsl.prediction.image_folders import common_values, find_queries, find_support
 from kfsl.prediction.served_learner import MOST_LEFT_OUT, ServedLearner
 from kfsl.prediction.table import PredictionTable
+from kfsl.runs.learner_file import file_fingerprint
 from kfsl.serving.export import export
 from tests.support import letters
 from tests.support.exported_model import SHAPE, draw, prototypical_network, write_folder
@@ -146,11 +148,31 @@ def test_what_is_no_image_is_skipped_and_counted(model, tmp_path, queries):
     (folder / ".cache").mkdir()
     (Path(queries) / "notes.txt").write_text("about")
     lines = predict_folders(model, str(folder), queries)
-    assert said(lines, "3 in the support set, 1 among the queries")
+    assert said(lines, "Left out in the support set: 1 .db, 1 .txt, 2 hidden.")
+    assert said(lines, "Left out among the queries: 1 .txt.")
     assert said(lines, "Support set: 3 classes of 3 images each.")
 
 
+def test_support_and_queries_are_scaled_from_one_range(tmp_path):
+    for part, top in (("support", 4095), ("query", 1000)):
+        for name in CLASSES:
+            (tmp_path / part / name).mkdir(parents=True)
+            ramp = np.linspace(0, top, 64).reshape(8, 8).astype("uint16")
+            Image.fromarray(ramp).save(tmp_path / part / name / "1.png")
+    files = find_support(str(tmp_path / "support")), find_queries(str(tmp_path / "query"))
+    values = common_values(*files)
+    assert values.chosen() == {"integers": [0, 4095]}
+    assert [one.pixels((8, 8, 1), values).max() for one in files] == [255, 62]
+
+
 # === The honest word ===
+
+
+def test_blank_images_are_named(model, queries, support, tmp_path):
+    Image.new("L", (16, 16), 7).save(Path(queries) / "dark.png")
+    lines = predict_folders(model, support, queries)
+    assert said(lines, "Warning: Hardly anything can be seen in these images")
+    assert said(lines, "have one value: dark.png. Look")
 
 
 def test_an_image_in_the_wrong_folder_is_named(model, queries, tmp_path):
@@ -470,20 +492,87 @@ def test_export_of_a_run(run, tmp_path):
     assert lines[2].endswith(f"python {run.saved_model}/example.py")
 
 
-def test_a_run_is_exported_again_only_when_it_is_newer(run, monkeypatch):
+def test_an_export_is_reused_only_if_it_is_of_these_weights(run, monkeypatch, capsys):
+    exported_run.export_run(run, run.saved_model)
+    description = model_description(run)
+    assert description["weights"] == file_fingerprint(run.best_learner)
     calls = []
     monkeypatch.setattr(predict, "export_run", lambda *arguments: calls.append(arguments))
-    os.makedirs(run.saved_model)
-    graph = os.path.join(run.saved_model, "saved_model.pb")
-    with open(graph, "wb"):
-        pass
-    trained = os.path.getmtime(run.best_learner)
-    os.utime(graph, (trained + 5, trained + 5))
+    # A copied run has other times.
+    os.utime(os.path.join(run.saved_model, "saved_model.pb"), (1, 1))
     assert predict.exported(run) == run.saved_model
-    assert calls == []
-    os.utime(graph, (trained - 5, trained - 5))
+    assert (calls, capsys.readouterr().out) == ([], "")
+    # Later weights, of an earlier time than the graph's: the run trained on during the export.
+    letters.prototypical_network(seed=5).save(run.best_learner)
+    os.utime(run.best_learner, (0, 0))
     predict.exported(run)
     assert len(calls) == 1
+    assert "what was there is of other weights" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"overrides": ["WAYS = 3"]}, "differed by WAYS = 3."),
+        ({"weights": ""}, "other weights, or does not say of which"),
+        ({"weights": None}, "other weights, or does not say of which"),
+        ("{", "is damaged"),
+    ],
+)
+def test_an_export_that_is_not_the_runs_own_is_made_again(run, capsys, changes, reason):
+    exported_run.export_run(run, run.saved_model)
+    described = os.path.join(run.saved_model, "model.json")
+    values = changes
+    if isinstance(changes, dict):
+        values = {**model_description(run), **changes}
+        # As exports of earlier releases are: without the key.
+        values = json.dumps({key: value for key, value in values.items() if value is not None})
+    with open(described, "w", encoding="utf-8") as file:
+        file.write(values)
+    predict.exported(run)
+    assert reason in capsys.readouterr().out
+    assert model_description(run)["weights"] == file_fingerprint(run.best_learner)
+    assert model_description(run)["overrides"] == []
+
+
+def test_an_export_says_which_weights_it_loaded(run, monkeypatch):
+    loaded = file_fingerprint(run.best_learner)
+    train_on_when(monkeypatch, run)
+    exported_run.export_run(run, run.saved_model)
+    assert model_description(run)["weights"] == loaded != file_fingerprint(run.best_learner)
+
+
+def train_on_when(monkeypatch, run):
+    """The run gets other weights after they were loaded and before anything is written."""
+    from kfsl import configurables
+
+    def check_overrides(*arguments):
+        letters.prototypical_network(seed=5).save(run.best_learner)
+
+    monkeypatch.setattr(configurables, "check_overrides", check_overrides)
+
+
+def model_description(run):
+    with open(os.path.join(run.saved_model, "model.json"), encoding="utf-8") as file:
+        return json.load(file)
+
+
+@pytest.mark.parametrize(("classes", "most"), [(1, 1), (500, 500), (501, 500), (999, 500)])
+def test_the_mean_pixel_is_of_500_images_at_most(monkeypatch, classes, most):
+    taken = []
+
+    class Images:
+        def __getitem__(self, rows):
+            taken.append(len(rows))
+            return np.zeros(len(rows))
+
+    split = SimpleNamespace(
+        offsets=np.arange(classes), num_classes=classes, class_names=["a"] * classes
+    )
+    store = SimpleNamespace(metadata={}, images=Images())
+    dataset = SimpleNamespace(store=store, name="a", fingerprint="", split=lambda name: split)
+    exported_run.training_data(dataset)
+    assert classes / 3 < taken[0] <= most
 
 
 def test_export_with_another_policy(run, tmp_path):

@@ -30,18 +30,6 @@ from tests.support import letters
 from tests.support.refusals import refusal
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("stores") / "letters")
-    letters.write_letters(path)
-    return path
-
-
-@pytest.fixture
-def run(store, tmp_path):
-    return letters.trained_run(str(tmp_path / "run"), store)
-
-
 @pytest.fixture
 def drawn(store):
     experiment = letters.experiment(store)

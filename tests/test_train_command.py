@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
+from kfsl.runs.run_directory import RunDirectory
 from tests.support import letters
+from tests.support.commands import refused, run_command
 from tests.support.refusals import refusal
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -55,16 +57,22 @@ def train(folder, *arguments):
     )
 
 
-def assert_refused(result, *words):
-    assert result.returncode == 2, result.stderr
-    lines = result.stderr.strip().splitlines()
-    assert len(lines) == 1, result.stderr
-    for word in words:
-        assert word in lines[0], lines[0]
+@pytest.fixture
+def train_here(folder, monkeypatch, capsys):
+    """The command in this process, in the user's folder; of modules there it sees none."""
+    monkeypatch.setenv("KFSL_STORE_DIR", str(folder / "stores"))
+    monkeypatch.chdir(folder)
+    away = [path for path in sys.path if path not in ("", str(folder))]
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "path", list(away))
+        return run_command(monkeypatch, capsys, "kfsl.train", *arguments)
+
+    return call
 
 
 @pytest.mark.long
-def test_training_and_training_again(folder):
+def test_training_and_training_again(folder, train_here):
     first = train(folder, "--gin_file=letters.gin")
     assert first.returncode == 0, first.stderr
     assert "Trained 6 steps, validation accuracy" in first.stdout
@@ -72,11 +80,32 @@ def test_training_and_training_again(folder):
     assert "PrototypicalNetwork" in (folder / "runs/letters/operative.gin").read_text()
     again = train(folder, "--gin_file=letters.gin")
     assert again.returncode == 0, again.stderr
-    assert "is done: 6 steps" in again.stdout
-    without_gin = train(folder, "--run_dir=runs/letters")
-    assert "is done: 6 steps" in without_gin.stdout, without_gin.stderr
-    other = train(folder, "--gin_file=letters.gin", "--gin_param=fixed_episode.shots=2")
-    assert_refused(other, "another configuration", "fixed_episode.shots = 2", "--run_dir")
+    assert "is done: trained 6 steps before" in again.stdout
+    without_gin = train_here("--run_dir=runs/letters")
+    assert "is done: trained 6 steps before" in without_gin.out, without_gin
+    config = (folder / "runs/letters/config.gin").read_text()
+    for other in ("fixed_episode.shots=2", "train.epochs=1"):
+        answer = train_here("--gin_file=letters.gin", f"--gin_param={other}")
+        refused(answer, "another configuration", other.replace("=", " = "), "--run_dir")
+    refused(
+        train_here("--run_dir=runs/letters", "--gin_param=train.epochs=3", "--gin_param=WAYS=2"),
+        "another configuration",
+        "Only train.epochs may grow",
+    )
+    assert (folder / "runs/letters/config.gin").read_text() == config
+    more = train_here("--run_dir=runs/letters", "--gin_param=train.epochs=3")
+    assert "Trained 9 steps" in more.out, more
+    run = RunDirectory(str(folder / "runs/letters"))
+    assert "train.epochs = 3" in run.config
+    (growth,) = run.metadata["epochs_grown"]
+    assert (growth["from"], growth["to"]) == (2, 3)
+    started = train_here(
+        "--gin_file=letters.gin", "--run_dir=runs/taken", "--gin_param=train.epochs=0",
+        "--gin_param=train.start_from='runs/letters'",
+    )  # fmt: skip
+    assert "The weights of runs/letters were taken over, validation accuracy" in started.out
+    again = train_here("--run_dir=runs/taken")
+    assert "is done: the weights of runs/letters were taken over before" in again.out, again
 
 
 @pytest.mark.parametrize(
@@ -113,12 +142,17 @@ def test_mistakes_seen_before_tensorflow_is_imported(folder, arguments, words, t
         ("Conv4.image_shape = (9, 8, 1)", ("(9, 8, 1)", "IMAGE_SHAPE = (8, 8, 1)")),
         ("load_dataset.name = 'omnigloss'", ("omnigloss", "prepare")),
         ("PrototypicalNetwork.bn_policy = 'train'", ("'train'", "running")),
+        ("train.epochs = 0", ("train.epochs must be a whole number of at least 1; received 0",)),
+        ("train.patience = 0", ("train.patience must be", "received 0")),
+        ("train.seed = 1.5", ("train.seed must be a whole number", "received 1.5")),
+        ("train.optimizer = @Adam", ("train.optimizer must be", "@Adam() with its brackets")),
+        ("set_up.threads = -1", ("set_up.threads must be", "received -1")),
     ],
     ids=lambda value: value.split(" ")[0] if isinstance(value, str) else "",
 )
-def test_mistakes_in_bindings(folder, binding, words):
-    result = train(folder, "--gin_file=letters.gin", f"--gin_param={binding}", "--run_dir=new")
-    assert_refused(result, *words)
+def test_mistakes_in_bindings(folder, train_here, binding, words):
+    answer = train_here("--gin_file=letters.gin", f"--gin_param={binding}", "--run_dir=new")
+    refused(answer, *words)
     assert not (folder / "new").exists()
 
 
@@ -140,12 +174,98 @@ def test_xla_by_a_binding(folder):
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
-def test_a_folder_of_something_else_is_left_alone(folder):
+def test_a_folder_of_something_else_is_left_alone(folder, train_here):
     (folder / "photos").mkdir()
     (folder / "photos" / "cat.jpg").write_text("")
-    result = train(folder, "--gin_file=letters.gin", "--run_dir=photos")
-    assert_refused(result, "photos", "not a run directory")
+    answer = train_here("--gin_file=letters.gin", "--run_dir=photos")
+    refused(answer, "photos", "not a run directory")
     assert os.listdir(folder / "photos") == ["cat.jpg"]
+
+
+OWN = """
+import keras
+
+from kfsl.configurables import register
+
+
+@register
+def own_backbone(kind: str = "sequential") -> keras.Model:
+    layers = [keras.layers.Flatten(), keras.layers.Dense(3)]
+    if kind == "functional":
+        layers.insert(0, keras.Input((8, 8, 1)))
+    return Subclassed() if kind == "subclassed" else keras.Sequential(layers)
+
+
+class Subclassed(keras.Model):
+    def call(self, images):
+        return keras.ops.mean(images, axis=(1, 2))
+"""
+
+
+@pytest.mark.parametrize("kind", ["sequential", "subclassed", "functional"])
+def test_a_backbone_of_the_users_own_module(folder, train_here, kind):
+    (folder / "own_backbones.py").write_text(OWN)
+    text = (folder / "letters.gin").read_text()
+    text = "".join(line for line in text.splitlines(True) if not line.startswith("Conv4"))
+    text = "import own_backbones\n" + text.replace("@Conv4()", "@own_backbone()")
+    (folder / f"{kind}.gin").write_text(f"{text}own_backbone.kind = '{kind}'\n")
+    answer = train_here(f"--gin_file={kind}.gin", f"--run_dir={kind}", "--gin_param=train.epochs=1")
+    if kind == "functional":
+        assert answer.code == 0, answer
+        assert RunDirectory(str(folder / kind)).config.startswith("import own_backbones")
+    else:
+        refused(answer, "is not built", "keras.Input")
+        assert not (folder / kind).exists()
+
+
+def test_a_module_that_is_not_there(folder, train_here):
+    (folder / "missing.gin").write_text("import own_missing\n")
+    refused(train_here("--gin_file=missing.gin"), "own_missing", "current folder", "PYTHONPATH")
+
+
+def test_a_defect_of_a_users_module_keeps_its_traceback(folder, train_here):
+    (folder / "own_defect.py").write_text("1 / 0\n")
+    (folder / "defect.gin").write_text("import own_defect\n")
+    with pytest.raises(ZeroDivisionError):
+        train_here("--gin_file=defect.gin")
+
+
+def test_a_full_memory_or_disk_is_told_in_one_line(train_here, monkeypatch):
+    import tensorflow as tf
+
+    from kfsl.training.training_session import TrainingSession
+
+    def fails(*arguments):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating\n a tensor")
+
+    monkeypatch.setattr(TrainingSession, "fit", fails)
+    answer = train_here("--gin_file=letters.gin", "--run_dir=full")
+    refused(answer, "no more memory or disk", "OOM when allocating a tensor")
+
+
+@pytest.mark.parametrize(
+    ("command", "flags"),
+    [
+        ("train", ("gin_file", "gin_param", "run_dir")),
+        ("evaluate", ("run_dir", "gin_param", "split", "episodes", "against")),
+        ("export", ("run_dir", "output")),
+        ("predict", ("saved_model", "support", "query")),
+        ("analyze", ("run_dir", "analysis")),
+        ("show", ("run_dir", "split", "index")),
+        ("results", ("help",)),
+    ],
+)
+def test_help_names_the_flags(command, flags, monkeypatch, capsys):
+    answer = run_command(monkeypatch, capsys, f"kfsl.{command}", "--help")
+    assert f"python -m kfsl.{command}" in answer.out
+    for flag in flags:
+        assert f"--{flag}" in answer.out or f"--[no]{flag}" in answer.out, answer.out
+
+
+def test_a_terminal_without_the_letters_of_a_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    message = refusal(tmp_path, "kfsl.train", "--gin_file=\u017c\u00f3\u0142w.gin")
+    assert "\\u017c\\xf3\\u0142w.gin" in message
 
 
 def test_importing_kfsl_and_the_command_is_quick():

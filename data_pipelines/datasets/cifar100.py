@@ -9,7 +9,9 @@ from data_pipelines.class_store import ClassStore, StoredClass
 from data_pipelines.datasets.class_lists import read_class_lists
 from data_pipelines.datasets.dataset_info import DatasetInfo
 from data_pipelines.datasets.dataset_reader import DatasetReader
-from data_pipelines.datasets.image_files import list_images, read_image, require_folders
+from data_pipelines.datasets.folder_listing import list_images
+from data_pipelines.datasets.image_files import require_folders
+from data_pipelines.datasets.image_set import ImageSet
 from data_pipelines.datasets.tfds_builders import read_tfds, stock_builder
 
 INFO = DatasetInfo(
@@ -54,8 +56,8 @@ def reader(source: Path | None, work_dir: Path) -> DatasetReader:
     if source is None:
         return _tfds_reader(classes)
     require_folders(source, ("train", "test"), "{train,test}/<fine class>/*.png")
-    files = []
-    for index, entry in enumerate(classes):
+    files = {}
+    for entry in classes:
         found = [
             file
             for part in ("train", "test")
@@ -66,15 +68,16 @@ def reader(source: Path | None, work_dir: Path) -> DatasetReader:
                 f"Class {entry.name!r} has {len(found)} images under {source}/train and "
                 f"{source}/test, expected {IMAGES_PER_CLASS}."
             )
-        files += [(index, file) for file in found]
+        files[entry.name] = found
+    source_images = ImageSet(source, files)
 
     def images() -> Iterator[tuple[int, np.ndarray]]:
-        for index, file in files:
-            yield index, read_image(file, INFO.image_shape)
+        for index, entry in enumerate(classes):
+            for file in files[entry.name]:
+                yield index, source_images.read(file, INFO.image_shape)
 
     metadata = {"source": "class folders"}
-    every = [file for _, file in files]
-    return DatasetReader(classes, images, INFO.image_shape, metadata, files=every)
+    return DatasetReader(classes, images, INFO.image_shape, metadata, source=source_images)
 
 
 def _tfds_reader(classes: list[StoredClass]) -> DatasetReader:

@@ -1,29 +1,28 @@
 """Dividing the classes of an image folder: by a file or by a seeded ratio."""
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-SPLITS = ("train", "val", "test")
+from data_pipelines.class_split import SPLITS
+from data_pipelines.datasets.tables import read_table
 
 
 def parse_ratio(text: str) -> tuple[float, ...]:
     """Shares of train, val and test, or of train and test.
 
     Args:
-        text: `str`, such as `"0.64,0.16,0.2"`.
+        text: str. Such as `"0.64,0.16,0.2"`.
 
     Returns:
-        Tuple of `float` that sum to 1.
+        tuple of float that sum to 1.
 
     Raises:
         ValueError: not two or three positive numbers with sum 1.
 
     Example:
-
     ```python
     from data_pipelines.datasets.class_division import parse_ratio
 
@@ -48,9 +47,9 @@ def divide_by_ratio(
     """Divides classes at random.
 
     Args:
-        names: sequence of `str`, the classes.
-        ratio: shares of train, val and test, or of train and test.
-        seed: `int`.
+        names: sequence of str. The classes.
+        ratio: sequence of float. Shares of train, val and test, or of train and test.
+        seed: int. Defaults to `0`.
 
     Returns:
         dict from split name to its classes, sorted.
@@ -59,7 +58,6 @@ def divide_by_ratio(
         ValueError: a split would have no class.
 
     Example:
-
     ```python
     from data_pipelines.datasets.class_division import divide_by_ratio
 
@@ -89,9 +87,9 @@ def read_split_file(file: Path, names: Sequence[str]) -> dict[str, list[str]]:
     """Reads which classes belong to which split.
 
     Args:
-        file: `pathlib.Path`: JSON `{"train": [...], "val": [...], "test": [...]}`, or CSV with the
+        file: `pathlib.Path`. JSON `{"train": [...], "val": [...], "test": [...]}`, or CSV with the
             columns `class,split`. A class is named as `<class>` or `<superclass>/<class>`.
-        names: sequence of `str`, the classes that there are. Those the file does not name are in
+        names: sequence of str. The classes that there are. Those the file does not name are in
             no split.
 
     Returns:
@@ -105,7 +103,7 @@ def read_split_file(file: Path, names: Sequence[str]) -> dict[str, list[str]]:
         raise FileNotFoundError(f"The split file {file} does not exist.")
     try:
         lists = _read_csv(file) if file.suffix.lower() == ".csv" else _read_json(file)
-    except (json.JSONDecodeError, UnicodeDecodeError, csv.Error) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"Cannot read the split file {file}: {error}.") from error
     unknown = [split for split in lists if split not in SPLITS]
     if unknown:
@@ -147,7 +145,7 @@ def _full_name(name: str, names: Sequence[str], file: Path) -> str:
 
 
 def _read_json(file: Path) -> dict[str, list[str]]:
-    lists = json.loads(file.read_text(encoding="utf-8"))
+    lists = json.loads(file.read_text(encoding="utf-8-sig"))
     valid = isinstance(lists, dict) and all(
         isinstance(members, list) and all(isinstance(name, str) for name in members)
         for members in lists.values()
@@ -159,10 +157,6 @@ def _read_json(file: Path) -> dict[str, list[str]]:
 
 def _read_csv(file: Path) -> dict[str, list[str]]:
     lists: dict[str, list[str]] = {}
-    with open(file, newline="", encoding="utf-8") as lines:
-        rows = csv.DictReader(lines)
-        if not {"class", "split"} <= set(rows.fieldnames or ()):
-            raise ValueError(f"{file} has the columns {rows.fieldnames}, expected class,split.")
-        for row in rows:
-            lists.setdefault(row["split"], []).append(row["class"])
+    for row in read_table(file, ("class", "split")):
+        lists.setdefault(row["split"], []).append(row["class"])
     return lists

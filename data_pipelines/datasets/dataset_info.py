@@ -8,19 +8,19 @@ class DatasetInfo:
     """Facts about a dataset; `prepare` verifies the counts and the checksum against them.
 
     Args:
-        name: `str`, the name under which `load_dataset` and `prepare` know the dataset.
-        description: `str`, one or two sentences.
-        superclass: `str`, what a superclass of this dataset is.
-        licence: `str`, under which the images may be used.
-        citation: `str`, the publication to cite.
-        homepage: `str`, where the images come from.
-        image_shape: tuple `(H, W, C)` in pixels, or `None` when the user chooses it.
-        num_classes: `int`, classes in the store (rotations counted), or `None` when it depends on
+        name: str. The name under which `load_dataset` and `prepare` know the dataset.
+        description: str. One or two sentences.
+        superclass: str. What a superclass of this dataset is.
+        licence: str. Under which the images may be used.
+        citation: str. The publication to cite.
+        homepage: str. Where the images come from.
+        image_shape: tuple `(H, W, C)` in pixels, or None when the user chooses it.
+        num_classes: int or None. Classes in the store (rotations counted); None: it depends on
             the source.
-        num_images: `int`, images in the store, or `None` when it depends on the source.
-        split_names: tuple of `str`, the lists of classes to choose from; the first is the default.
-        store: `str`, name of the class store that holds the images.
-        checksum: `str`, fingerprint of the store, where the bytes are determined.
+        num_images: int or None. Images in the store; None: it depends on the source.
+        split_names: tuple of str. The lists of classes to choose from; the first is the default.
+        store: str. Name of the class store that holds the images.
+        checksum: str or None. Fingerprint of the store, where the bytes are determined.
     """
 
     name: str

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from data_pipelines.class_store import StoredClass
+from data_pipelines.datasets.image_set import ImageSet
 
 
 @dataclass(frozen=True)
@@ -16,12 +16,13 @@ class DatasetReader:
 
     Args:
         classes: sequence of `StoredClass`.
-        images: callable that returns an iterator of `(class index, uint8 array [H, W, C])`.
+        images: callable. Returns an iterator of `(class index, uint8 array [H, W, C])`.
         image_shape: tuple `(H, W, C)` in pixels.
-        metadata: dict for the store: at least `source`, and `rotations` or `splits` where the
+        metadata: dict. For the store: at least `source`, and `rotations` or `splits` where the
             dataset has them.
-        build: callable, or `None`: work before the first image, such as writing TFRecords.
-        files: sequence of the image files, whose headers are checked before all else.
+        build: callable or None. Work before the first image, such as writing TFRecords.
+        source: `ImageSet` or None. The image files, which are checked before all else; None where
+            the images do not come from files of the user's. Defaults to `None`.
     """
 
     classes: Sequence[StoredClass]
@@ -29,7 +30,7 @@ class DatasetReader:
     image_shape: tuple[int, int, int]
     metadata: dict[str, Any] = field(default_factory=dict)
     build: Callable[[], object] | None = None
-    files: Sequence[Path] = ()
+    source: ImageSet | None = None
 
     @property
     def num_images(self) -> int:

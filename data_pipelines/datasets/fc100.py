@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from data_pipelines.class_store import ClassStore
 from data_pipelines.datasets import cifar100
-from data_pipelines.datasets.class_lists import read_class_lists
+from data_pipelines.datasets.class_lists import read_split_lists
 
 INFO = replace(
     cifar100.INFO,
@@ -24,5 +24,4 @@ def split_lists(
 ) -> dict[str, list[str]]:
     """Lists of fine classes per split: 60 / 20 / 20."""
     INFO.check_split(split)
-    lists = read_class_lists("fc100")
-    return {name: lists[name] for name in ("train", "val", "test")}
+    return read_split_lists("fc100")

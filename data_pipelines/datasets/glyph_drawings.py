@@ -19,14 +19,13 @@ def draw_character(character: str, seed: int = 0) -> np.ndarray:
     about equally often. Each is rotated, sheared, scaled (both axes apart) and shifted a little.
 
     Args:
-        character: `str` of length 1.
-        seed: `int`; drawings depend on it and on the code point alone.
+        character: str of length 1.
+        seed: int. Drawings depend on it and on the code point alone.
 
     Returns:
-        `uint8` array of shape `[20, 28, 28, 1]`, ink 0 on paper 255.
+        uint8 array of shape `[20, 28, 28, 1]`, ink 0 on paper 255.
 
     Example:
-
     ```python
     from data_pipelines.datasets.glyph_drawings import draw_character
 

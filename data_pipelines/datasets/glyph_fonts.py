@@ -112,8 +112,8 @@ def glyph_canvas(character: str, face: str) -> Image.Image:
     three quarters of the canvas.
 
     Args:
-        character: `str` of length 1.
-        face: `str`, one of `FACES`.
+        character: str of length 1.
+        face: str. One of `FACES`.
 
     Returns:
         Grey image of `CANVAS` x `CANVAS` pixels.
@@ -142,10 +142,10 @@ def look_alikes(images: np.ndarray) -> np.ndarray:
     """Pairs of images whose root mean square difference is below `LOOK_ALIKE`.
 
     Args:
-        images: `uint8` array of shape `[n, pixels]`.
+        images: uint8 array of shape `[n, pixels]`.
 
     Returns:
-        `int64` array of shape `[pairs, 2]`, the first index smaller than the second.
+        int64 array of shape `[pairs, 2]`, the first index smaller than the second.
     """
     # Products of bytes add up exactly in float64, so the result does not depend on the machine.
     pixels = images.astype(np.float64)

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from data_pipelines.class_split import SPLITS
 from data_pipelines.class_store import ClassStore, StoredClass
-from data_pipelines.datasets.class_lists import read_class_lists
+from data_pipelines.datasets.class_lists import read_split_lists
 from data_pipelines.datasets.dataset_info import DatasetInfo
 from data_pipelines.datasets.dataset_reader import DatasetReader
 from data_pipelines.datasets.tfds_builders import build, read_labelled
@@ -41,8 +42,7 @@ def split_lists(
 ) -> dict[str, list[str]]:
     """Lists of classes per split, 64 / 16 / 20 % of the characters, drawn once at random."""
     INFO.check_split(split)
-    lists = read_class_lists("glyphs")
-    return {name: lists[name] for name in ("train", "val", "test")}
+    return read_split_lists("glyphs")
 
 
 def divide(names: list[str], seed: int = 0) -> dict[str, list[str]]:
@@ -51,8 +51,7 @@ def divide(names: list[str], seed: int = 0) -> dict[str, list[str]]:
     train, val = round(0.64 * len(names)), round(0.16 * len(names))
     parts = np.split(order, [train, train + val])
     return {
-        split: [names[i] for i in sorted(part)]
-        for split, part in zip(("train", "val", "test"), parts, strict=True)
+        split: [names[i] for i in sorted(part)] for split, part in zip(SPLITS, parts, strict=True)
     }
 
 

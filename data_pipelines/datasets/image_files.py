@@ -1,58 +1,41 @@
-"""Image files: which there are in a folder, and their pixels in one shape."""
+"""The pixels of image files, in one shape."""
 
-import struct
+import contextlib
 import warnings
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
-# What Pillow raises for damaged files.
-UNREADABLE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    Image.DecompressionBombError,
-    struct.error,
-)
+from data_pipelines.datasets.value_range import ValueRange
 
+#: How the modes of more than 8 bits begin.
+DEEP = ("I", "F")
 
-def list_images(folder: Path, missing_ok: bool = False) -> list[Path]:
-    """Image files directly in a folder, sorted by name.
+#: What the eight orientations of a camera ask for.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
-    A file counts as an image when Pillow knows its ending. Hidden files are left out.
-
-    Args:
-        folder: `pathlib.Path`.
-        missing_ok: `bool`, whether a folder that does not exist counts as empty.
-
-    Returns:
-        List of paths.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-    """
-    if missing_ok and not folder.is_dir():
-        return []
-    known = Image.registered_extensions()
-    return [
-        file
-        for file in sorted(folder.iterdir())
-        if known.get(file.suffix.lower()) in Image.OPEN
-        and not file.name.startswith(".")
-        and file.is_file()
-    ]
+#: Of 255 grey levels; 12 bits read as 16 reach 16.
+BLANK_CONTRAST = 16
+BLANK_SHARE = 0.999
 
 
-def list_folders(folder: Path) -> list[Path]:
-    """Folders directly in a folder, sorted by name, without hidden ones."""
-    return [
-        entry
-        for entry in sorted(folder.iterdir())
-        if entry.is_dir() and not entry.name.startswith((".", "__MACOSX"))
-    ]
+class Headers(NamedTuple):
+    """What the headers of image files say: formats, and the values of the deep ones."""
+
+    formats: Mapping[str, int]
+    values: ValueRange
 
 
 def require_folders(source: Path, names: tuple[str, ...], layout: str) -> None:
@@ -66,40 +49,54 @@ def require_folders(source: Path, names: tuple[str, ...], layout: str) -> None:
         raise ValueError(f"{source} has no folder {missing[0]}/; expected {layout}.")
 
 
-def check_headers(files: Iterable[Path]) -> None:
-    """Opens each file without decoding it, so that a broken one shows before the long work.
+def check_headers(files: Iterable[Path]) -> Headers:
+    """Opens each file before the long work, so that a broken one shows at once.
 
-    Raises:
-        ValueError: a file is empty or no image of a known format; the message names it.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for file in files:
-            try:
-                Image.open(file).close()
-            except UNREADABLE as error:
-                raise _unreadable(file, error) from error
-
-
-def read_image(file: Path, image_shape: tuple[int, int, int]) -> np.ndarray:
-    """Pixels of an image file in the wanted shape.
-
-    The camera's orientation is applied, transparency is laid over white, 16-bit grey keeps its
-    upper 8 bits. Another size is scaled with an antialiased Lanczos filter to exactly the wanted
-    one: the aspect ratio is not kept, nothing is cropped. Of an animation the first frame counts.
+    Only images of more than 8 bits are decoded: their values decide how all of them are scaled.
 
     Args:
-        file: `pathlib.Path`, any format that Pillow reads.
-        image_shape: tuple `(H, W, C)` in pixels, `C` 1 (grey) or 3 (RGB).
+        files: iterable of `pathlib.Path`.
 
     Returns:
-        `uint8` array of that shape.
+        `Headers`.
+
+    Raises:
+        ValueError: a file is empty or no image of a known format, or its values fit in no usual
+            range; the message names it.
+    """
+    formats: Counter[str] = Counter()
+    values = ValueRange()
+    for file in files:
+        with _reading(file), Image.open(file) as opened:
+            formats[str(opened.format).lower()] += 1
+            if opened.mode.startswith(DEEP):
+                values = values.joined(ValueRange.of(np.asarray(opened)))
+    return Headers(formats, values)
+
+
+def read_image(
+    file: Path, image_shape: tuple[int, int, int], values: ValueRange | None = None
+) -> np.ndarray:
+    """Pixels of an image file in the wanted shape.
+
+    The camera's orientation is applied, transparency is laid over white, images of more than 8
+    bits are scaled from the range of their set. Another size is scaled with an antialiased Lanczos
+    filter to exactly the wanted one: the aspect ratio is not kept, nothing is cropped. Of an
+    animation the first frame counts.
+
+    Args:
+        file: `pathlib.Path`. Any format that Pillow reads.
+        image_shape: tuple `(H, W, C)` in pixels, `C` 1 (grey) or 3 (RGB).
+        values: `ValueRange` or None. Of all images of the set; `None`: this image is the set.
+            Defaults to `None`.
+
+    Returns:
+        uint8 array of that shape.
 
     Raises:
         ValueError: the file is no image that Pillow can read; the message names it.
 
     Example:
-
     ```python
     import tempfile
     from pathlib import Path
@@ -113,41 +110,70 @@ def read_image(file: Path, image_shape: tuple[int, int, int]) -> np.ndarray:
     ```
     """
     height, width, channels = image_shape
+    with _reading(file):
+        with Image.open(file) as opened:
+            _drop_odd_metadata(opened)
+            opened.load()
+            image = _upright(opened)
+            image = _flatten(image, values).convert("L" if channels == 1 else "RGB")
+        if image.size != (width, height):
+            image = image.resize((width, height), resample=Image.Resampling.LANCZOS)
+    return np.asarray(image).reshape(image_shape)
+
+
+def is_blank(pixels: np.ndarray) -> bool:
+    """Whether hardly anything can be seen: (nearly) one value, or black or white almost all over.
+
+    Args:
+        pixels: uint8 array.
+    """
+    most = BLANK_SHARE * pixels.size
+    return bool(
+        int(pixels.max()) - int(pixels.min()) <= BLANK_CONTRAST
+        or np.count_nonzero(pixels == 0) >= most
+        or np.count_nonzero(pixels == 255) >= most
+    )
+
+
+@contextlib.contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """Whatever Pillow raises for a file becomes an error that names it."""
     try:
         with warnings.catch_warnings():
             # Pillow warns of very large pictures and odd metadata; they are the user's own.
             warnings.simplefilter("ignore")
-            with Image.open(file) as opened:
-                opened.load()
-                image = ImageOps.exif_transpose(opened)
-                image = _flatten(image).convert("L" if channels == 1 else "RGB")
-    except UNREADABLE as error:
+            yield
+    # Its plugins let errors of any kind through: the files come from anywhere.
+    except Exception as error:
         raise _unreadable(file, error) from error
-    if image.size != (width, height):
-        image = image.resize((width, height), resample=Image.Resampling.LANCZOS)
-    return np.asarray(image).reshape(image_shape)
 
 
-def _flatten(image: Image.Image) -> Image.Image:
+def _drop_odd_metadata(image: Image.Image) -> None:
+    """Of TIFF files Pillow reads the orientation itself, and fails where XMP is no text."""
+    for key in ("xmp", "XML:com.adobe.xmp"):
+        if not isinstance(image.info.get(key, ""), (str, bytes)):
+            del image.info[key]
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Applies the camera's orientation; metadata that cannot be read have none."""
+    try:
+        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception:
+        return image
+    return image if turn is None else image.transpose(turn)
+
+
+def _flatten(image: Image.Image, values: ValueRange | None) -> Image.Image:
     """Modes that `convert` would mistreat: more than 8 bits, and transparency."""
-    if image.mode.startswith(("I", "F")):
-        return _eight_bits(image)
+    if image.mode.startswith(DEEP):
+        pixels = np.asarray(image)
+        return Image.fromarray((values or ValueRange.of(pixels)).eight_bits(pixels))
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")
         return Image.alpha_composite(white, layer).convert("RGB")
     return image
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    pixels = np.asarray(image).astype(np.float64)
-    if image.mode == "F":
-        scale = 255.0 if pixels.max(initial=0.0) <= 1.0 else 1.0
-    else:
-        # A 16-bit picture in 32 bits uses more than 8 of them somewhere.
-        sixteen = image.mode.startswith("I;16") or pixels.max(initial=0.0) > 255
-        scale = 1 / 257 if sixteen else 1.0
-    return Image.fromarray(np.clip(np.rint(pixels * scale), 0, 255).astype(np.uint8))
 
 
 def _unreadable(file: Path, error: Exception) -> ValueError:

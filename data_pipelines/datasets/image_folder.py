@@ -15,16 +15,10 @@ from data_pipelines.datasets.class_division import (
 )
 from data_pipelines.datasets.dataset_info import DatasetInfo
 from data_pipelines.datasets.dataset_reader import DatasetReader
-from data_pipelines.datasets.image_files import list_folders, list_images, read_image
+from data_pipelines.datasets.folder_listing import printable
+from data_pipelines.datasets.image_set import ImageSet
+from data_pipelines.datasets.split_folders import LAYOUT, find_classes
 
-LAYOUT = "<class>/*, <superclass>/<class>/* or {train,val,test}/<class>/*"
-SPLIT_FOLDERS = {
-    "train": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
 NO_SUPERCLASS = "all"
 
 INFO = DatasetInfo(
@@ -74,9 +68,9 @@ def split_lists(store: ClassStore, split: str | None = None, seed: int = 0) -> d
     """Lists of classes per split.
 
     Args:
-        store: `ClassStore`, the prepared folder.
-        split: `str`, a JSON or CSV file; `None` for the lists made when the folder was prepared.
-        seed: `int`; other than 0 it divides the classes anew by the recorded ratio.
+        store: `ClassStore`. The prepared folder.
+        split: str or None. A JSON or CSV file; None: the lists made when the folder was prepared.
+        seed: int. Other than 0 it divides the classes anew by the recorded ratio. Defaults to `0`.
 
     Returns:
         dict from split name to the list of classes.
@@ -103,16 +97,16 @@ def reader(
     """Reads a tree of class folders.
 
     Args:
-        source: `pathlib.Path`, the folder.
+        source: `pathlib.Path` or None. The folder.
         work_dir: not needed.
-        image_shape: tuple `(H, W, C)` in pixels.
-        split_file: `str`, JSON or CSV file that divides the classes.
-        split_ratio: tuple of shares of train, val and test (or of train and test). Default, when
-            the folders do not divide the classes: 0.64, 0.16, 0.2.
-        split_seed: `int`, which classes go where.
+        image_shape: tuple `(H, W, C)` in pixels. Defaults to `(84, 84, 3)`.
+        split_file: str or None. JSON or CSV file that divides the classes.
+        split_ratio: tuple of float, or None. Shares of train, val and test (or of train and
+            test); None, when the folders do not divide the classes: 0.64, 0.16, 0.2.
+        split_seed: int. Which classes go where. Defaults to `0`.
 
     Returns:
-        A `DatasetReader`.
+        `DatasetReader`.
 
     Raises:
         ValueError: the folder has another layout, or the classes cannot be divided so.
@@ -120,89 +114,35 @@ def reader(
     if source is None:
         raise ValueError(f"--source=PATH is missing: a folder with {LAYOUT}.")
     chosen = bool(split_file or split_ratio)
-    files, parts = find_classes(source, merge=chosen)
-    names = sorted(files)
+    found = find_classes(source, merge=chosen)
+    names = sorted(found.files)
     if split_file:
         lists = read_split_file(Path(split_file).expanduser(), names)
-    elif parts and not chosen:
-        lists = parts
+    elif found.splits and not chosen:
+        lists = found.splits
     else:
         split_ratio = split_ratio or parse_ratio("0.64,0.16,0.2")
         lists = divide_by_ratio(names, split_ratio, split_seed)
+    if split_seed and not split_ratio:
+        raise ValueError(
+            f"--split_seed={split_seed} has no effect: the classes are divided by "
+            f"{split_file or 'the folders'}. Leave it out, or give --split_ratio."
+        )
     check_division(lists)
     classes = [
-        StoredClass(name, name.rpartition("/")[0] or NO_SUPERCLASS, len(files[name]))
+        StoredClass(name, name.rpartition("/")[0] or NO_SUPERCLASS, len(found.files[name]))
         for name in names
     ]
+    images = ImageSet(source, {name: found.files[name] for name in names}, found.left_out)
 
-    def images() -> Iterator[tuple[int, np.ndarray]]:
+    def pixels() -> Iterator[tuple[int, np.ndarray]]:
         for index, name in enumerate(names):
-            for file in files[name]:
-                yield index, read_image(file, image_shape)
+            for file in images.files[name]:
+                yield index, images.read(file, image_shape)
 
     metadata = {
-        "source": str(source.resolve()),
+        "source": printable(str(source.resolve())),
         "splits": {split: list(members) for split, members in lists.items()},
         "split_ratio": list(split_ratio) if split_ratio else None,
     }
-    every = [file for name in names for file in files[name]]
-    return DatasetReader(classes, images, image_shape, metadata, files=every)
-
-
-def find_classes(
-    source: Path, merge: bool = False
-) -> tuple[dict[str, list[Path]], dict[str, list[str]] | None]:
-    """Image files of each class.
-
-    Args:
-        source: `pathlib.Path`, the folder.
-        merge: `bool`, whether a class may lie under several of `train`, `val` and `test`.
-
-    Returns:
-        dict from class name (`<class>` or `<superclass>/<class>`) to its files; and the lists of
-        classes per split where the folders name splits, else `None`.
-
-    Raises:
-        ValueError: the folder has another layout.
-    """
-    folders = list_folders(source)
-    if not folders:
-        raise ValueError(f"{source} has no folders; expected {LAYOUT}.")
-    if not all(folder.name in SPLIT_FOLDERS for folder in folders):
-        return _classes_in(source), None
-    files: dict[str, list[Path]] = {}
-    lists: dict[str, list[str]] = {}
-    for folder in folders:
-        split = SPLIT_FOLDERS[folder.name]
-        for name, found in _classes_in(folder).items():
-            if name in files and not merge:
-                raise ValueError(
-                    f"Class {name!r} lies under {folder.name}/ and under another split of "
-                    f"{source}; in few-shot learning a class belongs to one split. Give "
-                    "--split_ratio or --split_file to merge its images and divide the classes."
-                )
-            files[name] = files.get(name, []) + found
-            lists.setdefault(split, []).append(name)
-    return files, lists
-
-
-def _classes_in(root: Path) -> dict[str, list[Path]]:
-    files: dict[str, list[Path]] = {}
-    for folder in list_folders(root):
-        inner = list_folders(folder)
-        found = list_images(folder)
-        if inner and found:
-            raise ValueError(
-                f"{folder} has both images and folders, so it is neither a class nor a "
-                f"superclass; expected {LAYOUT}."
-            )
-        if inner:
-            files |= {f"{folder.name}/{entry.name}": list_images(entry) for entry in inner}
-        else:
-            files[folder.name] = found
-    if not files:
-        raise ValueError(f"{root} has no class folders; expected {LAYOUT}.")
-    for name, found in files.items():
-        if not found:
-            raise ValueError(f"{root / name} has no images; fill or remove it.")
-    return files
+    return DatasetReader(classes, pixels, image_shape, metadata, source=images)

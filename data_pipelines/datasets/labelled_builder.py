@@ -34,7 +34,8 @@ def labelled_builder(
         TFDS builder.
     """
     members = {"VERSION": tfds.core.Version("1.0.0"), "__module__": __name__}
-    builder = type(name, (_LabelledBuilder,), members)
+    # Registered, the class could not be made twice: once to write, once to read.
+    builder = type(name, (_LabelledBuilder,), members, skip_registration=True)
     return builder(
         dataset_info=info,
         lists=lists,

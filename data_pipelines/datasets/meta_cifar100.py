@@ -6,7 +6,7 @@ import numpy as np
 
 from data_pipelines.class_store import ClassStore
 from data_pipelines.datasets import cifar100
-from data_pipelines.datasets.class_lists import read_class_lists
+from data_pipelines.datasets.class_lists import read_class_lists, split_lists_in
 
 INFO = replace(
     cifar100.INFO,
@@ -29,17 +29,16 @@ def split_lists(
     """Lists of fine classes per split: 80 / 20, no validation classes (see `held_out`).
 
     Args:
-        store: not needed.
-        split: `"easy"`, `"moderate"` or `"hard"`.
-        seed: `int`; 0 gives the lists that lie beside the code, others are drawn by the rules.
+        store: `ClassStore` or None. Not needed.
+        split: str or None. `"easy"`, `"moderate"` or `"hard"`. Defaults to `"easy"`.
+        seed: int. 0 gives the lists that lie beside the code, others are drawn by the rules.
 
     Returns:
         dict from split name to the list of fine classes.
     """
     split = INFO.check_split(split)
     if seed == 0:
-        lists = read_class_lists("meta_cifar100")[split]
-        return {name: lists[name] for name in ("train", "test")}
+        return split_lists_in(read_class_lists("meta_cifar100")[split])
     return draw_lists(seed)[split]
 
 
@@ -50,7 +49,7 @@ def draw_lists(seed: int) -> dict[str, dict[str, list[str]]]:
     once two.
 
     Args:
-        seed: `int`.
+        seed: int.
 
     Returns:
         dict from `"easy"`, `"moderate"`, `"hard"` to a dict with the lists `train` and `test`.

@@ -1,20 +1,21 @@
 """miniImageNet: 100 classes of ImageNet, 600 colour images of 84x84 each."""
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from data_pipelines.class_split import SPLITS
 from data_pipelines.class_store import ClassStore, StoredClass
-from data_pipelines.datasets.class_lists import read_class_lists
+from data_pipelines.datasets.class_lists import read_split_lists
 from data_pipelines.datasets.dataset_info import DatasetInfo
 from data_pipelines.datasets.dataset_reader import DatasetReader
-from data_pipelines.datasets.image_files import list_images, read_image
+from data_pipelines.datasets.folder_listing import list_images, printable
+from data_pipelines.datasets.image_set import ImageSet
+from data_pipelines.datasets.tables import read_table
 from data_pipelines.datasets.tfds_builders import build, read_labelled
 
-SPLITS = ("train", "val", "test")
 IMAGES_PER_CLASS = 600
 LAYOUT = (
     "<wnid>/*.jpg, {train,val,test}/<wnid>/*.jpg, or images/ with train.csv, val.csv and test.csv "
@@ -46,8 +47,7 @@ def split_lists(
 ) -> dict[str, list[str]]:
     """Lists of WordNet ids per split: 64 / 16 / 20."""
     INFO.check_split(split)
-    lists = read_class_lists("mini_imagenet")
-    return {name: lists[name] for name in SPLITS}
+    return read_split_lists("mini_imagenet")
 
 
 def reader(source: Path | None, work_dir: Path) -> DatasetReader:
@@ -67,10 +67,11 @@ def reader(source: Path | None, work_dir: Path) -> DatasetReader:
             )
     classes = [StoredClass(name, "all", IMAGES_PER_CLASS) for name in names]
     index = {name: i for i, name in enumerate(names)}
+    source_images = ImageSet(source, {name: files[name] for name in names})
 
     def pictures(name: str) -> Iterator[tuple[str, np.ndarray]]:
         for file in files[name]:
-            yield f"{name}/{file.name}", read_image(file, INFO.image_shape)
+            yield f"{name}/{printable(file.name)}", source_images.read(file, INFO.image_shape)
 
     def builder() -> Any:
         from data_pipelines.datasets.labelled_builder import labelled_builder
@@ -87,7 +88,7 @@ def reader(source: Path | None, work_dir: Path) -> DatasetReader:
         INFO.image_shape,
         {"source": "folders"},
         build=lambda: build(builder(), work_dir / "tfds"),
-        files=[file for name in names for file in files[name]],
+        source=source_images,
     )
 
 
@@ -129,16 +130,10 @@ def _files_of_csv(source: Path) -> dict[str, list[Path]]:
     files: dict[str, list[Path]] = {}
     for split in SPLITS:
         table = source / f"{split}.csv"
-        with open(table, newline="", encoding="utf-8") as lines:
-            rows = csv.DictReader(lines)
-            if not {"filename", "label"} <= set(rows.fieldnames or ()):
+        for row in read_table(table, ("filename", "label")):
+            if row["filename"] not in present:
                 raise ValueError(
-                    f"{table} has the columns {rows.fieldnames}, expected filename,label."
+                    f"{table} lists {row['filename']}, which {source / 'images'} lacks."
                 )
-            for row in rows:
-                if row["filename"] not in present:
-                    raise ValueError(
-                        f"{table} lists {row['filename']}, which {source / 'images'} lacks."
-                    )
-                files.setdefault(row["label"], []).append(source / "images" / row["filename"])
+            files.setdefault(row["label"], []).append(source / "images" / row["filename"])
     return {name: sorted(found) for name, found in files.items()}

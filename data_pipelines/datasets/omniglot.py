@@ -7,10 +7,11 @@ import numpy as np
 from PIL import Image
 
 from data_pipelines.class_store import ClassStore, StoredClass
-from data_pipelines.datasets.class_lists import read_class_lists
+from data_pipelines.datasets.class_lists import read_split_lists
 from data_pipelines.datasets.dataset_info import DatasetInfo
 from data_pipelines.datasets.dataset_reader import DatasetReader
-from data_pipelines.datasets.image_files import list_images, read_image
+from data_pipelines.datasets.folder_listing import list_images
+from data_pipelines.datasets.image_set import ImageSet
 from data_pipelines.datasets.tfds_builders import read_tfds, stock_builder
 
 DRAWINGS = 20
@@ -49,21 +50,21 @@ def split_lists(
     """Lists of characters, `<alphabet>/<character>`, without rotations.
 
     Args:
-        store: not needed.
-        split: `"vinyals"` (1028/172/423), `"santoro"` (1200/423), `"crossmod"` (1000/200/423)
-            or `"leap"` (20 characters of each of 25/11/10 alphabets, drawn by the seed).
-        seed: `int`, for `"leap"`: which alphabets and characters.
+        store: `ClassStore` or None. Not needed.
+        split: str or None. `"vinyals"` (1028/172/423), `"santoro"` (1200/423), `"crossmod"`
+            (1000/200/423) or `"leap"` (20 characters of each of 25/11/10 alphabets, drawn by
+            the seed). Defaults to `"vinyals"`.
+        seed: int. For `"leap"`: which alphabets and characters. Defaults to `0`.
 
     Returns:
         dict from split name to the list of characters.
     """
     if INFO.check_split(split) == "leap":
         return _alphabets_apart(characters(), seed)
-    lists = read_class_lists(f"omniglot_{INFO.check_split(split)}")
+    lists = read_split_lists(f"omniglot_{INFO.check_split(split)}")
     return {
-        name: ["/".join(entry.split("/")[-2:]) for entry in lists[name]]
-        for name in ("train", "val", "test")
-        if name in lists
+        name: ["/".join(entry.split("/")[-2:]) for entry in members]
+        for name, members in lists.items()
     }
 
 
@@ -104,14 +105,14 @@ def reader(source: Path | None, work_dir: Path) -> DatasetReader:
         for name in names
         for turns in range(ROTATIONS)
     ]
-    files: list[tuple[int, Path]] = []
+    source_images = None
     if source is None:
         builder = stock_builder("omniglot", "github.com")
         drawings = _tfds_drawings(builder, names)
         origin = builder.info.full_name
     else:
-        files = _drawing_files(source, names)
-        drawings = _folder_drawings(files)
+        source_images = ImageSet(source, _drawing_files(source, names))
+        drawings = _folder_drawings(source_images)
         origin = "folders"
 
     def images() -> Iterator[tuple[int, np.ndarray]]:
@@ -120,11 +121,10 @@ def reader(source: Path | None, work_dir: Path) -> DatasetReader:
                 yield index * ROTATIONS + turns, np.rot90(image, turns)
 
     metadata = {"source": origin, "rotations": ROTATIONS}
-    every = [file for _, file in files]
-    return DatasetReader(classes, images, INFO.image_shape, metadata, files=every)
+    return DatasetReader(classes, images, INFO.image_shape, metadata, source=source_images)
 
 
-def _drawing_files(source: Path, names: list[str]) -> list[tuple[int, Path]]:
+def _drawing_files(source: Path, names: list[str]) -> dict[str, list[Path]]:
     roots = [source / f"images_{part}" for part in ("background", "evaluation")]
     roots = [root for root in roots if root.is_dir()] or [source]
     folders = {
@@ -139,18 +139,19 @@ def _drawing_files(source: Path, names: list[str]) -> list[tuple[int, Path]]:
             f"{source} lacks {len(missing):,} of the 1,623 characters of Omniglot, for example "
             f"{missing[0]}; expected {LAYOUT}."
         )
-    files = []
-    for index, name in enumerate(names):
+    files = {}
+    for name in names:
         found = list_images(folders[name])
         if len(found) != DRAWINGS:
             raise ValueError(f"{folders[name]} has {len(found)} drawings, expected {DRAWINGS}.")
-        files += [(index, file) for file in found]
+        files[name] = found
     return files
 
 
-def _folder_drawings(files: list[tuple[int, Path]]) -> Iterator[tuple[int, np.ndarray]]:
-    for index, file in files:
-        yield index, read_image(file, INFO.image_shape)
+def _folder_drawings(source: ImageSet) -> Iterator[tuple[int, np.ndarray]]:
+    for index, files in enumerate(source.files.values()):
+        for file in files:
+            yield index, source.read(file, INFO.image_shape)
 
 
 def _tfds_drawings(builder, names: list[str]) -> Iterator[tuple[int, np.ndarray]]:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ def build(builder: Any, data_dir: Path) -> Any:
 
     Args:
         builder: `tfds.core.GeneratorBasedBuilder`.
-        data_dir: `pathlib.Path`, its data directory.
+        data_dir: `pathlib.Path`. Its data directory.
 
     Returns:
         The builder.
@@ -39,8 +40,8 @@ def stock_builder(name: str, host: str) -> Any:
     """TFDS's own dataset, downloaded if TFDS does not have it yet.
 
     Args:
-        name: `str`, name in the TFDS catalogue.
-        host: `str`, where the archives lie; reached for before TFDS starts, because TFDS retries
+        name: str. Name in the TFDS catalogue.
+        host: str. Where the archives lie; reached for before TFDS starts, because TFDS retries
             for minutes when there is no network.
 
     Returns:
@@ -53,6 +54,8 @@ def stock_builder(name: str, host: str) -> Any:
     import requests
     import tensorflow_datasets as tfds
 
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
     builder = tfds.builder(name, file_format="tfrecord")
     try:
         with _quiet_stdout():

@@ -51,9 +51,9 @@ def alphabet_episode(
     `shots` for each class.
 
     Args:
-        split: `ClassSplit`, such as Omniglot's under `load_dataset.split = 'leap'`.
-        seed: int, within 64 bits.
-        index: int64 scalar, the number of the episode.
+        split: `ClassSplit`. Such as Omniglot's under `load_dataset.split = 'leap'`.
+        seed: int. Within 64 bits.
+        index: int64 scalar. The number of the episode.
         ways: int. Classes in the episode, drawn where the superclass has more.
         shots: int. Support images per class; the most, if `min_shots` is given.
         queries: int. Held-out images per class.
@@ -100,7 +100,7 @@ def alphabet_episode(
     if min_shots is not None and min_shots > shots:
         raise ValueError(f"min_shots={min_shots} must not exceed shots={shots}.")
     if affine not in AFFINE:
-        raise ValueError(f"affine must be one of {', '.join(AFFINE)}. Received: affine={affine!r}")
+        raise ValueError(f"affine must be one of {', '.join(AFFINE)}; received affine={affine!r}.")
     if rotations == "episode":
         raise ValueError("rotations='episode' is not for alphabets. Use 'none' or 'class'.")
     pool = class_pool(split, rotations)

@@ -34,9 +34,9 @@ def base_batch(
     `N % batch_size` at the end. A batch ranks all `N` images: milliseconds for 50,000.
 
     Args:
-        split: `ClassSplit`, the base classes.
-        seed: int, within 64 bits.
-        index: int64 scalar, the number of the batch.
+        split: `ClassSplit`. The base classes.
+        seed: int. Within 64 bits.
+        index: int64 scalar. The number of the batch.
         batch_size: int. Images in the batch.
         rotations: str. `"class"`: each stored rotation is a class. `"none"`: upright images only.
 

@@ -50,7 +50,7 @@ def class_pool(split: ClassSplit, rotations: str) -> ClassPool:
         ValueError: for another name, or `"episode"` on a split without rotations.
     """
     if rotations not in ROTATIONS:
-        raise ValueError(f"rotations must be one of {ROTATIONS}; received {rotations!r}.")
+        raise ValueError(f"rotations must be one of {ROTATIONS}; received rotations={rotations!r}.")
     total, turns = len(split.counts), int(split.rotations)
     if turns == 1 and rotations == "episode":
         raise ValueError(
@@ -88,7 +88,7 @@ def stream_seed(
     """
     seed = operator.index(seed)
     if not -(2**63) <= seed < 2**63:
-        raise ValueError(f"seed must fit in 64 bits; received {seed}.")
+        raise ValueError(f"seed must fit in 64 bits; received seed={seed}.")
     # Python's hash() differs from process to process.
     digest = hashlib.sha256(f"{purpose}:{split.name}".encode()).digest()
     root = tf.constant([seed, int.from_bytes(digest[:8], "little", signed=True)], tf.int64)
@@ -168,7 +168,9 @@ def check_sizes(**sizes: int) -> None:
     """Raises a ValueError that names the first size that is not a whole number from 1."""
     for name, size in sizes.items():
         if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1; received {size!r}.")
+            raise ValueError(
+                f"{name} must be a whole number of at least 1; received {name}={size!r}."
+            )
 
 
 def check_ways(split: ClassSplit, pool: ClassPool, ways: int) -> None:

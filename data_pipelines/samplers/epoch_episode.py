@@ -36,9 +36,9 @@ def epoch_episode(
     sit that epoch out. Images are drawn as in `fixed_episode`.
 
     Args:
-        split: `ClassSplit`, the classes to draw from.
-        seed: int, within 64 bits.
-        index: int64 scalar, the number of the episode; its epoch is `index // (C // ways)`.
+        split: `ClassSplit`. The classes to draw from.
+        seed: int. Within 64 bits.
+        index: int64 scalar. The number of the episode; its epoch is `index // (C // ways)`.
         ways: int. Classes in the episode.
         shots: int. Support images per class.
         queries: int. Query images per class, unless `total_queries` is given.

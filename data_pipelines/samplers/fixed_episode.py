@@ -34,15 +34,15 @@ def fixed_episode(
     each, so no image is in both the support and the query set.
 
     Args:
-        split: `ClassSplit`, the classes to draw from.
-        seed: int, within 64 bits.
-        index: int64 scalar, the number of the episode.
+        split: `ClassSplit`. The classes to draw from.
+        seed: int. Within 64 bits.
+        index: int64 scalar. The number of the episode.
         ways: int. Classes in the episode.
         shots: int. Support images per class.
         queries: int. Query images per class, unless `total_queries` is given.
         total_queries: int or None. That many queries in all, the class of each drawn uniformly:
             with 1, the single query image of STANet. Every class must then have images for all.
-        rotations: str, for stores that hold rotated images. `"class"`: each rotation is a class
+        rotations: str. For stores that hold rotated images. `"class"`: each rotation is a class
             of its own. `"episode"`: a class takes one random rotation in the whole episode.
             `"none"`: upright images only.
 

@@ -43,9 +43,9 @@ def hierarchical_episode(
     `variable_episode`, a superclass of fewer than `ways` classes giving at most all of them.
 
     Args:
-        split: `ClassSplit`, the classes to draw from.
-        seed: int, within 64 bits.
-        index: int64 scalar, the number of the episode.
+        split: `ClassSplit`. The classes to draw from.
+        seed: int. Within 64 bits.
+        index: int64 scalar. The number of the episode.
         ways: int. Classes in the episode; the most, if `min_ways` is given.
         shots: int. Support images per class; the most, if `min_shots` is given.
         queries: int. Query images per class, unless `total_queries` is given.

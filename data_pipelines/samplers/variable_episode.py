@@ -41,9 +41,9 @@ def variable_episode(
     number of queries is constant, spread over the episode's classes as evenly as it goes.
 
     Args:
-        split: `ClassSplit`, the classes to draw from.
-        seed: int, within 64 bits.
-        index: int64 scalar, the number of the episode.
+        split: `ClassSplit`. The classes to draw from.
+        seed: int. Within 64 bits.
+        index: int64 scalar. The number of the episode.
         min_ways: int. Fewest classes.
         max_ways: int. Most classes.
         min_shots: int. Fewest support images of a class.

@@ -6,10 +6,10 @@ from importlib import import_module
 
 from kfsl.analysis.answer import Analysis
 
-#: Each module has an `analyze(request, *, options...)`; a new analysis is a module and a line.
-ANALYSES: dict[str, str] = {
+#: Analyses of trained learners. Each module has an `analyze(request, *, options...)`; a new
+#: analysis is a module and a line.
+OF_LEARNERS: dict[str, str] = {
     "attention": "kfsl.analysis.attention",
-    "confusion": "kfsl.analysis.evaluations.confusion",
     "cross_modulation_commutativity": "kfsl.analysis.cross_modulation.commutativity",
     "cross_modulation_noise": "kfsl.analysis.cross_modulation.noise",
     "cross_modulation_norms": "kfsl.analysis.cross_modulation.norms",
@@ -19,9 +19,16 @@ ANALYSES: dict[str, str] = {
     "modgrad_spectrum": "kfsl.analysis.gradient_learners.modgrad_spectrum",
     "multishot": "kfsl.analysis.gradient_learners.multishot",
     "second_order": "kfsl.analysis.second_order.report",
+}
+
+#: Analyses of what evaluation and training have written; they need no TensorFlow.
+OF_FILES: dict[str, str] = {
+    "confusion": "kfsl.analysis.evaluations.confusion",
     "shots_and_steps": "kfsl.analysis.evaluations.shots_and_steps",
     "validation_curves": "kfsl.analysis.evaluations.validation_curves",
 }
+
+ANALYSES = OF_LEARNERS | OF_FILES
 
 #: What analyses were called before their families had names; scripts still say so.
 EARLIER_NAMES = {

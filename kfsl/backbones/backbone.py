@@ -61,9 +61,9 @@ def check_blocks(filters: Any, num_pools: int, blocks: int = 4) -> tuple[int, ..
     """
     widths = tuple(filters) if isinstance(filters, Sequence) else (filters,)
     if len(widths) != blocks or not all(isinstance(w, int) and w > 0 for w in widths):
-        raise ValueError(f"filters must be {blocks} positive ints. Received: filters={filters}")
+        raise ValueError(f"filters must be {blocks} positive ints; received filters={filters}")
     if num_pools not in range(blocks + 1):
         raise ValueError(
-            f"num_pools must be an int from 0 to {blocks}. Received: num_pools={num_pools}"
+            f"num_pools must be an int from 0 to {blocks}; received num_pools={num_pools}"
         )
     return widths

@@ -65,7 +65,6 @@ class Conv4(Backbone):
         [Finn et al., 2017](https://arxiv.org/abs/1703.03400), section 5.2, for strides.
 
     Example:
-
     ```python
     import numpy as np
     from kfsl.backbones.conv4 import Conv4
@@ -180,7 +179,7 @@ def _check_choices(order: str, pool_padding: str, normalization: str) -> None:
     }
     for name, (value, known) in choices.items():
         if value not in known:
-            raise ValueError(f"{name} must be one of {', '.join(known)}. Received: {value!r}")
+            raise ValueError(f"{name} must be one of {', '.join(known)}; received {value!r}")
 
 
 def _fresh(initializer: Any) -> Any:

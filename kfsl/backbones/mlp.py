@@ -37,7 +37,6 @@ class MLP(Backbone):
         [Zintgraf et al., 2019](https://arxiv.org/abs/1810.03642), section 5.
 
     Example:
-
     ```python
     import numpy as np
     from kfsl.backbones.mlp import MLP
@@ -58,10 +57,10 @@ class MLP(Backbone):
     ) -> None:
         units = [*hidden, *([] if outputs is None else [outputs])]
         if None in image_shape or math.prod(image_shape) < 1:
-            raise ValueError(f"image_shape must have positive sizes. Received: {image_shape}")
+            raise ValueError(f"image_shape must have positive sizes; received {image_shape}")
         if not units or min(units) < 1:
             raise ValueError(
-                f"Layers need positive units. Received: hidden={hidden}, outputs={outputs}"
+                f"Layers need positive units; received hidden={hidden}, outputs={outputs}"
             )
         dtype = keras.dtype_policies.get(kwargs.pop("dtype", None))
 

@@ -43,7 +43,6 @@ class PreActivationResNet12(Backbone):
         reports a ResNet of this size and leaves its details to an unpublished supplement.
 
     Example:
-
     ```python
     import numpy as np
     from kfsl.backbones.pre_activation_resnet12 import PreActivationResNet12

@@ -45,7 +45,6 @@ class ResNet12(Backbone):
         [Lifchitz et al., 2019](https://arxiv.org/abs/1903.05050), section 4.1.
 
     Example:
-
     ```python
     import numpy as np
     from kfsl.backbones.resnet12 import ResNet12

@@ -41,7 +41,6 @@ class WideResNet(Backbone):
         [Zagoruyko and Komodakis, 2016](https://arxiv.org/abs/1605.07146), Table 1.
 
     Example:
-
     ```python
     import numpy as np
     from kfsl.backbones.wide_resnet import WideResNet
@@ -61,11 +60,9 @@ class WideResNet(Backbone):
         **kwargs: Any,
     ) -> None:
         if depth < 10 or (depth - 4) % 6:
-            raise ValueError(
-                f"depth must be 6 k + 4 (10, 16, 22, 28, ...). Received: depth={depth}"
-            )
+            raise ValueError(f"depth must be 6 k + 4 (10, 16, 22, 28, ...); received depth={depth}")
         if width < 1:
-            raise ValueError(f"width must be at least 1. Received: width={width}")
+            raise ValueError(f"width must be at least 1; received width={width}")
         dtype = keras.dtype_policies.get(kwargs.pop("dtype", None))
 
         # === Layers ===

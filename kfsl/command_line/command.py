@@ -1,6 +1,7 @@
 """What the commands share: their flags, and errors told in one line."""
 
 import contextlib
+import io
 import os
 import re
 import sys
@@ -16,8 +17,13 @@ USER_ERRORS = (ValueError, OSError, RuntimeError)
 
 #: What a binding of a wrong type raises inside the function that it was bound to.
 BINDING_ERRORS = (TypeError, ZeroDivisionError)
+#: Errors of TensorFlow, by name, that are no defects: full disks and memories, files that are cut.
+TENSORFLOW_ERRORS = ("ResourceExhaustedError", "PermissionDeniedError", "DataLossError")
 GIN_NOTE = "\n  In call to configurable '"
 
+
+#: What a shell makes of SIGINT.
+INTERRUPTED = 130
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -36,24 +42,48 @@ def run(main: Callable[[], None]) -> None:
     logging.set_verbosity(logging.WARNING)
     # --help prints the main module's docstring, which a console script does not have.
     sys.modules["__main__"].__doc__ = sys.modules[main.__module__].__doc__
+    _list_flags()
+    # Modules that gin files import lie in the current folder, which a console script cannot see.
+    if not {"", os.getcwd()} & set(sys.path):
+        sys.path.append(os.getcwd())
 
     def guarded(arguments: list[str]) -> None:
-        try:
-            _refuse_positional(arguments)
+        with mistakes_in_one_line():
+            refuse_positional(arguments)
             main()
-        except USER_ERRORS as error:
-            if os.environ.get("KFSL_TRACEBACK"):
-                traceback.print_exc()
-            fail(one_line(error))
-        except BINDING_ERRORS as error:
-            if GIN_NOTE not in str(error) or os.environ.get("KFSL_TRACEBACK"):
-                raise
-            name = str(error).split(GIN_NOTE)[1].split("'")[0]
-            fail(f"{one_line(error)}. Is a binding of {name} of a wrong type?")
-        except KeyboardInterrupt:
-            fail("interrupted; the same command continues where the last checkpoint is.")
 
-    app.run(guarded, flags_parser=_parse_flags)
+    app.run(guarded, flags_parser=parse_flags)
+
+
+@contextlib.contextmanager
+def mistakes_in_one_line(
+    interrupted: str = "interrupted; the same command continues where the last checkpoint is.",
+) -> Iterator[None]:
+    """Ends the process with one line and exit code 2 where the user made a mistake.
+
+    An interruption ends it with exit code 130.
+
+    Args:
+        interrupted: str. What Ctrl-C is told; defaults to what holds for a training.
+    """
+    _print_any_name()
+    try:
+        yield
+    except USER_ERRORS as error:
+        if os.environ.get("KFSL_TRACEBACK"):
+            traceback.print_exc()
+        fail(one_line(error))
+    except BINDING_ERRORS as error:
+        if GIN_NOTE not in str(error) or os.environ.get("KFSL_TRACEBACK"):
+            raise
+        name = str(error).split(GIN_NOTE)[1].split("'")[0]
+        fail(f"{one_line(error)}. Is a binding of {name} of a wrong type?")
+    except KeyboardInterrupt:
+        fail(interrupted, INTERRUPTED)
+    except Exception as error:
+        if not _is_of_tensorflow(error) or os.environ.get("KFSL_TRACEBACK"):
+            raise
+        fail(f"TensorFlow has no more memory or disk, or cannot read a file: {_start(error)}")
 
 
 @contextlib.contextmanager
@@ -77,28 +107,69 @@ def quiet_start() -> Iterator[None]:
             os.close(kept)
 
 
-def fail(message: str) -> NoReturn:
-    """Ends the process with one line on standard error and exit code 2."""
-    command = os.path.basename(sys.argv[0]).removesuffix(".py")
+def fail(message: str, code: int = 2) -> NoReturn:
+    """Ends the process with one line on standard error and an exit code."""
+    command = os.path.basename(sys.argv[0]).removesuffix(".py").removeprefix("kfsl-")
     print(f"kfsl {command}: {message}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)
 
 
 def one_line(error: BaseException) -> str:
     """An exception's message without line breaks and without gin's call stack."""
+    if isinstance(error, PermissionError) and error.filename:
+        return f"No permission for {error.filename}."
     text = _ANSI.sub("", str(error).split(GIN_NOTE)[0]).split("Arguments received by")[0]
     return " ".join(text.split()) or type(error).__name__
 
 
-def _parse_flags(arguments: list[str]) -> list[str]:
+def _is_of_tensorflow(error: Exception) -> bool:
+    kind = type(error)
+    return kind.__name__ in TENSORFLOW_ERRORS and kind.__module__.startswith("tensorflow.")
+
+
+def _start(error: Exception) -> str:
+    """The beginning of a message: TensorFlow's tell of every node they passed."""
+    return one_line(error)[:300]
+
+
+def _list_flags() -> None:
+    """Makes `--help` list what a command takes: absl lists the flags of the script's own file."""
+    for module, known in flags.FLAGS.flags_by_module_dict().items():
+        if module == sys.argv[0] or module.startswith(("kfsl.", "data_pipelines.")):
+            for flag in known:
+                flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+
+
+def parse_flags(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
+    """What is left of a command line when its flags are taken out.
+
+    Args:
+        arguments: list of str. The program's name and what follows it.
+        values: `flags.FlagValues`. Defaults to the flags that all modules share.
+
+    Returns:
+        list of str, the program's name first.
+    """
     try:
-        return flags.FLAGS(arguments)
+        return values(arguments)
     except flags.Error as error:
         fail(f"{one_line(error)} See --help.")
 
 
-def _refuse_positional(arguments: list[str]) -> None:
+def refuse_positional(arguments: list[str]) -> None:
+    """Refuses what is no option.
+
+    Raises:
+        ValueError: naming it.
+    """
     if len(arguments) > 1:
         raise ValueError(
             f"Unexpected argument {arguments[1]!r}: options are written --name=value; see --help."
         )
+
+
+def _print_any_name() -> None:
+    """A terminal that lacks a file name's letters shows their numbers, and nothing fails."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

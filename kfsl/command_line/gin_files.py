@@ -18,11 +18,14 @@ class GinFileError(ValueError):
     """A gin file that is not there or cannot be parsed."""
 
 
-def find(path: str) -> str:
+def find(path: str, including: str | None = None) -> str:
     """Where a gin file lies: the current folder, the checkout, then the installed package.
+
+    An included file is looked for beside the file that includes it before all of these.
 
     Args:
         path: str. Such as `gin/stanet.gin`; `gin/` stands for the installed configs too.
+        including: str or None. Where the file that includes it was found.
 
     Returns:
         An existing path.
@@ -37,12 +40,13 @@ def find(path: str) -> str:
     assert gin_files.find("gin/stanet.gin").endswith("stanet.gin")
     ```
     """
-    for candidate in _candidates(path):
+    for candidate in _candidates(path, including):
         if os.path.isfile(candidate):
             return candidate
+    beside = f"beside {including}, which includes it, " if including else ""
     raise GinFileError(
-        f"No gin file {path!r}: looked in {os.getcwd()}, in the checkout and in the installed "
-        f"configs. Shipped files: {', '.join(shipped()) or 'none'}."
+        f"No gin file {path!r}: looked {beside}in {os.getcwd()}, in the checkout and in the "
+        f"installed configs. Shipped files: {', '.join(shipped()) or 'none'}."
     )
 
 
@@ -66,7 +70,7 @@ def check(paths: Sequence[str], bindings: Sequence[str] = ()) -> None:
         GinFileError: naming the file and the line.
     """
     for path in paths:
-        _check_file(path, ())
+        _check_file(find(path), ())
     for binding in bindings:
         _parse(binding, "--gin_param")
 
@@ -83,13 +87,28 @@ def text(path: str) -> str:
         Gin text without includes.
 
     Raises:
-        GinFileError: if a file is missing.
+        GinFileError: if a file is missing, or is not UTF-8.
     """
-    with open(find(path), encoding="utf-8") as file:
-        return _INCLUDE.sub(lambda match: text(match[2]), file.read())
+    return _text(find(path))
 
 
-def _candidates(path: str) -> Iterator[str]:
+def _text(found: str) -> str:
+    return _INCLUDE.sub(lambda match: _text(find(match[2], found)), _read(found))
+
+
+def _read(found: str) -> str:
+    with open(found, encoding="utf-8-sig") as file:
+        try:
+            return file.read()
+        except UnicodeDecodeError as error:
+            raise GinFileError(
+                f"{found} is not UTF-8 ({error.reason}). Save it as UTF-8."
+            ) from None
+
+
+def _candidates(path: str, including: str | None) -> Iterator[str]:
+    if including is not None:
+        yield os.path.join(os.path.dirname(including), path)
     yield path
     if os.path.isabs(path):
         return
@@ -99,15 +118,12 @@ def _candidates(path: str) -> Iterator[str]:
     yield os.path.join(_PACKAGE, "configs", path.removeprefix("gin/"))
 
 
-def _check_file(path: str, including: tuple[str, ...]) -> None:
-    found = find(path)
+def _check_file(found: str, including: tuple[str, ...]) -> None:
     if found in including:
-        raise GinFileError(f"{path} includes itself: {' -> '.join((*including, found))}.")
-    with open(found, encoding="utf-8") as file:
-        statements = _parse(file.read(), found)
-    for statement in statements:
+        raise GinFileError(f"{found} includes itself: {' -> '.join((*including, found))}.")
+    for statement in _parse(_read(found), found):
         if isinstance(statement, config_parser.IncludeStatement):
-            _check_file(statement.filename, (*including, found))
+            _check_file(find(statement.filename, found), (*including, found))
 
 
 def _parse(text: str, where: str) -> list:
@@ -141,3 +157,8 @@ def bindings(text: str) -> list[tuple[str, str, str]]:
         for statement in _parse(text, "the configuration")
         if isinstance(statement, config_parser.BindingStatement)
     ]
+
+
+def without_rules(text: str) -> str:
+    """gin's text without its lines of `=`, which are as long as its longest line may be."""
+    return "\n".join(line for line in text.splitlines() if not line.startswith("# ==")) + "\n"

@@ -14,6 +14,7 @@ from kfsl.evaluation.split_features import embed_split, feature_bytes
 from kfsl.evaluation.tally import EvaluationTally
 from kfsl.experiment import Experiment
 from kfsl.learners.base.learner import Learner
+from kfsl.metrics.finite_weights import weight_not_finite
 from kfsl.runs.environment import environment
 from kfsl.runs.evaluation_record import Evaluation
 
@@ -186,20 +187,24 @@ def _can_keep(learner: Learner, dataset: Any, split: str, limit: int) -> bool:
 
 
 def _check_finite(learner: Learner) -> None:
-    # The logits alone do not tell: ReLU and max pooling can turn a NaN into a number.
-    for weight in learner.weights:
-        values = tf.convert_to_tensor(weight.value)
-        if values.dtype.is_floating and not bool(tf.reduce_all(tf.math.is_finite(values))):
-            raise ValueError(
-                f"The weight {weight.path} is not finite: training diverged, or the file is "
-                "damaged. Train with a smaller learning rate."
-            )
+    found = weight_not_finite(learner)
+    if found is not None:
+        raise ValueError(
+            f"The weight {found} is not finite: training diverged, or the file is damaged. Train "
+            "with a smaller learning rate."
+        )
 
 
 def _check_ways(learner: Learner, episode: Mapping[str, tf.Tensor]) -> None:
     if SUPPORT_LABELS not in episode:
         return
-    ways = int(episode[SUPPORT_LABELS].numpy().max()) + 1
+    largest = episode[SUPPORT_LABELS].numpy().max(axis=-1)
+    ways = int(largest.max()) + 1
+    if largest.min() < 1:
+        raise ValueError(
+            "The episodes must have 2 ways or more, since of one class every answer is right; "
+            "received ways=1. Bind a larger number, such as WAYS=2."
+        )
     if learner.ways is None or ways == learner.ways:
         return
     if ways > learner.ways or not learner.takes_fewer_ways:

@@ -91,7 +91,7 @@ class ResultsRow:
         return _read(os.path.join(folder, "row.json"))
 
     def save(self) -> None:
-        """Writes the row's JSON files; `config.gin` is whoever's collects the run."""
+        """Writes the row's JSON files; the caller copies `config.gin`."""
         write_json(os.path.join(self.folder, "row.json"), self.fields)
         write_json(os.path.join(self.folder, "metadata.json"), self.metadata)
         self.evaluation.save(os.path.join(self.folder, "evaluation.json"))

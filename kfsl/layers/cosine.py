@@ -37,7 +37,6 @@ class CosineSimilarity(keras.layers.Layer):
         Published implementations of Matching Networks divide by the support's norm alone.
 
     Example:
-
     ```python
     import numpy as np
     from kfsl.layers.cosine import CosineSimilarity
@@ -119,10 +118,10 @@ def _at_least_float32(x: Any) -> Any:
 def _check(normalize: str, epsilon: float) -> None:
     if normalize not in NORMALIZATIONS:
         raise ValueError(
-            f"normalize must be one of {NORMALIZATIONS}. Received: normalize={normalize!r}"
+            f"normalize must be one of {NORMALIZATIONS}; received normalize={normalize!r}"
         )
     if not epsilon >= 1e-18:
         raise ValueError(
-            "epsilon must be at least 1e-18: its square has to be a float32 above zero. "
-            f"Received: epsilon={epsilon}"
+            "epsilon must be at least 1e-18: its square has to be a float32 above zero; "
+            f"received epsilon={epsilon}"
         )

@@ -43,7 +43,6 @@ class CrossModulation(keras.layers.Layer):
         [Prol et al., 2018](https://arxiv.org/abs/1812.00273), section 2 and figure 1.
 
     Example:
-
     ```python
     import numpy as np
     from kfsl.layers.cross_modulation import CrossModulation
@@ -66,7 +65,7 @@ class CrossModulation(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         if not noise >= 0:
-            raise ValueError(f"noise must be at least 0. Received: noise={noise}")
+            raise ValueError(f"noise must be at least 0; received noise={noise}")
         self.noise = float(noise)
         self.noise_seed = noise_seed
 

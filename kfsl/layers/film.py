@@ -38,7 +38,6 @@ class FiLM(keras.layers.Layer):
         [Prol et al., 2018](https://arxiv.org/abs/1812.00273) for the learned scales.
 
     Example:
-
     ```python
     import numpy as np
     from kfsl.layers.film import FiLM
@@ -60,7 +59,7 @@ class FiLM(keras.layers.Layer):
         super().__init__(**kwargs)
         if scale_regularizer is not None and not learned_scales:
             raise ValueError(
-                "There is nothing for scale_regularizer to act on. Received: "
+                "There is nothing for scale_regularizer to act on; received "
                 f"scale_regularizer={scale_regularizer!r}, learned_scales=False"
             )
         self.around_one = bool(around_one)
@@ -73,7 +72,7 @@ class FiLM(keras.layers.Layer):
             if not 1 <= len(shape) <= len(x_shape) or shape[-1] != channels:
                 raise ValueError(
                     f"{name} must have shape [C], [1, C] or [n, C], or the inputs' leading axes "
-                    f"and C, which is {channels} for inputs {tuple(x_shape)}. Received: "
+                    f"and C, which is {channels} for inputs {tuple(x_shape)}; received "
                     f"{tuple(shape)}"
                 )
         if self.learned_scales:

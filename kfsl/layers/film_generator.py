@@ -37,7 +37,6 @@ class FiLMGenerator(keras.layers.Layer):
         [Prol et al., 2018](https://arxiv.org/abs/1812.00273), figure 1a, for pairs.
 
     Example:
-
     ```python
     import numpy as np
     from kfsl.layers.film_generator import FiLMGenerator
@@ -60,7 +59,7 @@ class FiLMGenerator(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         if channels is not None and channels < 1:
-            raise ValueError(f"channels must be at least 1. Received: channels={channels}")
+            raise ValueError(f"channels must be at least 1; received channels={channels}")
         self.activation = keras.activations.get(activation)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)

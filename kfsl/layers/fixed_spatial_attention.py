@@ -32,7 +32,6 @@ class FixedSpatialAttention(keras.layers.Layer):
         does not give the width of its Gaussian.
 
     Example:
-
     ```python
     import numpy as np
     from kfsl.layers.fixed_spatial_attention import FixedSpatialAttention
@@ -46,7 +45,7 @@ class FixedSpatialAttention(keras.layers.Layer):
     def __init__(self, sigma: float | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if sigma is not None and not sigma > 0:
-            raise ValueError(f"sigma must be positive, or None. Received: sigma={sigma}")
+            raise ValueError(f"sigma must be positive, or None; received sigma={sigma}")
         self.sigma = None if sigma is None else float(sigma)
 
     def call(self, query: Any, support_maps: Any, query_maps: Any) -> tuple[Any, Any]:

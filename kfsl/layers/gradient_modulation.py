@@ -43,7 +43,6 @@ class GradientModulation(keras.layers.Layer):
         Simon et al., On Modulating the Gradient for Meta-Learning, ECCV 2020, equations 6 to 8.
 
     Example:
-
     ```python
     import numpy as np
     from kfsl.layers.gradient_modulation import GradientModulation
@@ -63,13 +62,13 @@ class GradientModulation(keras.layers.Layer):
         super().__init__(**kwargs)
         if not weight_shape or min(weight_shape) < 1:
             raise ValueError(
-                "weight_shape must have an axis, and no empty one. "
-                f"Received: weight_shape={tuple(weight_shape)}"
+                "weight_shape must have an axis, and no empty one; "
+                f"received weight_shape={tuple(weight_shape)}"
             )
         if columns < 1:
-            raise ValueError(f"columns must be at least 1. Received: columns={columns}")
+            raise ValueError(f"columns must be at least 1; received columns={columns}")
         if initial_factor < 0:
-            raise ValueError(f"Factors are not negative. Received: initial_factor={initial_factor}")
+            raise ValueError(f"Factors are not negative; received initial_factor={initial_factor}")
         self.weight_shape = tuple(weight_shape)
         self.columns = columns
         self.initial_factor = initial_factor

@@ -35,7 +35,6 @@ class GroupNormalization(keras.layers.Layer):
         [Wu and He, 2018](https://arxiv.org/abs/1803.08494), equations 1, 2 and 7.
 
     Example:
-
     ```python
     import numpy as np
     from kfsl.layers.group_normalization import GroupNormalization
@@ -55,9 +54,9 @@ class GroupNormalization(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         if groups != -1 and groups < 1:
-            raise ValueError(f"groups must be positive, or -1. Received: groups={groups}")
+            raise ValueError(f"groups must be positive, or -1; received groups={groups}")
         if not epsilon > 0.0:
-            raise ValueError(f"epsilon must be positive. Received: epsilon={epsilon}")
+            raise ValueError(f"epsilon must be positive; received epsilon={epsilon}")
         self.groups = int(groups)
         self.epsilon = float(epsilon)
         self.center = bool(center)
@@ -67,8 +66,8 @@ class GroupNormalization(keras.layers.Layer):
         channels = input_shape[-1]
         if len(input_shape) < 2 or channels is None or channels % self.groups:
             raise ValueError(
-                "GroupNormalization needs inputs [n, ..., C] with groups dividing C. "
-                f"Received: groups={self.groups}, input_shape={input_shape}"
+                "GroupNormalization needs inputs [n, ..., C] with groups dividing C; "
+                f"received groups={self.groups}, input_shape={input_shape}"
             )
         if self.scale:
             self.gamma = self.add_weight((channels,), "ones", name="gamma", autocast=False)

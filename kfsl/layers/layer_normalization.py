@@ -28,7 +28,6 @@ class LayerNormalization(keras.layers.Layer):
         [Ba et al., 2016](https://arxiv.org/abs/1607.06450), equations 3 and 4.
 
     Example:
-
     ```python
     import numpy as np
     from kfsl.layers.layer_normalization import LayerNormalization
@@ -42,7 +41,7 @@ class LayerNormalization(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         if not epsilon > 0.0:
-            raise ValueError(f"epsilon must be positive. Received: epsilon={epsilon}")
+            raise ValueError(f"epsilon must be positive; received epsilon={epsilon}")
         self.epsilon = float(epsilon)
         self.center = bool(center)
         self.scale = bool(scale)
@@ -51,7 +50,7 @@ class LayerNormalization(keras.layers.Layer):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         if input_shape[-1] is None:
             raise ValueError(
-                f"LayerNormalization needs a known last axis. Received: input_shape={input_shape}"
+                f"LayerNormalization needs a known last axis; received input_shape={input_shape}"
             )
         shape = (input_shape[-1],)
         if self.scale:

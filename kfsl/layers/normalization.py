@@ -82,7 +82,6 @@ def moments_scope(
         ValueError: `update` together with `given`, or fewer than one group.
 
     Example:
-
     ```python
     import numpy as np
     from kfsl.layers.normalization import BatchNormalization, moments_scope
@@ -102,7 +101,7 @@ def moments_scope(
             "an earlier scope are to be counted there: pass update=True to that scope."
         )
     if isinstance(groups, int) and groups < 1:
-        raise ValueError(f"groups must be at least 1. Received: groups={groups}")
+        raise ValueError(f"groups must be at least 1; received groups={groups}")
     scope = _MomentsScope(groups, mask, given, update)
     _STACK.scopes.append(scope)
     try:
@@ -141,7 +140,6 @@ class BatchNormalization(keras.layers.Layer):
         [Ioffe and Szegedy, 2015](https://arxiv.org/abs/1502.03167), Algorithm 1.
 
     Example:
-
     ```python
     import numpy as np
     from kfsl.layers.normalization import BatchNormalization
@@ -161,9 +159,9 @@ class BatchNormalization(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         if not 0.0 <= momentum <= 1.0:
-            raise ValueError(f"momentum must lie in [0, 1]. Received: momentum={momentum}")
+            raise ValueError(f"momentum must lie in [0, 1]; received momentum={momentum}")
         if not epsilon > 0.0:
-            raise ValueError(f"epsilon must be positive. Received: epsilon={epsilon}")
+            raise ValueError(f"epsilon must be positive; received epsilon={epsilon}")
         self.momentum = float(momentum)
         self.epsilon = float(epsilon)
         self.center = bool(center)
@@ -174,8 +172,8 @@ class BatchNormalization(keras.layers.Layer):
         channels = input_shape[-1]
         if len(input_shape) < 2 or channels is None:
             raise ValueError(
-                "BatchNormalization needs inputs [n, ..., C] with a known number of channels. "
-                f"Received: input_shape={input_shape}"
+                "BatchNormalization needs inputs [n, ..., C] with a known number of channels; "
+                f"received input_shape={input_shape}"
             )
         shape = (channels,)
         if self.scale:

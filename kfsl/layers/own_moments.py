@@ -34,7 +34,6 @@ def normalize_by_own_moments(
         derivatives of section 3.
 
     Example:
-
     ```python
     import numpy as np
     from kfsl.layers.own_moments import normalize_by_own_moments

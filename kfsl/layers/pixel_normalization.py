@@ -9,6 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from kfsl.layers.pixel_range import check_pixel_range
+
 
 @keras.saving.register_keras_serializable(package="kfsl")
 class PixelNormalization(keras.layers.Layer):
@@ -26,15 +28,15 @@ class PixelNormalization(keras.layers.Layer):
             None: 1.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
-    Input: tensor `[..., H, W, C]`, uint8 or any other number type with the same range.
+    Input: tensor `[..., H, W, C]`, uint8 or any other number type with the same range. Floats
+        that are scaled already, to 0..1 or around 0, are refused.
     Output: float tensor of the same shape.
 
     Raises:
         ValueError: A standard deviation that is not positive, or a mean or standard deviation
-            for another number of channels than the images have.
+            for another number of channels than the images have; pixels that are scaled already.
 
     Example:
-
     ```python
     import numpy as np
     from kfsl.layers.pixel_normalization import PixelNormalization
@@ -58,17 +60,18 @@ class PixelNormalization(keras.layers.Layer):
         self.mean = _plain(mean)
         self.std = _plain(std)
         if self.std is not None and not np.all(np.asarray(self.std) > 0):
-            raise ValueError(f"std must be positive in every channel. Received: std={std}")
+            raise ValueError(f"std must be positive in every channel; received std={std}")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         for name, value in (("mean", self.mean), ("std", self.std)):
             if isinstance(value, list) and len(value) not in (1, input_shape[-1]):
                 raise ValueError(
                     f"{name} must be one number or one a channel; the images have "
-                    f"{input_shape[-1]} channels. Received: {name}={value}"
+                    f"{input_shape[-1]} channels; received {name}={value}"
                 )
 
     def call(self, inputs: Any) -> Any:
+        inputs = check_pixel_range(inputs, self.scale)
         # The three steps are one affine map, folded in float64 beforehand.
         sign, offset = (-1.0, 1.0) if self.invert else (1.0, 0.0)
         mean = np.asarray(0.0 if self.mean is None else self.mean, "float64")
@@ -96,5 +99,5 @@ def _plain(value: float | Sequence[float] | None) -> float | list[float] | None:
         return None
     array = np.asarray(value, "float64")
     if array.ndim > 1:
-        raise ValueError(f"Expected one number or one a channel. Received: {value}")
+        raise ValueError(f"Expected one number or one a channel; received {value}")
     return array.tolist()

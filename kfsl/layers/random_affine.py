@@ -31,7 +31,6 @@ class RandomAffine(keras.layers.Layer):
         ValueError: for a scale that is not positive, or whose ends are the wrong way round.
 
     Example:
-
     ```python
     import numpy as np
     from kfsl.layers.random_affine import RandomAffine
@@ -52,7 +51,7 @@ class RandomAffine(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         if not 0 < scale[0] <= scale[1]:
-            raise ValueError(f"scale must be two positive, rising numbers. Received: {scale}")
+            raise ValueError(f"scale must be two positive, rising numbers; received {scale}")
         self.degrees = degrees
         self.translation = translation
         self.scale = tuple(scale)

@@ -32,7 +32,6 @@ class SpatialAttention(keras.layers.Layer):
         [Yan et al., 2019](https://doi.org/10.1609/aaai.v33i01.33019079), equations 3 and 4.
 
     Example:
-
     ```python
     import numpy as np
     from kfsl.layers.spatial_attention import SpatialAttention
@@ -48,7 +47,7 @@ class SpatialAttention(keras.layers.Layer):
     def __init__(self, key_dim: int = 64, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if key_dim < 1:
-            raise ValueError(f"key_dim must be at least 1. Received: key_dim={key_dim}")
+            raise ValueError(f"key_dim must be at least 1; received key_dim={key_dim}")
         self.key_dim = key_dim
 
     def build(self, query_shape: tuple, support_maps_shape: tuple) -> None:

@@ -45,7 +45,6 @@ class SpatialTaskAttention(keras.layers.Layer):
         [Yan et al., 2019](https://doi.org/10.1609/aaai.v33i01.33019079), equations 3 to 9.
 
     Example:
-
     ```python
     import numpy as np
     from kfsl.layers.spatial_task_attention import SpatialTaskAttention
@@ -72,8 +71,8 @@ class SpatialTaskAttention(keras.layers.Layer):
         super().__init__(**kwargs)
         if spatial_attention not in SPATIAL_ATTENTIONS:
             raise ValueError(
-                f"spatial_attention must be one of {SPATIAL_ATTENTIONS}. "
-                f"Received: spatial_attention={spatial_attention!r}"
+                f"spatial_attention must be one of {SPATIAL_ATTENTIONS}; "
+                f"received spatial_attention={spatial_attention!r}"
             )
         self.spatial_key_dim = spatial_key_dim
         self.task_key_dim = task_key_dim

@@ -37,7 +37,6 @@ class TaskAttention(keras.layers.Layer):
         [Yan et al., 2019](https://doi.org/10.1609/aaai.v33i01.33019079), equations 6, 7 and 9.
 
     Example:
-
     ```python
     import numpy as np
     from kfsl.layers.task_attention import TaskAttention
@@ -59,8 +58,8 @@ class TaskAttention(keras.layers.Layer):
         super().__init__(**kwargs)
         if key_dim < 1 or value_dim < 1:
             raise ValueError(
-                "key_dim and value_dim must be at least 1. "
-                f"Received: key_dim={key_dim}, value_dim={value_dim}"
+                "key_dim and value_dim must be at least 1; "
+                f"received key_dim={key_dim}, value_dim={value_dim}"
             )
         self.key_dim = key_dim
         self.value_dim = value_dim
@@ -69,8 +68,8 @@ class TaskAttention(keras.layers.Layer):
         channels, ways = query_features_shape[-1], one_hot_shape[-1]
         if ways is None:
             raise ValueError(
-                "TaskAttention's values are tied to the number of classes, which must be known. "
-                f"Received: one-hot labels of shape {one_hot_shape}"
+                "TaskAttention's values are tied to the number of classes, which must be known; "
+                f"received one-hot labels of shape {one_hot_shape}"
             )
         # One initialiser draws the same values for both: at the start q'k is a positive
         # semi-definite form and like attends to like. From two draws the attention starts out

@@ -31,12 +31,8 @@ class MatchingNetwork(MetricLearner):
         normalize: str. Which norm divides the inner product: `"support"` (query norms act as
             temperatures, so the softmax can saturate), `"query"` or `"both"` (the cosine;
             after a ReLU it lies in 0..1, and the 5-way loss cannot fall below 0.905).
-        bn_policy: str. See `MetricLearner`.
-        moments: str. See `MetricLearner`.
         embed_together: bool. Support and query share their moments in training.
-        ways: int or None. See `Learner`.
-        preprocessing: layer or None. See `Learner`.
-        weight_decay: float. See `Learner`.
+        **kwargs: see `MetricLearner` and `Learner`.
 
     Reference:
         Vinyals et al. (2016), "Matching Networks for One Shot Learning", eq. 1; the
@@ -60,24 +56,10 @@ class MatchingNetwork(MetricLearner):
         *,
         aggregation: str = "sum_attention",
         normalize: str = "support",
-        bn_policy: str = "running",
-        moments: str = "episode",
         embed_together: bool = False,
-        ways: int | None = None,
-        preprocessing: keras.layers.Layer | None = None,
-        weight_decay: float = 0.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            backbone,
-            bn_policy=bn_policy,
-            moments=moments,
-            embed_together=embed_together,
-            ways=ways,
-            preprocessing=preprocessing,
-            weight_decay=weight_decay,
-            **kwargs,
-        )
+        super().__init__(backbone, embed_together=embed_together, **kwargs)
         check_choice("aggregation", aggregation, AGGREGATIONS)
         self.aggregation = aggregation
         self.similarity = CosineSimilarity(normalize, dtype="float32")

@@ -10,6 +10,7 @@ from kfsl.learners.base.argument_checks import check_choice
 from kfsl.learners.base.gradient_learner import GradientLearner
 from kfsl.networks.adapted_network import AdaptedNetwork, backbone_with_head
 from kfsl.networks.head import Head
+from kfsl.networks.keras_private import flat_layers
 from kfsl.update_rules.modulated import FORMS, Modulated
 
 CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
@@ -136,7 +137,7 @@ def last_convolutions(backbone: keras.Model, head: Head) -> AdaptedNetwork:
         ValueError: for a network that has fewer.
     """
     network = backbone_with_head(backbone, head)
-    found = [layer for layer in network._flatten_layers() if isinstance(layer, CONVOLUTIONS)]
+    found = [layer for layer in flat_layers(network) if isinstance(layer, CONVOLUTIONS)]
     if len(found) < 2:
         raise ValueError(
             "Without `adapted`, ModGrad adapts the last two convolutions of the network; "

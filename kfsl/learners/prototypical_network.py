@@ -25,12 +25,7 @@ class PrototypicalNetwork(MetricLearner):
         distance: str. `"squared_euclidean"` or `"cosine"`.
         scale: float. Multiplies the logits; with `"cosine"` they lie in `[-scale, scale]`, so
             that 1 cannot saturate the softmax (10 is usual).
-        bn_policy: str. See `MetricLearner`.
-        moments: str. See `MetricLearner`.
-        embed_together: bool. Support and query share their moments in training.
-        ways: int or None. See `Learner`; training with more ways than at test is usual.
-        preprocessing: layer or None. See `Learner`.
-        weight_decay: float. See `Learner`.
+        **kwargs: see `MetricLearner` and `Learner`. Training with more ways than at test is usual.
 
     Reference:
         Snell et al. (2017), "Prototypical Networks for Few-shot Learning", eq. 1 and 2.
@@ -53,24 +48,9 @@ class PrototypicalNetwork(MetricLearner):
         *,
         distance: str = "squared_euclidean",
         scale: float = 1.0,
-        bn_policy: str = "running",
-        moments: str = "episode",
-        embed_together: bool = True,
-        ways: int | None = None,
-        preprocessing: keras.layers.Layer | None = None,
-        weight_decay: float = 0.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            backbone,
-            bn_policy=bn_policy,
-            moments=moments,
-            embed_together=embed_together,
-            ways=ways,
-            preprocessing=preprocessing,
-            weight_decay=weight_decay,
-            **kwargs,
-        )
+        super().__init__(backbone, **kwargs)
         check_choice("distance", distance, DISTANCES)
         self.distance = distance
         self.scale = scale

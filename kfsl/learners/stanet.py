@@ -44,13 +44,9 @@ class STANet(MetricLearner):
         semantic_classes: int. Classes of the semantic branch, those of the training split (or
             its superclasses); 0 for no branch. Defaults to `0`.
         semantic_weight: float. Weight lambda of the semantic loss. Defaults to `0.5`.
-        bn_policy: str. See `MetricLearner`. Defaults to `"running"`.
         moments: str. See `MetricLearner`. Defaults to `"meta_batch"`: with one query per episode
             an episode is too small for moments of its own.
-        embed_together: bool. See `MetricLearner`. Defaults to True.
-        preprocessing: layer or None. See `Learner`. Defaults to None: division by 255.
-        weight_decay: float. See `Learner`. Defaults to `0.0`.
-        **kwargs: Arguments of `keras.Model`, such as `name` and `dtype`.
+        **kwargs: see `MetricLearner` and `Learner`.
 
     Raises:
         ValueError: `ways` is not given, the backbone does not give maps, or an argument is out
@@ -61,7 +57,6 @@ class STANet(MetricLearner):
         [Yan et al., 2019](https://doi.org/10.1609/aaai.v33i01.33019079), section 4.
 
     Example:
-
     ```python
     from kfsl.backbones.conv4 import Conv4
     from kfsl.episodes import EpisodeSpec
@@ -92,27 +87,14 @@ class STANet(MetricLearner):
         gaussian_sigma: float = 0.25,
         semantic_classes: int = 0,
         semantic_weight: float = 0.5,
-        bn_policy: str = "running",
         moments: str = "meta_batch",
-        embed_together: bool = True,
-        preprocessing: keras.layers.Layer | None = None,
-        weight_decay: float = 0.0,
         **kwargs: Any,
     ) -> None:
         _check_arguments(ways, num_layers, semantic_classes, semantic_weight)
         if semantic_classes:
             # Before the base's constructor, which makes a metric for each.
             self.loss_names = ("task", "semantic")
-        super().__init__(
-            backbone,
-            ways=ways,
-            bn_policy=bn_policy,
-            moments=moments,
-            embed_together=embed_together,
-            preprocessing=preprocessing,
-            weight_decay=weight_decay,
-            **kwargs,
-        )
+        super().__init__(backbone, ways=ways, moments=moments, **kwargs)
         self.num_layers = num_layers
         self.spatial_key_dim = spatial_key_dim
         self.task_key_dim = task_key_dim

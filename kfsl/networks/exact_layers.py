@@ -11,7 +11,8 @@ from keras import layers
 from kfsl.layers.group_normalization import GroupNormalization
 from kfsl.layers.layer_normalization import LayerNormalization
 from kfsl.layers.normalization import BatchNormalization
-from kfsl.networks.layer_calls import graph_of, layer_calls
+from kfsl.networks.keras_private import declared_shape, graph_of
+from kfsl.networks.layer_calls import layer_calls
 
 CONVERT = "convert the model with kfsl.networks.exact(model)"
 
@@ -209,7 +210,7 @@ def copy_of(layer: layers.Layer, config: dict[str, Any]) -> layers.Layer:
     """
     if isinstance(layer, layers.Lambda):
         # Keras would take the function from the configuration, where it is untrusted code.
-        function, shape = layer.function, layer._output_shape
+        function, shape = layer.function, declared_shape(layer)
         kept = {key: config[key] for key in ("name", "dtype", "trainable")}
         return layers.Lambda(function, shape, arguments=layer.arguments, **kept)
     return layer.__class__.from_config(config)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import collections
-import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
 
-from kfsl.networks.layer_calls import graph_of
+from kfsl.networks.keras_private import graph_of, nodes
 
 
 def output_with_insertions(
@@ -32,7 +31,6 @@ def output_with_insertions(
             use what comes before it (a layer on one branch of a residual block).
 
     Example:
-
     ```python
     import keras
     from kfsl.backbones.conv4 import Conv4
@@ -70,7 +68,6 @@ def segments(backbone: keras.Model, names: Iterable[str]) -> list[keras.Model | 
         ValueError: as `output_with_insertions`.
 
     Example:
-
     ```python
     from kfsl.backbones.conv4 import Conv4
     from kfsl.networks.insertion import segments
@@ -81,7 +78,7 @@ def segments(backbone: keras.Model, names: Iterable[str]) -> list[keras.Model | 
     """
     known = [layer.name for layer in backbone.layers]
     names = list(names)
-    calls = collections.Counter(node.operation.name for node in nodes(backbone))
+    calls = collections.Counter(node.operation.name for node in nodes(graph_of(backbone)))
     for name in names:
         if name not in known:
             raise ValueError(f"There is no layer {name!r}; the layers are {', '.join(known)}.")
@@ -91,7 +88,7 @@ def segments(backbone: keras.Model, names: Iterable[str]) -> list[keras.Model | 
                 "be told. Give each place a layer of its own."
             )
     # Not `input` and `output`: sequential models have none, and their layers may have others.
-    produced = {id(node.operation): node.output_tensors[0] for node in nodes(backbone)}
+    produced = {id(node.operation): node.output_tensors[0] for node in nodes(graph_of(backbone))}
     start, end = backbone.inputs[0], backbone.outputs[0]
     found: list[keras.Model | None] = []
     for layer in backbone.layers:
@@ -100,11 +97,6 @@ def segments(backbone: keras.Model, names: Iterable[str]) -> list[keras.Model | 
             start = produced[id(layer)]
     found.append(None if start is end else _between(start, end, "the last layer"))
     return found
-
-
-def nodes(model: keras.Model) -> list[Any]:
-    """The calls in a functional model's graph, as Keras keeps them."""
-    return list(itertools.chain.from_iterable(graph_of(model)._nodes_by_depth.values()))
 
 
 def _between(start: Any, end: Any, name: str) -> keras.Model:

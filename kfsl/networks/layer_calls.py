@@ -8,6 +8,8 @@ from typing import Any
 
 import keras
 
+from kfsl.networks.keras_private import flat_layers, graph_of, nodes
+
 
 @dataclasses.dataclass(frozen=True)
 class LayerCall:
@@ -36,7 +38,7 @@ class LayerCall:
             yield self.name, self.layer, self.after_weights
             return
         inside = self.after_weights or bool(self.layer.trainable_variables)
-        for part in self.layer._flatten_layers():
+        for part in flat_layers(self.layer):
             if part is self.layer:
                 yield self.name, part, self.after_weights
             else:
@@ -67,25 +69,18 @@ def layer_calls(model: keras.Model) -> list[LayerCall]:
     return list(_calls(graph, "", False))
 
 
-def graph_of(model: Any) -> Any:
-    """A functional or sequential model's graph; None where `call` is Python code."""
-    graph = getattr(model, "_functional", None) or model
-    return graph if hasattr(graph, "_nodes_by_depth") else None
-
-
 def _calls(graph: Any, prefix: str, after_weights: bool) -> Iterator[LayerCall]:
     moved: set[int] = set()  # Tensors that trainable weights influence.
-    for depth in sorted(graph._nodes_by_depth, reverse=True):
-        for node in graph._nodes_by_depth[depth]:
-            layer, name = node.operation, prefix + node.operation.name
-            after = after_weights or any(id(t) in moved for t in node.input_tensors)
-            if after or getattr(layer, "trainable_variables", ()):
-                moved.update(id(tensor) for tensor in node.output_tensors)
-            if isinstance(layer, keras.layers.InputLayer):
-                continue
-            inner = graph_of(layer)
-            if inner is None:
-                arguments = node.arguments
-                yield LayerCall(name, layer, arguments.args, arguments.kwargs, after)
-            else:
-                yield from _calls(inner, f"{name}/", after)
+    for node in nodes(graph):
+        layer, name = node.operation, prefix + node.operation.name
+        after = after_weights or any(id(t) in moved for t in node.input_tensors)
+        if after or getattr(layer, "trainable_variables", ()):
+            moved.update(id(tensor) for tensor in node.output_tensors)
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
+        inner = graph_of(layer)
+        if inner is None:
+            arguments = node.arguments
+            yield LayerCall(name, layer, arguments.args, arguments.kwargs, after)
+        else:
+            yield from _calls(inner, f"{name}/", after)

@@ -10,7 +10,8 @@ from typing import Any
 import keras
 from keras import layers
 
-from kfsl.networks.insertion import nodes, segments
+from kfsl.networks.insertion import segments
+from kfsl.networks.keras_private import graph_of, nodes
 
 #: Activations that never fall, through which the largest value of a window stays the largest.
 MONOTONE = ("linear", "relu", "relu6", "leaky_relu", "elu", "selu", "softplus", "sigmoid", "tanh")
@@ -88,7 +89,6 @@ def staged_backbone(backbone: keras.Model, modulated: Sequence[str]) -> StagedBa
             way to what follows.
 
     Example:
-
     ```python
     from kfsl.backbones.conv4 import Conv4
     from kfsl.networks.modulated_stage import staged_backbone
@@ -122,12 +122,14 @@ def staged_backbone(backbone: keras.Model, modulated: Sequence[str]) -> StagedBa
 
 def _monotone_run(backbone: keras.Model, name: str, modulated: Sequence[str]) -> list[layers.Layer]:
     """The pools and monotone activations that follow a layer, one after the other."""
-    calls = collections.Counter(node.operation.name for node in nodes(backbone))
+    calls = collections.Counter(node.operation.name for node in nodes(graph_of(backbone)))
     consumers: dict[int, list[Any]] = {}
-    for node in nodes(backbone):
+    for node in nodes(graph_of(backbone)):
         for tensor in node.input_tensors:
             consumers.setdefault(id(tensor), []).append(node)
-    tensor = next(n.output_tensors[0] for n in nodes(backbone) if n.operation.name == name)
+    tensor = next(
+        n.output_tensors[0] for n in nodes(graph_of(backbone)) if n.operation.name == name
+    )
     run: list[layers.Layer] = []
     while True:
         found = consumers.get(id(tensor), [])

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from kfsl.networks.exact_layers import exact as exact  # Part of what this module offers.
+from kfsl.networks.keras_private import raw_value
 
 
 def starting_weights(variables: Sequence[keras.Variable]) -> list[Any]:
@@ -20,9 +21,8 @@ def starting_weights(variables: Sequence[keras.Variable]) -> list[Any]:
     Returns:
         List of tensors.
     """
-    # Not `convert_to_tensor`, which can hand back the live variable, nor `value`, which is cast
-    # to half precision while a layer of mixed precision is called.
-    return [tf.identity(variable._value) for variable in variables]
+    # Not `convert_to_tensor`, which can hand back the live variable.
+    return [tf.identity(raw_value(variable)) for variable in variables]
 
 
 def call_with(
@@ -44,7 +44,7 @@ def call_with(
         the variables themselves are not touched.
     """
     trainable = [
-        replaced[i] if i in replaced else tf.identity(variable._value)
+        replaced[i] if i in replaced else tf.identity(raw_value(variable))
         for i, variable in enumerate(model.trainable_variables)
     ]
     others = starting_weights(model.non_trainable_variables)

@@ -2,11 +2,22 @@
 
 import dataclasses
 import os
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from data_pipelines.datasets.image_files import list_folders, list_images, read_image
+from data_pipelines.datasets.folder_listing import (
+    FolderListing,
+    left_out_words,
+    list_below,
+    list_class,
+    list_folder,
+    printable,
+)
+from data_pipelines.datasets.image_files import check_headers, read_image
+from data_pipelines.datasets.value_range import ValueRange
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,23 +27,33 @@ class ImageFiles:
     Args:
         root: `pathlib.Path`. The folder that was named, to which names are relative.
         files: tuple of `pathlib.Path`.
-        skipped: int. Hidden files and files that are no images.
+        left_out: mapping from a reason, such as `".txt"`, to the number of files left out for it.
+            Defaults to none.
     """
 
     root: Path
     files: tuple[Path, ...]
-    skipped: int = 0
+    left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
-        """Names of the files within the root, with `/` on every system."""
-        return [file.relative_to(self.root).as_posix() for file in self.files]
+        """Names of the files within the root, with `/` on every system, fit to be printed."""
+        return [printable(file.relative_to(self.root).as_posix()) for file in self.files]
 
-    def pixels(self, image_shape: tuple[int, int, int]) -> np.ndarray:
+    @property
+    def skipped(self) -> int:
+        """Number of files left out."""
+        return sum(self.left_out.values())
+
+    def pixels(
+        self, image_shape: tuple[int, int, int], values: ValueRange | None = None
+    ) -> np.ndarray:
         """Reads all images, scaled to one shape as the training images were.
 
         Args:
             image_shape: tuple of three ints. Height, width and channels.
+            values: `ValueRange` or None. What `common_values` found, where these images are not
+                the whole set. Defaults to `None`.
 
         Returns:
             uint8 array, `[n, height, width, channels]`.
@@ -40,7 +61,8 @@ class ImageFiles:
         Raises:
             ValueError: naming the first image that cannot be read.
         """
-        return np.stack([read_image(file, image_shape) for file in self.files])
+        values = common_values(self) if values is None else values
+        return np.stack([read_image(file, image_shape, values) for file in self.files])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,27 +112,41 @@ def find_support(path: str) -> SupportFiles:
     ```
     """
     root = _folder(path, "support set")
-    folders = list_folders(root)
+    found = list_folder(root)
+    folders = found.folders
     layout = f"The support set needs one folder of images per class: {path}/<class>/*.png"
     if len(folders) < 2:
-        loose = list_images(root)
-        found = f"{len(loose)} images directly in it" if loose else "no images"
-        if folders:
-            found = f"only the folder {folders[0].name!r}"
-        raise ValueError(f"{layout}, at least two classes. {path!r} has {found}.")
+        raise ValueError(f"{layout}, at least two classes. {path!r} has {_instead(found)}.")
     files: list[Path] = []
     labels: list[int] = []
-    skipped = _files_in(root)
+    left_out = Counter(found.left_out)
+    left_out["beside the class folders"] += len(found.images)
     for label, folder in enumerate(folders):
-        images = list_images(folder)
-        if not images:
-            raise ValueError(f"{layout}. The folder {str(folder)!r} has no image.")
-        files += images
-        labels += [label] * len(images)
-        skipped += _files_below(folder) - len(images)
-    return SupportFiles(
-        root, tuple(files), skipped, tuple(folder.name for folder in folders), tuple(labels)
-    )
+        inside = list_class(folder)
+        if not inside.images:
+            words = left_out_words(inside.left_out)
+            besides = f" that can be read here (left out: {words})" if words else ""
+            raise ValueError(f"{layout}. The folder {str(folder)!r} has no image{besides}.")
+        files += inside.images
+        labels += [label] * len(inside.images)
+        left_out.update(inside.left_out)
+    names = tuple(printable(folder.name) for folder in folders)
+    return SupportFiles(root, tuple(files), +left_out, names, tuple(labels))
+
+
+def common_values(*sets: ImageFiles) -> ValueRange:
+    """The range from which images of more than 8 bits are scaled, one for all sets.
+
+    Args:
+        sets: `ImageFiles`. Support set and queries, which are to be compared.
+
+    Returns:
+        `ValueRange`.
+
+    Raises:
+        ValueError: a file cannot be read; the message names it.
+    """
+    return check_headers(file for one in sets for file in one.files).values
 
 
 def find_queries(path: str) -> ImageFiles:
@@ -130,14 +166,12 @@ def find_queries(path: str) -> ImageFiles:
     if file.is_file():
         return ImageFiles(file.parent, (file,))
     root = _folder(path, "query")
-    files: list[Path] = []
-    for parent, folders, _ in os.walk(root):
-        # In place: os.walk goes on with what is left, in this order.
-        folders[:] = [folder.name for folder in list_folders(Path(parent))]
-        files += list_images(Path(parent))
-    if not files:
-        raise ValueError(f"No image in {path!r}: name an image, or a folder of images.")
-    return ImageFiles(root, tuple(files), _files_below(root) - len(files))
+    found = list_below(root)
+    if not found.images:
+        words = left_out_words(found.left_out)
+        besides = f" Left out: {words}." if words else ""
+        raise ValueError(f"No image in {path!r}: name an image, or a folder of images.{besides}")
+    return ImageFiles(root, found.images, found.left_out)
 
 
 def _folder(path: str, what: str) -> Path:
@@ -147,9 +181,7 @@ def _folder(path: str, what: str) -> Path:
     raise FileNotFoundError(f"The {what} {path!r} {found}.")
 
 
-def _files_in(folder: Path) -> int:
-    return sum(entry.is_file() for entry in folder.iterdir())
-
-
-def _files_below(folder: Path) -> int:
-    return sum(entry.is_file() for entry in folder.rglob("*"))
+def _instead(found: FolderListing) -> str:
+    if found.folders:
+        return f"only the folder {printable(found.folders[0].name)!r}"
+    return f"{len(found.images)} images directly in it" if found.images else "no images"

@@ -50,7 +50,7 @@ class ServedLearner:
             `steps.default` there.
 
     Raises:
-        ValueError: for steps that the model does not take.
+        ValueError: for steps that the model does not take, or files that are damaged.
 
     Example:
     ```python
@@ -75,7 +75,7 @@ class ServedLearner:
     def __init__(self, path: str, transductive: bool = False, steps: int | None = None) -> None:
         self._steps = chosen_steps(read_description(path), steps)
         # The signatures do not keep the variables alive; the loaded object does.
-        self._loaded = tf.saved_model.load(path)
+        self._loaded = _loaded(path)
         self._signatures = self._loaded.signatures
         self._transductive = transductive
 
@@ -84,7 +84,15 @@ class ServedLearner:
 
         Args:
             images: uint8 array, `[n, height, width, channels]`.
+
+        Raises:
+            ValueError: for another type: TensorFlow would cut floats in 0..1 down to 0 and 1.
         """
+        if images.dtype != np.uint8:
+            raise ValueError(
+                f"Images are raw pixels, uint8 from 0 to 255; received {images.dtype}. Give them "
+                "as they are in the file, not divided by 255."
+            )
         return np.concatenate(
             [
                 self._signatures["embed"](images=tf.constant(part))["features"].numpy()
@@ -143,6 +151,20 @@ class ServedLearner:
 
     def _infer(self, state: dict[str, tf.Tensor], query_features: tf.Tensor) -> Any:
         return self._signatures["infer"](**state, query_features=query_features)
+
+
+def _loaded(path: str) -> Any:
+    try:
+        return tf.saved_model.load(path)
+    except (MemoryError, tf.errors.ResourceExhaustedError):
+        raise
+    except Exception as error:
+        # A cut graph or cut weights: the loader raises whatever the bytes happen to lead to.
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(
+            f"The SavedModel in {path!r} is damaged ({reason}). Copy it again, or export again: "
+            "python -m kfsl.export --run_dir=RUN"
+        ) from error
 
 
 def most_left_out(steps: int | None) -> int:

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from data_pipelines.datasets.image_files import is_blank
+from data_pipelines.datasets.image_set import blank_words
 from kfsl.prediction.image_folders import ImageFiles, SupportFiles
 
 #: Largest class over smallest, from which on sizes count as very unequal.
@@ -127,6 +129,7 @@ def warnings_of(
             "large class may win too often."
         )
     found += _repeated(support, support_images, queries, query_images)
+    found += _blank([*support.names, *queries.names], [*support_images, *query_images])
     mean = float(np.concatenate([support_images.ravel(), query_images.ravel()]).mean())
     if training_mean is not None and _opposite(mean, training_mean):
         kind = "darker" if mean < training_mean else "lighter"
@@ -184,6 +187,11 @@ def _repeated(
     if known:
         found.append(f"Queries that are support images too say nothing: {_some(known)}.")
     return found
+
+
+def _blank(names: Sequence[str], images: Sequence[np.ndarray]) -> list[str]:
+    blank = [name for name, image in zip(names, images, strict=True) if is_blank(image)]
+    return [blank_words(blank)] if blank else []
 
 
 def _opposite(mean: float, training_mean: float) -> bool:

@@ -157,7 +157,8 @@ class Evaluation:
         """
         if not os.path.isfile(path):
             raise FileNotFoundError(f"No evaluation {path!r}; python -m kfsl.evaluate writes it.")
-        with open(path, encoding="utf-8") as file:
+        # A byte order mark, as some editors write, is no part of the text.
+        with open(path, encoding="utf-8-sig") as file:
             try:
                 return cls.from_json(json.load(file))
             except (ValueError, TypeError, AttributeError) as error:

@@ -1,5 +1,6 @@
 """Files that are written whole or not at all."""
 
+import contextlib
 import json
 import os
 from typing import Any
@@ -11,9 +12,53 @@ def write_json(path: str, value: Any) -> None:
 
 
 def write_text(path: str, text: str) -> None:
-    """Writes text by way of a temporary file beside it."""
+    """Writes text by way of a temporary file beside it, which goes if that fails."""
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     temporary = f"{path}.tmp{os.getpid()}"
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.remove(temporary)
+        raise
+
+
+def read_text(path: str) -> str:
+    """Reads text that may have been edited by hand, with a byte order mark or without.
+
+    Args:
+        path: str.
+
+    Returns:
+        str.
+
+    Raises:
+        ValueError: naming the file, if it is not UTF-8.
+    """
+    with open(path, encoding="utf-8-sig") as file:
+        try:
+            return file.read()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is not UTF-8 ({error.reason}). Save it as UTF-8.") from None
+
+
+def read_json(path: str) -> Any:
+    """Reads JSON.
+
+    Args:
+        path: str.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        ValueError: naming the file, if it holds something else.
+    """
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{path} is cut short or no JSON ({error}). Restore it from a copy."
+        ) from None

@@ -5,7 +5,12 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from kfsl.runs.files import write_json, write_text
+from kfsl.runs.environment import now
+from kfsl.runs.files import read_json, read_text, write_json, write_text
+from kfsl.runs.grown_epochs import first_difference, grown_epochs
+
+#: What metadata say of a training that came to its end.
+ENDED = ("finished", "steps", "training_seconds")
 
 
 class RunDirectoryError(ValueError):
@@ -20,6 +25,7 @@ class RunDirectory:
     - `checkpoints/`: what resumes; `best/learner.keras`: the best learner by validation.
     - `tensorboard/`, `metrics.jsonl` (one line an epoch).
     - `evaluation/<split>.json`, `saved_model/`.
+    - `training.lock`: who trains into it now; locks nothing once that process has ended.
 
     Args:
         path: str. The folder; it need not exist yet.
@@ -70,6 +76,10 @@ class RunDirectory:
         return self._in("metrics.jsonl")
 
     @property
+    def lock_path(self) -> str:
+        return self._in("training.lock")
+
+    @property
     def saved_model(self) -> str:
         return self._in("saved_model")
 
@@ -92,18 +102,16 @@ class RunDirectory:
                 f"{self.path!r} is not a run directory: it has no config.gin. Train into it "
                 f"first: python -m kfsl.train --gin_file=FILE --run_dir={self.path}"
             )
-        with open(self.config_path, encoding="utf-8") as file:
-            return file.read()
+        return read_text(self.config_path)
 
     @property
     def metadata(self) -> dict[str, Any]:
-        if not os.path.isfile(self.metadata_path):
-            return {}
-        with open(self.metadata_path, encoding="utf-8") as file:
-            return json.load(file)
+        return read_json(self.metadata_path) if os.path.isfile(self.metadata_path) else {}
 
     def check(self, config: str) -> None:
         """Checks that the folder can hold a run of this configuration.
+
+        It may ask for more `train.epochs` than the run was begun with, and differ in no more.
 
         Args:
             config: str. The whole configuration, as gin prints it.
@@ -113,11 +121,12 @@ class RunDirectory:
                 with files of something else.
         """
         if self.exists:
-            difference = _first_difference(self.config, config)
-            if difference:
+            difference = first_difference(self.config, config)
+            if difference and not self._grown_epochs(config):
                 raise RunDirectoryError(
-                    f"{self.path!r} holds a run of another configuration: {difference}. Name "
-                    "another folder with --run_dir, or delete this one."
+                    f"{self.path!r} holds a run of another configuration: {difference}. Only "
+                    "train.epochs may grow. Name another folder with --run_dir, or delete this "
+                    "one."
                 )
         elif os.path.exists(self.path) and not os.path.isdir(self.path):
             raise RunDirectoryError(f"{self.path!r} is a file; name a folder with --run_dir.")
@@ -127,7 +136,7 @@ class RunDirectory:
             )
 
     def start(self, config: str) -> None:
-        """Makes the folder, after `check`.
+        """Makes the folder, after `check`; of more epochs it takes the number.
 
         Args:
             config: str. The whole configuration, as gin prints it.
@@ -137,12 +146,34 @@ class RunDirectory:
         """
         self.check(config)
         if self.exists:
-            return
+            grown = self._grown_epochs(config)
+            if not grown:
+                return
+            # The metadata first: a process that dies in between tells it once more, not never.
+            self._record_growth(*grown)
         os.makedirs(self.path, exist_ok=True)
         write_text(self.config_path, config)
 
+    def _grown_epochs(self, config: str) -> tuple[int, int] | None:
+        known = read_text(self.operative_path) if os.path.isfile(self.operative_path) else ""
+        return grown_epochs(self.config, config, known)
+
+    def _record_growth(self, before: int, after: int) -> None:
+        told = self.metadata.get("epochs_grown", [])
+        growth = {"from": before, "to": after, "when": now()}
+        self.update_metadata({"epochs_grown": [*told, growth]})
+
+    def reopen(self) -> None:
+        """Takes back that training ended, as the metadata say: it goes on."""
+        values = self.metadata
+        if any(name in values for name in ENDED):
+            write_json(self.metadata_path, {k: v for k, v in values.items() if k not in ENDED})
+
     def update_metadata(self, values: Mapping[str, Any]) -> None:
         write_json(self.metadata_path, {**self.metadata, **values})
+
+    def write_operative(self, operative: str) -> None:
+        write_text(self.operative_path, operative)
 
     def append_metrics(self, values: Mapping[str, Any]) -> None:
         with open(self.metrics_path, "a", encoding="utf-8") as file:
@@ -150,8 +181,11 @@ class RunDirectory:
 
     def training_seconds(self) -> float:
         """Seconds spent in training steps, over all sessions of the run."""
-        with open(self.metrics_path, encoding="utf-8") as file:
-            return round(sum(json.loads(line)["seconds"] for line in file), 1)
+        return round(sum(line.get("seconds", 0.0) for line in self._metrics()), 1)
+
+    def trained_epochs(self) -> int:
+        """The last epoch that `metrics.jsonl` tells of; 0 if there is none."""
+        return max((int(line.get("epoch", 0)) for line in self._metrics()), default=0)
 
     def truncate_metrics(self, step: int) -> None:
         """Drops the lines of `metrics.jsonl` after `step`: they will be written again."""
@@ -161,20 +195,11 @@ class RunDirectory:
             lines = file.readlines()
         write_text(self.metrics_path, "".join(line for line in lines if _step(line) <= step))
 
-
-def _first_difference(old: str, new: str) -> str:
-    old_lines, new_lines = (
-        [line for line in text.splitlines() if line and not line.startswith("#")]
-        for text in (old, new)
-    )
-    missing = [line for line in old_lines if line not in new_lines]
-    added = [line for line in new_lines if line not in old_lines]
-    if missing and added:
-        return f"there {missing[0].strip()}, here {added[0].strip()}"
-    if missing or added:
-        where = "only there" if missing else "only here"
-        return f"{where} {(missing + added)[0].strip()}"
-    return ""
+    def _metrics(self) -> list[dict[str, Any]]:
+        if not os.path.isfile(self.metrics_path):
+            return []
+        with open(self.metrics_path, encoding="utf-8") as file:
+            return [json.loads(line) for line in file if _step(line) < float("inf")]
 
 
 def _step(line: str) -> float:

@@ -1,9 +1,9 @@
 """What a finished run offers to the commands that look at it; nothing slow is imported."""
 
-import hashlib
 import os
 
 from kfsl.runs.evaluation_record import Evaluation, differences
+from kfsl.runs.learner_file import file_fingerprint
 from kfsl.runs.run_directory import RunDirectory
 
 
@@ -26,14 +26,11 @@ def check_trained(run: RunDirectory) -> None:
 
 
 def weights_fingerprint(run: RunDirectory) -> str:
-    """SHA-256 (hex) of the file of the best weights."""
+    """SHA-256 (hex) of the file of the best weights, as it is now.
+
+    What was loaded may be an earlier one, if the run still trains: see `Experiment.weights`.
+    """
     return file_fingerprint(run.best_learner)
-
-
-def file_fingerprint(path: str) -> str:
-    """SHA-256 (hex) of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def stored_evaluation(run: RunDirectory, split: str) -> Evaluation:

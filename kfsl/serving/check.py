@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from kfsl.command_line.command import one_line
 from kfsl.episodes import QUERY_IMAGES, SUPPORT_IMAGES, SUPPORT_LABELS, EpisodeSpec
 from kfsl.learners.base.learner import Learner
 from kfsl.serving.signatures import STEPS
@@ -13,6 +14,9 @@ from kfsl.serving.signatures import STEPS
 SERVED_INPUTS = (SUPPORT_IMAGES, SUPPORT_LABELS, QUERY_IMAGES)
 #: Of the probabilities, where the logits are of size 1; half precision rounds coarser.
 TOLERANCES = {"float64": 1e-5, "float32": 1e-5, "float16": 2e-2, "bfloat16": 1e-1}
+#: Smaller logits are held to the accuracy of logits of that size. In float32 an error of 1e-6 is
+#: left to them, which moves no probability by more; a wrong graph moves them by their own size.
+SMALLEST_LOGITS = 0.1
 OTHER_SIZE = 5
 REFUSALS = (ValueError, TypeError, tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
 
@@ -42,24 +46,47 @@ def takes_any_size(
     return bool(np.isfinite(logits).all())
 
 
-def takes_fewer_classes(learner: Learner, image_shape: tuple[int, int, int]) -> bool:
-    """Whether a learner of fixed ways gives a class without support images no probability.
+def check_fewer_ways(learner: Learner, image_shape: tuple[int, int, int]) -> None:
+    """Holds a learner to its word that it takes fewer classes than its `ways`.
 
     Args:
-        learner: `Learner` with `ways`.
+        learner: `Learner`.
         image_shape: tuple of three ints.
 
-    Returns:
-        bool.
+    Raises:
+        ValueError: if it says so, and fails or gives a class without support images a
+            probability.
     """
-    if learner.ways < 3:
-        return False
+    if not serves_fewer_ways(learner) or learner.ways is None:
+        return
     episode = _episode(learner, image_shape, ways=learner.ways - 1)
+    name, remedy = type(learner).__name__, "set its takes_fewer_ways = False"
     try:
         probabilities = tf.nn.softmax(learner(episode, training=False)["logits"])[0].numpy()
-    except REFUSALS:
-        return False
-    return bool(probabilities.shape[-1] == learner.ways and probabilities[:, -1].max() < 1e-6)
+    except REFUSALS as error:
+        raise ValueError(
+            f"{name} says that it takes fewer than its {learner.ways} ways, and refuses an "
+            f"episode of {learner.ways - 1}: {one_line(error)} Mend it, or {remedy}."
+        ) from error
+    # Of another width, its last column is no class without support images.
+    if probabilities.shape[-1] != learner.ways or not probabilities[:, -1].max() < 1e-6:
+        raise ValueError(
+            f"{name} says that it takes fewer than its {learner.ways} ways, but a class without "
+            f"support images gets a probability of {probabilities[:, -1].max():.2g}. Give it "
+            f"none, with mask_absent, or {remedy}."
+        )
+
+
+def serves_fewer_ways(learner: Learner) -> bool:
+    """Whether a served learner can be given fewer classes than it has columns for.
+
+    Args:
+        learner: `Learner`. What it declares counts; `check_fewer_ways` holds it to it.
+
+    Returns:
+        bool. False for two ways: one class is no task.
+    """
+    return learner.ways is None or (learner.ways > 2 and learner.takes_fewer_ways)
 
 
 def smallest_size(learner: Learner, image_shape: tuple[int, int, int]) -> int:
@@ -156,15 +183,17 @@ def _difference(
         (f"{signature}'s probabilities", whole, probabilities, tolerance * max(1.0, size)),
         ("infer's probabilities", inferred["probabilities"], probabilities,
          tolerance * max(1.0, size)),
-        ("infer's logits", inferred["logits"], logits, tolerance * size),
+        # Logits are sums of larger terms, whose rounding stays when they cancel.
+        ("infer's logits", inferred["logits"], logits, tolerance * max(SMALLEST_LOGITS, size)),
     ):  # fmt: skip
         difference = float(np.max(np.abs(found.numpy() - expected)))
         if not difference <= allowed:
             raise ValueError(
                 f"The exported graph of {type(learner).__name__} differs from the learner: "
                 f"{name} by {difference:.2g} where {allowed:.2g} is rounding, images "
-                f"{episode[QUERY_IMAGES].shape[2:]}. Nothing was written. A method whose state "
-                "hides in attributes, or that draws random numbers in adapt, cannot be served."
+                f"{episode[QUERY_IMAGES].shape[2:]}. Nothing was written. A method cannot be "
+                "served if its state hides in attributes, or if adapt draws other random numbers "
+                "at each call: it has to draw from its seed, and without one always the same."
             )
     return float(np.max(np.abs(whole.numpy() - probabilities)))
 

@@ -53,7 +53,7 @@ def made_up_task(ways, shape, shots=5, seed=0):
 
 
 def main():
-    description = json.loads((FOLDER / "model.json").read_text(encoding="utf-8"))
+    description = json.loads((FOLDER / "model.json").read_text(encoding="utf-8-sig"))
     shape = description["image"]["trained_shape"]
     if len(sys.argv) == 3:
         task = read_task(*sys.argv[1:], shape)

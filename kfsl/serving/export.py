@@ -1,9 +1,11 @@
 """The SavedModel of a learner: it takes a support set and queries, and needs no kfsl or Keras."""
 
+import contextlib
+import errno
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -15,10 +17,11 @@ from kfsl.runs.environment import environment, now
 from kfsl.runs.files import write_text
 from kfsl.serving import example
 from kfsl.serving.check import (
+    check_fewer_ways,
     difference_from_learner,
+    serves_fewer_ways,
     smallest_size,
     takes_any_size,
-    takes_fewer_classes,
 )
 from kfsl.serving.files import (
     CLASSES_FILE,
@@ -38,6 +41,7 @@ def export(
     any_size: bool | None = None,
     training_data: Mapping[str, Any] | None = None,
     overrides: Sequence[str] = (),
+    weights: str = "",
 ) -> dict[str, Any]:
     """Writes a learner as a SavedModel that takes new classes without training.
 
@@ -64,13 +68,16 @@ def export(
         any_size: bool or None. Whether height and width stay free; None finds out.
         training_data: mapping that JSON can hold, or None. What `classes.json` shall say.
         overrides: sequence of str. Bindings in which the learner differs from its training.
+        weights: str. SHA-256 of the file that the learner's weights are from, empty if they are
+            from none; `model.json` keeps it, so that a later reader knows whose export this is.
 
     Returns:
         The description that was written as `model.json`.
 
     Raises:
-        ValueError: if `path` holds something else, the learner's state cannot be served, or the
-            loaded graph does not give the learner's probabilities.
+        ValueError: if `path` holds something else, the learner's state cannot be served, it takes
+            no fewer ways although it says so, or the loaded graph does not give its probabilities.
+        OSError: if there is no space for it, or it cannot be written.
 
     Example:
     ```python
@@ -100,23 +107,27 @@ def export(
             f"{path!r} holds something that kfsl did not export; name another folder, or empty it."
         )
     image_shape = tuple(image_shape)
+    check_fewer_ways(learner, image_shape)
     free: Shape = (None, None, image_shape[-1])
     if any_size is None:
         any_size = takes_any_size(learner, image_shape, lambda: signatures_of(learner, free))
     served_shape = free if any_size else image_shape
-    signatures = signatures_of(learner, served_shape)
-    description = _describe(learner, image_shape, served_shape, signatures)
+    smallest = smallest_size(learner, image_shape) if any_size else None
+    signatures = signatures_of(learner, served_shape, smallest)
+    description = _describe(learner, image_shape, served_shape, smallest, signatures)
     partial = os.path.join(
         os.path.dirname(path), f".{os.path.basename(path)}.writing-{os.getpid()}"
     )
-    description["overrides"] = list(overrides)
+    description.update(overrides=list(overrides), weights=weights)
     try:
-        _write_graph(learner, signatures, partial)
+        with _writing(path):
+            _write_graph(learner, signatures, partial)
         description["difference_from_python"] = difference_from_learner(
             learner, partial, image_shape, any_size
         )
-        _write_files(partial, description, training_data or {})
-        _replace(partial, path)
+        with _writing(path):
+            _write_files(partial, description, training_data or {})
+            _replace(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return description
@@ -129,10 +140,28 @@ def _write_graph(learner: Learner, signatures: Mapping[str, Any], path: str) -> 
     tf.saved_model.save(module, path, signatures=dict(signatures))
 
 
+@contextlib.contextmanager
+def _writing(path: str) -> Iterator[None]:
+    """Tells of a full disk in one way, and where: TensorFlow and Python each have their own."""
+    try:
+        yield
+    except (tf.errors.OpError, OSError) as error:
+        full = isinstance(error, tf.errors.ResourceExhaustedError)
+        number = errno.ENOSPC if full else getattr(error, "errno", None) or errno.EIO
+        reason = " ".join(str(getattr(error, "message", error)).split())[:200]
+        raise OSError(
+            number,
+            f"The SavedModel could not be written ({reason}), and what was there is kept. Make "
+            "space, or name another folder than",
+            path,
+        ) from error
+
+
 def _describe(
     learner: Learner,
     image_shape: tuple[int, int, int],
     served_shape: Shape,
+    smallest: int | None,
     signatures: Mapping[str, Any],
 ) -> dict[str, Any]:
     state = signatures["adapt"].structured_outputs
@@ -144,14 +173,11 @@ def _describe(
         "image": {
             "shape": list(served_shape),
             "trained_shape": list(image_shape),
-            "smallest_size": smallest_size(learner, image_shape) if None in served_shape else None,
+            "smallest_size": smallest,
             "dtype": "uint8",
             "pixel_range": [0, 255],
         },
-        "ways": {
-            "fixed": learner.ways,
-            "fewer": learner.ways is None or takes_fewer_classes(learner, image_shape),
-        },
+        "ways": {"fixed": learner.ways, "fewer": serves_fewer_ways(learner)},
         "shots": {"minimum": 1, "maximum": None, "may_differ_between_classes": True},
         "steps": None
         if learner.default_steps is None

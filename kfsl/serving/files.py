@@ -12,6 +12,8 @@ EXAMPLE_FILE = "example.py"
 GRAPH_FILE = "saved_model.pb"
 
 FORMAT_VERSION = 1
+#: What `model.json` has in every release, and its readers rely on.
+NEEDED = ("format_version", "learner", "transductive", "image", "ways")
 
 
 def read_description(path: str) -> dict[str, Any]:
@@ -40,17 +42,40 @@ def read_description(path: str) -> dict[str, Any]:
             f"{path!r} is a SavedModel without {MODEL_FILE}, so its limits are unknown. Name one "
             "that python -m kfsl.export wrote."
         )
-    with open(description, encoding="utf-8") as file:
-        try:
-            values = json.load(file)
-            version = values["format_version"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{description!r} is damaged ({error}); export again.") from error
+    values = read_json(description, "export again")
+    missing = [key for key in NEEDED if key not in values]
+    if missing:
+        raise ValueError(f"{description!r} is damaged (it has no {missing[0]!r}); export again.")
+    version = values["format_version"]
     if version != FORMAT_VERSION:
         raise ValueError(
             f"{description!r} has format version {version}; this release reads version "
             f"{FORMAT_VERSION}. Export again."
         )
+    return values
+
+
+def read_json(path: str, remedy: str) -> dict[str, Any]:
+    """A JSON file that holds an object; a byte order mark, as some editors write, is no part.
+
+    Args:
+        path: str.
+        remedy: str. What to do if it cannot be read, for the message.
+
+    Returns:
+        dict.
+
+    Raises:
+        ValueError: naming the file, if it is cut or holds something else.
+    """
+    with open(path, encoding="utf-8-sig") as file:
+        try:
+            values = json.load(file)
+        except ValueError as error:
+            raise ValueError(f"{path!r} is damaged ({error}); {remedy}.") from error
+    if not isinstance(values, dict):
+        found = type(values).__name__
+        raise ValueError(f"{path!r} is damaged (it holds a {found}, no object); {remedy}.")
     return values
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from kfsl.learners.base.learner import Learner
+from kfsl.serving.input_checks import check_support, with_checked_shapes
 
 Shape = tuple[int | None, int | None, int]
 #: Input of `infer` beside the state, whose keys are the method's.
@@ -14,12 +15,18 @@ QUERY_FEATURES = "query_features"
 STEPS = "steps"
 
 
-def signatures_of(learner: Learner, image_shape: Shape) -> dict[str, Any]:
+def signatures_of(
+    learner: Learner, image_shape: Shape, smallest_size: int | None = None
+) -> dict[str, Any]:
     """Traces what a learner is served by.
+
+    Each signature looks at the shapes of what it is given before anything else sees it: an image
+    of the wrong rank would end the process in the kernel of some layer.
 
     Args:
         learner: `Learner`.
         image_shape: tuple of height, width and channels; None is free.
+        smallest_size: int or None. Least height and width, where they are free.
 
     Returns:
         dict of names to concrete functions: `serving_default`, `embed`, `adapt`, `infer`, and
@@ -32,18 +39,27 @@ def signatures_of(learner: Learner, image_shape: Shape) -> dict[str, Any]:
     labels = tf.TensorSpec((None,), tf.int32)
     episode = {"support_images": images, "support_labels": labels, "query_images": images}
     steps = {STEPS: tf.TensorSpec((), tf.int32)} if learner.adapts_in_steps else {}
-    embed = _concrete(_embed(learner), images=images)
+
+    def concrete(function: Callable, **specs: tf.TensorSpec) -> Any:
+        smallest = {
+            name: smallest_size
+            for name, spec in specs.items()
+            if smallest_size and spec == tf.TensorSpec(images.shape, images.dtype)
+        }
+        return _concrete(with_checked_shapes(function, specs, smallest), **specs)
+
+    embed = concrete(_embed(learner), images=images)
     features = _like(embed.structured_outputs["features"])
-    adapt = _concrete(_adapt(learner), support_features=features, support_labels=labels, **steps)
+    adapt = concrete(_adapt(learner), support_features=features, support_labels=labels, **steps)
     state = {name: _like(tensor) for name, tensor in adapt.structured_outputs.items()}
     _check_state(learner, state)
-    infer = _concrete(_infer(learner), **state, query_features=features)
+    infer = concrete(_infer(learner), **state, query_features=features)
     signatures = {"embed": embed, "adapt": adapt, "infer": infer}
     if not steps:
-        return {"serving_default": _concrete(_serve(learner), **episode), **signatures}
+        return {"serving_default": concrete(_serve(learner), **episode), **signatures}
     # An inner loop makes a large graph: one copy serves all.
-    serve = _concrete(_serve_in_turn(embed, adapt, infer), **episode, **steps)
-    default = _concrete(_with_default_steps(serve, learner.default_steps), **episode)
+    serve = concrete(_serve_in_turn(embed, adapt, infer), **episode, **steps)
+    default = concrete(_with_default_steps(serve, learner.default_steps), **episode)
     return {"serving_default": default, **signatures, "serve_with_steps": serve}
 
 
@@ -54,7 +70,7 @@ def _serve(learner: Learner) -> Callable:
     def serve(
         support_images: tf.Tensor, support_labels: tf.Tensor, query_images: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        with tf.control_dependencies(_checks(learner, support_images, support_labels, {})):
+        with tf.control_dependencies(check_support(learner, support_images, support_labels, {})):
             episode = {
                 "support_images": support_images[None],
                 "support_labels": support_labels[None],
@@ -100,7 +116,8 @@ def _adapt(learner: Learner) -> Callable:
     def adapt(
         support_features: tf.Tensor, support_labels: tf.Tensor, **steps: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        with tf.control_dependencies(_checks(learner, support_features, support_labels, steps)):
+        checks = check_support(learner, support_features, support_labels, steps)
+        with tf.control_dependencies(checks):
             features, labels = support_features[None], support_labels[None]
             steps = {name: tf.identity(value) for name, value in steps.items()}
         state = learner.adapt(features, labels, **steps)
@@ -121,25 +138,6 @@ def _infer(learner: Learner) -> Callable:
 
 def _probabilities(logits: tf.Tensor) -> tf.Tensor:
     return tf.nn.softmax(tf.cast(logits, tf.float32))
-
-
-def _checks(
-    learner: Learner, images: tf.Tensor, labels: tf.Tensor, steps: Mapping[str, tf.Tensor]
-) -> list[tf.Operation]:
-    checks = [
-        tf.debugging.assert_equal(
-            tf.shape(images)[0], tf.shape(labels)[0], "One label for each support image is needed."
-        ),
-        tf.debugging.assert_positive(tf.size(labels), "The support set is empty."),
-        tf.debugging.assert_non_negative(labels, "Support labels count from 0."),
-    ]
-    if learner.ways is not None:
-        message = f"This model is made for {learner.ways} ways: support labels go from 0 to "
-        limit = tf.constant(learner.ways, tf.int32)
-        checks.append(tf.debugging.assert_less(labels, limit, f"{message}{learner.ways - 1}."))
-    for value in steps.values():
-        checks.append(tf.debugging.assert_non_negative(value, "steps must be 0 or more."))
-    return checks
 
 
 def _concrete(function: Callable, **specs: tf.TensorSpec) -> Any:

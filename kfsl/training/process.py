@@ -5,6 +5,17 @@ import os
 import keras
 import tensorflow as tf
 
+from kfsl.training.argument_checks import check_flag, check_whole
+
+#: What NumPy, Python's `random` and TensorFlow all take.
+LARGEST_PROCESS_SEED = 2**32 - 1
+
+#: TensorFlow ends the process over a negative number, and over threads that it cannot have.
+MOST_THREADS = 1024
+
+#: `float64` is here for measuring; see Keras's dtype policies.
+PRECISIONS = ("float32", "float64", "bfloat16", "float16", "mixed_bfloat16", "mixed_float16")
+
 
 def set_up(
     seed: int = 0,
@@ -28,8 +39,10 @@ def set_up(
             channels first may gain from it.
 
     Raises:
-        ValueError: if TensorFlow already started with another number of threads.
+        ValueError: if an argument is of a wrong type or out of range, or TensorFlow already
+            started with another number of threads.
     """
+    _check(seed, precision, deterministic, threads, graph_rewriting)
     if threads and tf.config.threading.get_intra_op_parallelism_threads() != threads:
         try:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -43,6 +56,19 @@ def set_up(
     if deterministic:
         tf.config.experimental.enable_op_determinism()
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not graph_rewriting})
+
+
+def _check(
+    seed: int, precision: str, deterministic: bool, threads: int, graph_rewriting: bool
+) -> None:
+    check_whole("set_up.seed", seed, 0, LARGEST_PROCESS_SEED)
+    if precision not in PRECISIONS:
+        raise ValueError(
+            f"set_up.precision must be one of {', '.join(PRECISIONS)}; received {precision!r}."
+        )
+    check_flag("set_up.deterministic", deterministic)
+    check_whole("set_up.threads", threads, 0, MOST_THREADS)
+    check_flag("set_up.graph_rewriting", graph_rewriting)
 
 
 def onednn() -> bool | None:

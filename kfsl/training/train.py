@@ -1,46 +1,19 @@
-"""The training call: fit, resume, callbacks wired together."""
+"""The training call: what gin binds as `train`."""
 
-import math
-import os
-import sys
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import keras
-import tensorflow as tf
-from matplotlib.figure import Figure
 
-from data_pipelines import pipeline
-from data_pipelines.samplers.draws import check_sizes
 from kfsl.experiment import Experiment
-from kfsl.learners.base.learner import Learner
-from kfsl.runs.environment import environment, now
-from kfsl.runs.files import write_text
 from kfsl.runs.run_directory import RunDirectory
-from kfsl.training.callbacks.best_learner import BestLearner
-from kfsl.training.callbacks.figure_summary import FigureSummary
-from kfsl.training.callbacks.finite_weights import weights_are_finite
-from kfsl.training.callbacks.metrics_log import MetricsLog
-from kfsl.training.callbacks.run_summary import RunSummary
-from kfsl.training.callbacks.training_checkpoint import TrainingCheckpoint
-from kfsl.training.callbacks.training_signals import TrainingSignals
-from kfsl.training.initial_weights import copy_initial_weights
-from kfsl.training.process import onednn, threads
-
-#: Draws a learner's view of an episode: (learner, episode, query labels, class names).
-FigureFunction = Callable[[keras.Model, dict[str, Any], Any, Sequence[str]], Figure]
-
-
-class TrainingError(RuntimeError):
-    """Training that cannot go on."""
+from kfsl.training.train_arguments import FigureFunction, TrainArguments
+from kfsl.training.training_session import TrainingSession
 
 
 def train(
     experiment: Experiment,
     run: RunDirectory,
     *,
-    operative: Callable[[], str] = str,
     optimizer: keras.optimizers.Optimizer | None = None,
     part_optimizers: Mapping[str, keras.optimizers.Optimizer] | None = None,
     epochs: int = 100,
@@ -58,24 +31,27 @@ def train(
     figures_every: int = 5,
     histograms_every: int = 0,
     profile_steps: tuple[int, int] | None = None,
-) -> dict[str, float]:
-    """Trains a learner on episodes, or goes on where an interrupted run stopped.
+) -> TrainingSession:
+    """Constructs the training of a learner on episodes; `fit` of what it returns trains.
 
-    Episode number `i` of training is the same whenever it is drawn, and every variable is in
-    the checkpoint, so a run that was killed ends with the bits of one that was not.
+    Everything is made here, compiled, and restored where an interrupted run stopped, and
+    nothing is written: what cannot work shows before a run begins. Episode number `i` of
+    training is the same whenever it is drawn, and every variable is in the checkpoint, so a run
+    that was killed ends with the bits of one that was not.
 
     Args:
         experiment: `Experiment`.
-        run: `RunDirectory`, started.
-        operative: callable. Called when everything is constructed and nothing is trained;
-            returns the text of the operative configuration.
+        run: `RunDirectory`.
         optimizer: Keras optimiser; `Adam(1e-3)` when None.
         part_optimizers: dict or None. Optimisers of their own for the learner's `weight_parts`.
-        epochs: int. Each ends with validation and a checkpoint.
+        epochs: int. Each ends with validation and a checkpoint. 0, with `start_from`: the run
+            is that one's weights in this learner, validated once. A run that ended after fewer
+            goes on, to the bits of one that had this many from the beginning.
         steps_per_epoch: int. Updates per epoch.
         meta_batch: int. Episodes per update.
         validation_episodes: int. Fixed episodes of the split `val`; none when it is empty.
-        validation_meta_batch: int. Episodes evaluated at once.
+        validation_meta_batch: int. Most episodes evaluated at once; what divides
+            `validation_episodes` is taken, so that all of them are.
         validation_every: int. Epochs between two validations.
         patience: int or None. Validations without improvement after which training stops.
         seed: int. Which episodes training draws.
@@ -91,202 +67,61 @@ def train(
         profile_steps: pair of int or None. First and last step to profile.
 
     Returns:
-        The last epoch's logs; empty if the run was finished before.
+        `TrainingSession`.
 
     Raises:
-        TrainingError: if the loss is no longer finite. The last good weights are kept.
-        ValueError: if the split has too few classes or images for the episodes, a size is not
-            positive, the run was begun on other data, or `start_from` does not fit.
+        ValueError: if an argument is of a wrong type or out of range, the split has too few
+            classes or images for the episodes, the run was begun on other data or is being
+            trained by another process, or `start_from` does not fit.
+
+    Example:
+    ```python
+    import functools
+    import tempfile
+    import numpy as np
+    from data_pipelines.class_store import ClassStore, StoredClass
+    from data_pipelines.class_store_writer import write_class_store
+    from data_pipelines.dataset import FewShotDataset
+    from data_pipelines.samplers import fixed_episode
+    from kfsl.backbones.conv4 import Conv4
+    from kfsl.experiment import Experiment
+    from kfsl.learners.prototypical_network import PrototypicalNetwork
+    from kfsl.runs.run_directory import RunDirectory
+    from kfsl.training.train import train
+
+    with tempfile.TemporaryDirectory() as folder:
+        classes = [StoredClass(name, "letters", 4) for name in "abc"]
+        images = [(c, np.full((8, 8, 1), 80 * c, "uint8")) for c in range(3) for _ in range(4)]
+        write_class_store(f"{folder}/letters", classes, images, image_shape=(8, 8, 1))
+        store = ClassStore.open(f"{folder}/letters")
+        experiment = Experiment(
+            learner=PrototypicalNetwork(Conv4(image_shape=(8, 8, 1), filters=4, num_pools=2)),
+            dataset=FewShotDataset("letters", store, {"train": [0, 1, 2]}),
+            sampler=functools.partial(fixed_episode, ways=2, shots=1, queries=3),
+        )
+        session = train(experiment, RunDirectory(f"{folder}/run"), epochs=1, steps_per_epoch=2)
+        assert not session.done
+        logs = session.fit()
+        assert session.done and logs["loss"] > 0
+    ```
     """
-    check_sizes(
+    arguments = TrainArguments(
+        optimizer=optimizer,
+        part_optimizers=part_optimizers,
         epochs=epochs,
         steps_per_epoch=steps_per_epoch,
         meta_batch=meta_batch,
+        validation_episodes=validation_episodes,
         validation_meta_batch=validation_meta_batch,
         validation_every=validation_every,
+        patience=patience,
+        seed=seed,
+        start_from=start_from,
+        jit_compile=jit_compile,
+        callbacks=callbacks,
+        figures=figures,
         figures_every=figures_every,
+        histograms_every=histograms_every,
+        profile_steps=profile_steps,
     )
-    learner = experiment.learner
-    _check_same_data(run, experiment)
-    _compile(learner, optimizer or keras.optimizers.Adam(1e-3), part_optimizers, jit_compile)
-    validation = _validation(experiment, validation_episodes, validation_meta_batch, seed)
-    _build(learner, _episodes(experiment, seed, 0, meta_batch))
-
-    best = BestLearner(run.best_learner, patience=patience, validated=validation is not None)
-    checkpoint = TrainingCheckpoint(run.checkpoints, learner, best)
-    first_epoch = checkpoint.restore()
-    if first_epoch >= epochs or best.exhausted:
-        return {}
-    start = None
-    if start_from is not None and first_epoch == 0:
-        start = copy_initial_weights(learner, start_from)
-        print(f"{len(start.copied)} weights are those of {start_from}, {len(start.own)} new.")
-    config = operative()
-    write_text(run.operative_path, config)
-    run.truncate_metrics(first_epoch * steps_per_epoch)
-    if start is not None:
-        run.update_metadata(start.metadata)
-    _record_session(run, _metadata(experiment, seed) | environment())
-
-    all_callbacks = [
-        keras.callbacks.TerminateOnNaN(),
-        TrainingSignals(),
-        *callbacks,
-        *_figure_summaries(experiment, run, figures, figures_every, seed),
-        RunSummary(os.path.join(run.tensorboard, "train"), config, _parameters(config)),
-        keras.callbacks.TensorBoard(
-            run.tensorboard,
-            histogram_freq=histograms_every,
-            write_graph=False,
-            profile_batch=profile_steps or 0,
-        ),
-        MetricsLog(run, steps_per_epoch),
-        best,
-        checkpoint,
-    ]
-    history = learner.fit(
-        _episodes(experiment, seed, first_epoch * steps_per_epoch, meta_batch),
-        steps_per_epoch=steps_per_epoch,
-        initial_epoch=first_epoch,
-        epochs=epochs,
-        validation_data=validation,
-        validation_freq=validation_every,
-        callbacks=all_callbacks,
-        shuffle=False,
-        verbose=1 if sys.stdout.isatty() else 2,
-    )
-    logs = {name: values[-1] for name, values in history.history.items()}
-    if not (math.isfinite(logs["loss"]) and weights_are_finite(learner)):
-        raise TrainingError(
-            "The loss or a weight is no longer finite in epoch "
-            f"{history.epoch[-1] + 1}; training stopped. {run.path} keeps the last good weights; "
-            "lower the learning rate, and train into another --run_dir."
-        )
-    run.update_metadata({"finished": now(), "steps": (history.epoch[-1] + 1) * steps_per_epoch})
-    run.update_metadata({"training_seconds": run.training_seconds()})
-    return logs
-
-
-def _compile(
-    learner: Learner,
-    optimizer: keras.optimizers.Optimizer,
-    part_optimizers: Mapping[str, keras.optimizers.Optimizer] | None,
-    jit_compile: bool,
-) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # It becomes the error below.
-        learner.compile(optimizer, part_optimizers=part_optimizers, jit_compile=jit_compile)
-    if jit_compile and not learner.jit_compile:
-        raise ValueError(
-            "train.jit_compile = True is not possible with deterministic operations; bind "
-            "set_up.deterministic = False too."
-        )
-
-
-def _check_same_data(run: RunDirectory, experiment: Experiment) -> None:
-    before = run.metadata.get("dataset_fingerprint")
-    if before is not None and before != experiment.dataset.fingerprint:
-        raise ValueError(
-            f"{run.path} was begun on other data: the dataset {experiment.dataset.name!r} or its "
-            "division has changed since. Train into another --run_dir."
-        )
-
-
-def _episodes(experiment: Experiment, seed: int, start: int, meta_batch: int) -> tf.data.Dataset:
-    return pipeline.episodes(
-        experiment.dataset,
-        "train",
-        experiment.sampler,
-        seed=seed,
-        start=start,
-        meta_batch=meta_batch,
-        label_level=experiment.label_level,
-    )
-
-
-def _validation(
-    experiment: Experiment, episodes: int, meta_batch: int, seed: int
-) -> tf.data.Dataset | None:
-    if not episodes or not len(experiment.dataset.splits.get("val", ())):
-        return None
-    return pipeline.episodes(
-        experiment.dataset,
-        "val",
-        experiment.evaluation_sampler,
-        seed=seed,
-        count=max(1, episodes // meta_batch),
-        meta_batch=meta_batch,
-        label_level=experiment.label_level,
-    )
-
-
-def _build(learner: keras.Model, episodes: tf.data.Dataset) -> None:
-    # Slots before the first trace: a step that makes variables is traced twice.
-    for episode, query_labels in episodes.take(1):
-        learner.compute_loss(episode, query_labels, learner(episode))
-    learner.reset_metrics()
-    learner.build_optimizers()
-
-
-def _figure_summaries(
-    experiment: Experiment,
-    run: RunDirectory,
-    figures: Sequence[FigureFunction],
-    every: int,
-    seed: int,
-) -> list[FigureSummary]:
-    split = "val" if len(experiment.dataset.splits.get("val", ())) else "train"
-    episode, query_labels = pipeline.episode_at(
-        experiment.dataset, split, experiment.evaluation_sampler, seed=seed, index=0
-    )
-    names = experiment.dataset.split(split).class_names
-    return [
-        FigureSummary(
-            os.path.join(run.tensorboard, "validation"),
-            figure.__name__,
-            lambda learner, draw=figure: draw(learner, episode, query_labels, names),
-            every,
-        )
-        for figure in figures
-    ]
-
-
-def _record_session(run: RunDirectory, values: dict[str, Any]) -> None:
-    """Adds this call to the metadata; those of the calls before it stay, as `sessions`."""
-    earlier = run.metadata.get("sessions", [])
-    changed = [
-        f"{name} was {earlier[-1][name]} and is {values[name]}"
-        for name in ("threads", "onednn")
-        if earlier and earlier[-1].get(name) not in (None, values[name])
-    ]
-    if changed:
-        print(
-            f"Mind that {' and '.join(changed)}: the bits will not be those of a run that was "
-            "not interrupted."
-        )
-    told = ("commit", "threads", "onednn", "command_line")
-    session = {"started": now()} | {name: values[name] for name in told}
-    run.update_metadata(values | {"sessions": [*earlier, session]})
-
-
-def _metadata(experiment: Experiment, seed: int) -> dict[str, Any]:
-    return {
-        "learner": type(experiment.learner).__name__,
-        "parameters": sum(
-            math.prod(weight.shape) for weight in experiment.learner.trainable_weights
-        ),
-        "dataset": experiment.dataset.name,
-        "dataset_fingerprint": experiment.dataset.fingerprint,
-        "bn_policy": experiment.learner.bn_policy,
-        "transductive": experiment.learner.transductive,
-        "seed": seed,
-        "threads": threads(),
-        "onednn": onednn(),
-        "precision": keras.config.dtype_policy().name,
-    }
-
-
-def _parameters(config: str) -> dict[str, str | float | int | bool]:
-    """The bindings that HParams can compare: those of one line."""
-    pairs = (line.split(" = ", 1) for line in config.splitlines() if " = " in line)
-    return {name: value for name, value in pairs if not name.startswith("#") and value != "\\"}
+    return TrainingSession(experiment, run, arguments)

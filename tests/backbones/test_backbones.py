@@ -259,7 +259,7 @@ def test_wrong_arguments():
         ("pool_padding", "full"),
         ("normalization", "layer"),
     ):
-        with pytest.raises(ValueError, match=f"{argument} must be one of .* Received: '{value}'"):
+        with pytest.raises(ValueError, match=f"{argument} must be one of .*; received '{value}'"):
             Conv4(**{argument: value})
     for depth in (4, 12, 27):
         with pytest.raises(ValueError, match="depth must be 6 k"):

@@ -1,5 +1,7 @@
 """Fixtures of the dataset tests."""
 
+import sys
+
 import pytest
 
 from data_pipelines import prepare
@@ -18,7 +20,12 @@ def run(stores, capsys, monkeypatch):
     monkeypatch.delenv("KFSL_DATA_DIR", raising=False)
 
     def call(*arguments: str) -> tuple[int, str, str]:
-        code = prepare.main(["prepare", f"--data_dir={stores}", *arguments])
+        monkeypatch.setattr(sys, "argv", ["prepare", f"--data_dir={stores}", *arguments])
+        code = 0
+        try:
+            prepare.main()
+        except SystemExit as stop:
+            code = stop.code
         captured = capsys.readouterr()
         return code, captured.out, (captured.err.splitlines() or [""])[-1]
 

@@ -1,10 +1,13 @@
 """Reading image files of any kind into one shape."""
 
+import struct
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
-from data_pipelines.datasets.image_files import check_headers, list_images, read_image
+from data_pipelines.datasets.folder_listing import list_images
+from data_pipelines.datasets.image_files import check_headers, is_blank, read_image
 
 SHAPE = (8, 8, 3)
 
@@ -49,6 +52,138 @@ def test_camera_orientation_is_applied(tmp_path):
     pixels = read_image(tmp_path / "turned.png", (16, 8, 1))[..., 0]
     assert (pixels[:8] == 0).all()
     assert (pixels[8:] == 255).all()
+
+
+def odd_exif(*entries):
+    """EXIF whose entries `(tag, type, count, value)` Pillow may not be able to write again."""
+    head = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(entries))
+    return head + b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
+
+
+TURN = (0x0112, 3, 1, 6)  # clockwise by 90 degrees
+ODD = {
+    "long where bytes are due": [(0x927C, 4, 1, 7), TURN],
+    "text where a number is due": [(0x011A, 2, 4, 0x313131), TURN],
+    "numbers where text is due": [(0x010E, 4, 1, 5), TURN],
+    "a type that does not exist": [(0x010F, 99, 1, 5), TURN],
+    "a folder that points nowhere": [(0x8769, 4, 1, 0xFFFFFF), TURN],
+}
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("kind", ODD)
+def test_of_odd_metadata_the_orientation_alone_is_read(tmp_path, kind, ending):
+    image = Image.new("RGB", (16, 8), "white")
+    image.paste("black", (0, 0, 8, 8))
+    image.save(tmp_path / f"turned.{ending}", exif=odd_exif(*ODD[kind]))
+    pixels = read_image(tmp_path / f"turned.{ending}", (16, 8, 1))[..., 0]
+    assert (pixels[:7] < 40).all()
+    assert (pixels[9:] > 215).all()
+
+
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0II*\0", b"Exif\0\0nonsense", odd_exif((0x0112, 2, 4, 54))]
+)
+def test_metadata_that_cannot_be_read_have_no_orientation(tmp_path, exif):
+    image = Image.new("RGB", (16, 8), "white")
+    image.paste("black", (0, 0, 8, 8))
+    image.save(tmp_path / "plain.png", exif=exif)
+    assert (read_image(tmp_path / "plain.png", (8, 16, 1))[:, :8] == 0).all()
+
+
+def test_tiff_files_with_odd_metadata_are_read(tmp_path):
+    image = Image.new("RGB", (16, 8), "white")
+    image.paste("black", (0, 0, 8, 8))
+    image.save(tmp_path / "plain.tif", tiffinfo={700: 5})
+    content = (tmp_path / "plain.tif").read_bytes()
+    # XMP as a number instead of text.
+    at = content.index(struct.pack("<H", 700))
+    number = struct.pack("<HHII", 700, 4, 1, 5)
+    (tmp_path / "plain.tif").write_bytes(content[:at] + number + content[at + 12 :])
+    assert (read_image(tmp_path / "plain.tif", (8, 16, 1))[:, :8] == 0).all()
+
+
+def test_whatever_is_raised_while_reading_names_the_file(tmp_path, monkeypatch):
+    Image.new("L", (8, 8)).save(tmp_path / "sound.png")
+
+    def broken(self):
+        raise AttributeError("'NoneType' object has no attribute 'read'")
+
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", broken)
+    with pytest.raises(ValueError, match=r"Cannot read the image .*sound\.png: 'NoneType' object"):
+        read_image(tmp_path / "sound.png", SHAPE)
+
+
+def save(file, *pixels, kind):
+    Image.fromarray(np.array([[*pixels]], kind)).save(file)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("kind", "sets", "expected"),
+    [
+        # Twelve bits in sixteen; the dark picture is scaled as the bright one is.
+        ("uint16", ([0, 2048, 4095], [0, 10, 20]), ([0, 128, 255], [0, 1, 1])),
+        ("uint16", ([0, 65535, 300], [0, 4095, 20]), ([0, 255, 1], [0, 16, 0])),
+        ("uint16", ([0, 100, 255], [7, 8, 9]), ([0, 100, 255], [7, 8, 9])),
+        ("int32", ([0, 1000, 1023], [0, 1, 4]), ([0, 249, 255], [0, 0, 1])),
+        ("float32", ([0, 0.5, 1], [0, 0.1, 0.2]), ([0, 128, 255], [0, 26, 51])),
+        ("float32", ([-1, 0, 1], [0, 0.1, 0.2]), ([0, 128, 255], [128, 140, 153])),
+        ("float32", ([0, 65535, 300], [0, 1, 0.5]), ([0, 255, 1], [0, 0, 0])),
+        ("float32", ([0, 128, 255], [0, 1, 0.5]), ([0, 128, 255], [0, 1, 0])),
+    ],
+)
+def test_deep_images_of_a_set_are_scaled_alike(tmp_path, kind, sets, expected):
+    files = [save(tmp_path / f"{i}.tif", *row, kind=kind) for i, row in enumerate(sets)]
+    values = check_headers(files).values
+    for file, row in zip(files, expected, strict=True):
+        assert read_image(file, (1, 3, 1), values).ravel().tolist() == row
+
+
+@pytest.mark.parametrize(
+    ("kind", "pixels", "message"),
+    [
+        ("int32", [-5, 0], "its values go from -5 to 0, expected integers from 0"),
+        ("int32", [0, 70000], "its values reach 70000, expected integers of at most 16 bits"),
+        ("float32", [-1000, 400], "its values go from -1000 to 400, expected floats within"),
+        ("float32", [0, np.nan], "its values go from nan to nan, expected floats within"),
+        ("float32", [0, np.inf], "its values go from 0 to inf, expected floats within"),
+    ],
+)
+def test_values_of_no_usual_range_are_refused(tmp_path, kind, pixels, message):
+    file = save(tmp_path / "odd.tif", *pixels, kind=kind)
+    with pytest.raises(ValueError, match=rf"Cannot read the image .*odd\.tif: {message}"):
+        check_headers([file])
+
+
+def test_blank_images_are_told_from_drawings():
+    drawing = np.full((28, 28, 1), 255, "uint8")
+    assert is_blank(drawing)
+    # A dot of Braille is no blank picture.
+    drawing[4, 4:6] = 0
+    assert not is_blank(drawing)
+    assert not is_blank(255 - drawing)
+    assert is_blank(np.arange(17, dtype="uint8"))
+    assert not is_blank(np.arange(18, dtype="uint8"))
+    assert is_blank(np.array([0] * 999 + [255], "uint8"))
+
+
+def test_prepare_names_blank_images_and_the_range(run_folder, tmp_path):
+    folder = tmp_path / "images"
+    random = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        for i in range(3):
+            pixels = random.integers(0, 4096, (8, 8)).astype("uint16")
+            Image.fromarray(pixels).save(folder / name / f"{i}.png")
+    code, out, _ = run_folder("--split_ratio=0.5,0.5")
+    assert code == 0
+    assert "Images of integers were scaled from 0..4095 to 0..255." in out
+    assert "Warning" not in out
+    Image.fromarray(pixels // 100).save(folder / "b" / "2.png")
+    out = run_folder("--split_ratio=0.5,0.5", "--name=others")[1]
+    assert "Warning: Hardly anything can be seen in these images" in out
+    assert "have one value: b/2.png. Look" in out
 
 
 def test_other_sizes_are_antialiased(tmp_path):

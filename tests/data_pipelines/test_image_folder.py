@@ -64,6 +64,21 @@ def test_image_folder_with_superclasses_and_split_files(run_folder, stores, tmp_
     assert other.split("test").class_names == ("cats/lion",)
 
 
+def test_marks_of_spreadsheets_are_no_part_of_a_table(run_folder, stores, tmp_path):
+    write_tree(tmp_path / "images", ["lion", "lynx"])
+    (tmp_path / "a.csv").write_text("class,split\nlion,train\nlynx,test\n", encoding="utf-8-sig")
+    lists = json.dumps({"train": ["lion"], "test": ["lynx"]})
+    (tmp_path / "a.json").write_text(lists, encoding="utf-8-sig")
+    for name in ("a.csv", "a.json"):
+        code, _, error = run_folder(f"--split_file={tmp_path / name}", f"--name={name}")
+        assert code == 0, error
+        assert load_dataset(name, data_dir=stores).split("train").class_names == ("lion",)
+    (tmp_path / "a.csv").write_text("class,split\nlion,train\nlynx,test\n", encoding="utf-16")
+    assert "Cannot read the table" in run_folder(f"--split_file={tmp_path / 'a.csv'}")[2]
+    (tmp_path / "a.csv").write_text("class,split\nlion,train\nlynx\n")
+    assert "Line 3 of" in run_folder(f"--split_file={tmp_path / 'a.csv'}")[2]
+
+
 def test_image_folder_with_split_folders(run_folder, stores, tmp_path):
     write_tree(tmp_path / "images", ["train/a", "train/b", "valid/c", "test/d"])
     assert run_folder()[0] == 0

@@ -27,7 +27,8 @@ def mini_tree(tmp_path_factory):
             for file in sorted((root / "flat" / wnid).iterdir()):
                 (root / "table" / "images" / file.name).symlink_to(file)
                 lines.append(f"{file.name},{wnid}")
-        (root / "table" / f"{split}.csv").write_text("\n".join(lines) + "\n")
+        # As a spreadsheet saves it, with a byte order mark.
+        (root / "table" / f"{split}.csv").write_text("\n".join(lines) + "\n", "utf-8-sig")
     return root
 
 

@@ -117,7 +117,7 @@ def test_an_episode_can_be_looked_up_by_its_number(dataset):
     assert labels.shape == (1, 6)
     looked_up = ({name: value[0].numpy() for name, value in episode.items()}, labels[0].numpy())
     assert_same(reference, [looked_up])
-    with pytest.raises(ValueError, match="index must not be negative; received -1"):
+    with pytest.raises(ValueError, match="index must not be negative; received index=-1"):
         episode_at(dataset, "test", SAMPLER, 2, -1)
 
 
@@ -194,11 +194,20 @@ def test_batches_of_base_classes_are_episodes_of_queries_alone(dataset):
     ("call", "message"),
     [
         ({"split": "val"}, "has no split 'val'"),
-        ({"meta_batch": 0}, "meta_batch must be a whole number of at least 1; received 0"),
-        ({"num_shards": 2, "shard_index": 2}, "shard_index must be from 0 to .* 1; received 2"),
-        ({"start": -1}, "start must not be negative; received -1"),
-        ({"count": -2}, "count must not be negative; received -2"),
-        ({"label_level": "alphabet"}, "label_level must be one of .*; received 'alphabet'"),
+        (
+            {"meta_batch": 0},
+            "meta_batch must be a whole number of at least 1; received meta_batch=0",
+        ),
+        (
+            {"num_shards": 2, "shard_index": 2},
+            "shard_index must be from 0 to .* 1; received shard_index=2",
+        ),
+        ({"start": -1}, "start must not be negative; received start=-1"),
+        ({"count": -2}, "count must not be negative; received count=-2"),
+        (
+            {"label_level": "alphabet"},
+            "label_level must be one of .*; received label_level='alphabet'",
+        ),
         ({"sampler": functools.partial(fixed_episode, ways=9)}, "which has 8 classes"),
         ({"sampler": base_batch}, r"batch_size=128, but split 'train' has \d+ images"),
     ],

@@ -11,8 +11,10 @@ import pytest
 from PIL import Image
 
 from data_pipelines import preparation
+from data_pipelines.claimed_folder import claimed_folder
 from data_pipelines.class_store import ClassStore
 from data_pipelines.datasets import tfds_builders
+from kfsl.command_line import command
 from tests.support.image_trees import write_tree
 
 CLASSES = [f"class{i}" for i in range(8)]
@@ -35,11 +37,11 @@ def test_an_unreadable_image_is_named(run_folder, stores, tmp_path, content):
 def test_a_full_disk_leaves_nothing(stores, tmp_path):
     # The file-size limit of the process stands for the end of the disk.
     write_tree(tmp_path / "images", CLASSES)
-    command = (
+    line = (
         f"ulimit -f 20; exec {sys.executable} -m data_pipelines.prepare --dataset=image_folder "
         f"--source={tmp_path / 'images'} --data_dir={stores} --image_size=100"
     )
-    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    result = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert "The disk is full" in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr
@@ -66,7 +68,7 @@ def test_what_a_killed_process_left_is_removed(run_folder, stores, tmp_path):
 
 def test_two_processes_do_not_mix(run_folder, stores, tmp_path):
     write_tree(tmp_path / "images", CLASSES)
-    with preparation._claim(stores / "pets"):
+    with claimed_folder(stores / "pets"):
         code, _, error = run_folder()
         assert code == 2
         assert "Another process is preparing" in error
@@ -140,6 +142,38 @@ def test_help_names_the_flags(run):
     assert code == 0
     assert "--min_images_per_class" in out
     assert "--source" in out
+
+
+def test_a_terminal_that_lacks_letters_ends_no_command(stores, tmp_path):
+    write_tree(tmp_path / "images", ["a", "b", "\u732b"])
+    command = [sys.executable, "-m", "data_pipelines.prepare", "--dataset=image_folder"]
+    command += [f"--source={tmp_path / 'images'}", f"--data_dir={stores}", "--name=\u732b"]
+    command += ["--split_ratio=0.5,0.5"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("\\u732b: 3 classes in 1 superclasses")
+    assert [entry.name for entry in stores.iterdir()] == ["\u732b"]
+
+
+def test_an_interruption_says_so(run_folder, stores, tmp_path, monkeypatch):
+    write_tree(tmp_path / "images", CLASSES)
+
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(preparation, "write_class_store", stop)
+    code, _, error = run_folder()
+    assert (code, error) == (130, "kfsl prepare: interrupted; nothing was written.")
+    assert list(stores.iterdir()) == []
+
+
+def test_a_traceback_is_there_for_who_asks(run_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("KFSL_TRACEBACK", "1")
+    raised = []
+    monkeypatch.setattr(command.traceback, "print_exc", lambda: raised.append(True))
+    assert run_folder("--image_size=0")[0] == 2
+    assert raised == [True]
 
 
 REAL = os.environ.get("KFSL_DATA_DIR")

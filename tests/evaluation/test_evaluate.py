@@ -22,13 +22,6 @@ EPISODES = 18
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("stores") / "letters")
-    letters.write_letters(path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def experiment(store):
     return letters.experiment(store)
 

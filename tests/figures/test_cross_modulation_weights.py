@@ -112,7 +112,7 @@ def test_tensorboard_shows_the_figure_and_readable_histograms(learner, tmp_path)
         letters.experiment(store, learner=learner), run, epochs=1, steps_per_epoch=2,
         validation_episodes=4, figures=(cross_modulation_figure,), histograms_every=1,
         optimizer=keras.optimizers.SGD(1e-3),
-    )  # fmt: skip
+    ).fit()  # fmt: skip
     tags = {
         value.tag
         for path in tf.io.gfile.glob(f"{run.tensorboard}/*/events*")

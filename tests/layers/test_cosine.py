@@ -108,7 +108,7 @@ def test_config_round_trip_and_free_shapes(tmp_path):
 
 
 def test_wrong_arguments(queries, supports):
-    with pytest.raises(ValueError, match=r"normalize must be one of .* Received: normalize='key'"):
+    with pytest.raises(ValueError, match=r"normalize must be one of .*; received normalize='key'"):
         CosineSimilarity("key")
     with pytest.raises(ValueError, match="epsilon must be at least"):
         cosine_similarity(queries, supports, epsilon=0.0)

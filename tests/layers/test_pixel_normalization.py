@@ -66,3 +66,64 @@ def test_wrong_arguments():
         PixelNormalization(mean=[[0.5]])
     with pytest.raises(ValueError, match="the images have 1 channels"):
         PixelNormalization(mean=MEAN)(pixels(2, 4, 4, 1))
+
+
+SCALED = {
+    "0..1": np.linspace(0, 1, 48),
+    "nearly 0..1": np.linspace(0.2, 0.7, 48),
+    "-1..1": np.linspace(-1, 1, 48),
+    "standardised": np.linspace(-2.1, 2.6, 48),
+    "half": np.linspace(0, 1, 48).astype("float16"),
+}
+
+
+def episode_images(values):
+    values = np.asarray(values)
+    values = values if values.dtype == "float16" else values.astype("float32")
+    return values.reshape(1, 4, 4, 3)
+
+
+@pytest.mark.parametrize("values", SCALED.values(), ids=SCALED)
+def test_floats_that_are_scaled_already_are_refused(values):
+    images = episode_images(values)
+    layer = PixelNormalization(mean=MEAN, std=STD)
+    for given in (images, tf.constant(images)):
+        with pytest.raises(ValueError, match=r"Pixels from 0 to 255 .*received float\d+ from"):
+            layer(given)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"Pixels from 0 to 255 are expected"):
+        tf.function(layer)(tf.constant(images))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.linspace(0, 255, 48),
+        np.linspace(-3, 257, 48),  # As interpolation overshoots.
+        np.linspace(0, 1.5, 48),
+        np.zeros(48),
+        np.full(48, np.nan),
+        np.linspace(0, 1, 48).round().astype("uint8"),
+        np.linspace(0, 1, 48).round().astype("int32"),
+    ],
+    ids=["raw", "overshooting", "dark", "black", "NaN", "uint8", "int32"],
+)
+def test_raw_pixels_are_taken_as_they_were(values):
+    images = episode_images(values)
+    if np.asarray(values).dtype.kind in "iu":
+        images = np.asarray(values).reshape(images.shape)
+    expected = np.float32(images) / np.float32(255)
+    for call in (PixelNormalization(), tf.function(PixelNormalization())):
+        np.testing.assert_allclose(call(tf.constant(images)), expected, atol=1e-6)
+
+
+def test_no_image_at_all_is_taken():
+    assert PixelNormalization()(np.zeros((0, 4, 4, 3), "float32")).shape == (0, 4, 4, 3)
+
+
+def test_what_is_scaled_for_another_white_is_judged_by_that():
+    # 16 bits: what would be raw pixels of 8 bits is taken; 0..1 is not.
+    layer = PixelNormalization(scale=1 / 65535)
+    images = episode_images(np.linspace(0, 255, 48))
+    np.testing.assert_allclose(layer(images), images / 65535, rtol=1e-5)
+    with pytest.raises(ValueError, match="Pixels from 0 to 65535"):
+        layer(images / 255)

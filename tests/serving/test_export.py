@@ -22,11 +22,13 @@ from tests.support.contract import SERVED, generic
 from tests.support.exported_model import SHAPE, prototypical_network
 from tests.support.served_apart import SAVED_MODEL_PROCESS, served_apart
 
-DOCS = Path(__file__).parent.parent / "docs" / "serving.md"
+DOCS = Path(__file__).parents[2] / "docs" / "serving.md"
 
 
 class OneStep(Learner):
     """A linear classifier of pixels whose state is its weights after one gradient step."""
+
+    takes_fewer_ways = False  # Nothing masks the classes that an episode lacks.
 
     def __init__(self, ways: int = 3, size: int = 256, **kwargs) -> None:
         super().__init__(ways=ways, **kwargs)
@@ -316,6 +318,81 @@ def test_what_is_not_an_export_is_not_replaced(learner, tmp_path):
 def test_a_graph_that_differs_is_not_written(tmp_path):
     with pytest.raises(ValueError, match="differs from the learner"):
         serving.export(RandomAdaptation(), str(tmp_path / "model"), image_shape=SHAPE)
+    assert os.listdir(tmp_path) == []
+
+
+class TinyLogits(OneStep):
+    """Logits of 2.5e-5 that are the difference of larger numbers: the graph rounds otherwise."""
+
+    rounding = 1.1e-8
+
+    def _logits(self, kernel, bias, images):
+        logits = super()._logits(kernel, bias, images)
+        logits = 2.5e-5 * logits / ops.maximum(ops.max(ops.abs(logits)), 1e-6)
+        return logits if tf.executing_eagerly() else logits + self.rounding
+
+
+class TinyAndWrong(TinyLogits):
+    rounding = 1e-5
+
+
+def test_tiny_logits_may_round(tmp_path):
+    description = serving.export(TinyLogits(), str(tmp_path / "model"), image_shape=SHAPE)
+    assert description["difference_from_python"] < 1e-6
+
+
+def test_tiny_logits_may_not_be_wrong(tmp_path):
+    with pytest.raises(ValueError, match="infer's logits by 1e-05 where 1e-06 is rounding"):
+        serving.export(TinyAndWrong(), str(tmp_path / "model"), image_shape=SHAPE)
+    assert os.listdir(tmp_path) == []
+
+
+class Boastful(OneStep):
+    takes_fewer_ways = True
+
+    def infer(self, state, query_features, training=False):
+        return {"logits": 0.01 * super().infer(state, query_features)["logits"]}
+
+
+def test_a_learner_is_held_to_its_word_on_fewer_ways(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"Boastful says that it takes fewer.*takes_fewer_ways = False"
+    ):
+        serving.export(Boastful(), str(tmp_path / "model"), image_shape=SHAPE)
+    with pytest.raises(
+        ValueError, match=r"BoastfulSTANet says .* refuses an episode of 3.*This learner has ways=4"
+    ):
+        serving.export(boastful_stanet(), str(tmp_path / "model"), image_shape=SHAPE)
+    assert os.listdir(tmp_path) == []
+
+
+class BoastfulSTANet(STANet):
+    takes_fewer_ways = True
+
+
+def boastful_stanet():
+    return BoastfulSTANet(prototypical_network().backbone, 4, num_layers=1)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        tf.errors.ResourceExhaustedError(None, None, "x/variables; No space left on device"),
+        OSError(28, "No space left on device"),
+    ],
+    ids=["TensorFlow", "Python"],
+)
+def test_a_full_disk_is_told_with_its_folder(learner, tmp_path, monkeypatch, error):
+    def full(*arguments, **named):
+        raise error
+
+    monkeypatch.setattr(tf.saved_model, "save", full)
+    path = str(tmp_path / "model")
+    with pytest.raises(OSError, match=r"No space left.*Make space, or name another") as told:
+        serving.export(learner, path, image_shape=SHAPE)
+    assert told.value.errno == 28
+    assert repr(path) in str(told.value)
+    assert "\n" not in str(told.value)
     assert os.listdir(tmp_path) == []
 
 

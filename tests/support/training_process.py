@@ -66,7 +66,7 @@ def main(store: str, run_dir: str, epochs: int, death: str = "") -> None:
         validation_episodes=8,
         patience=3,
         callbacks=callbacks,
-    )
+    ).fit()
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def test_a_run_starts_once_from_another(tmp_path):
         run.start(name)
         experiment = letters.experiment(store, learner=learner)
         sizes = {"steps_per_epoch": 2, "validation_episodes": 2}
-        training.train(experiment, run, **sizes, **arguments)
+        training.train(experiment, run, **sizes, **arguments).fit()
         return run
 
     first = train("first", letters.prototypical_network(seed=1), epochs=1)

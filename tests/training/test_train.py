@@ -1,6 +1,7 @@
 """Training: resuming with the same bits, stopping, what a run leaves behind."""
 
 import functools
+import inspect
 import json
 import os
 import signal
@@ -18,17 +19,13 @@ from kfsl.runs.run_directory import RunDirectory
 from kfsl.training import process as runtime
 from kfsl.training import train as training
 from kfsl.training.callbacks.best_learner import BestLearner
+from kfsl.training.train_arguments import TrainArguments
+from kfsl.training.training_episodes import validation_episodes
+from kfsl.training.training_session import TrainingError
 from tests.support import letters
 
 PROCESS = str(Path(__file__).parents[1] / "support" / "training_process.py")
 CHECKOUT = str(Path(__file__).parents[2])
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("stores") / "letters")
-    letters.write_letters(path)
-    return path
 
 
 def run_process(store, run_dir, *arguments):
@@ -86,14 +83,22 @@ def run(tmp_path):
 
 def train(store, run, bn_policy="running", **arguments):
     runtime.set_up(seed=1, deterministic=False)
+    operative = arguments.pop("operative", "")
     defaults = {"epochs": 2, "steps_per_epoch": 4, "validation_episodes": 8}
     learner = letters.prototypical_network(seed=1, bn_policy=bn_policy)
     experiment = letters.experiment(store, learner=learner)
-    return training.train(experiment, run, **{**defaults, **arguments})
+    return training.train(experiment, run, **{**defaults, **arguments}).fit(operative)
+
+
+def arguments(**values):
+    """What `train` takes, its defaults where nothing is said."""
+    parameters = inspect.signature(training.train).parameters.values()
+    defaults = {each.name: each.default for each in parameters if each.kind == each.KEYWORD_ONLY}
+    return TrainArguments(**{**defaults, **values})
 
 
 def test_what_a_run_leaves_behind(store, run):
-    logs = train(store, run, operative=lambda: "WAYS = 3\n")
+    logs = train(store, run, operative="WAYS = 3\n")
     for path in (run.config_path, run.operative_path, run.best_learner, run.tensorboard):
         assert os.path.exists(path), path
     lines = metrics(run.path)
@@ -141,7 +146,7 @@ def test_the_best_learner_is_the_one_that_validated_best(store, run):
     assert scores[-1] < max(scores), "the rate should make the last epoch worse"
     best = letters.experiment(store, learner=keras.saving.load_model(run.best_learner))
     best.learner.compile()
-    validation = training._validation(best, 8, 4, seed=0)
+    validation = validation_episodes(best, arguments(validation_episodes=8))
     again = best.learner.evaluate(validation, verbose=0, return_dict=True)
     assert again["accuracy"] == pytest.approx(max(scores), abs=1e-6)
 
@@ -171,7 +176,7 @@ class Poison(keras.callbacks.Callback):
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_weights(store, run, step):
     train(store, run, epochs=1)
     saved = checkpoint_values(run.path)
-    with pytest.raises(training.TrainingError, match="no longer finite in epoch 2"):
+    with pytest.raises(TrainingError, match="no longer finite in epoch 2"):
         train(store, run, epochs=3, callbacks=[Poison(step)])
     for name, value in checkpoint_values(run.path).items():
         np.testing.assert_array_equal(value, saved[name])
@@ -184,7 +189,7 @@ def test_tensorboard_shows_curves_figures_and_configuration(store, run):
 
     train(
         store, run, epochs=1, figures=(episode_figure,), histograms_every=1,
-        operative=lambda: "train.epochs = 1\n",
+        operative="train.epochs = 1\n",
     )  # fmt: skip
     tags = set()
     for folder in ("train", "validation"):

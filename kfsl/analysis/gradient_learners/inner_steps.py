@@ -55,10 +55,7 @@ def step_numbers(levels: Sequence[float]) -> list[int]:
 
 def default_steps(learners: Sequence[GradientLearner]) -> list[int]:
     """From 0 to the most steps that a learner takes at test, spread where there are many."""
-    own = [
-        learner.steps if learner.evaluation_steps is None else learner.evaluation_steps
-        for learner in learners
-    ]
+    own = [learner.default_steps for learner in learners]
     spread = np.linspace(0, max([LEAST_STEPS, *own]), MOST_LEVELS)
     return sorted({round(step) for step in spread})
 

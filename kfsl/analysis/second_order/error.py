@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from kfsl.gradients import value_and_grad
+from kfsl.networks.keras_private import flat_layers
 from kfsl.networks.replaced_weights import starting_weights
 
 #: Above it a layer is at fault: exact layers stay below 1e-5, wrong ones are above 0.1.
@@ -161,7 +162,7 @@ def _worst(errors: list[float], doubts: list[float]) -> float:
 
 
 def _check_float64(layer: keras.layers.Layer) -> None:
-    for part in layer._flatten_layers():
+    for part in flat_layers(layer):
         dtype = part.dtype if isinstance(part, keras.layers.InputLayer) else part.compute_dtype
         if "float" in dtype and dtype != "float64":
             raise ValueError(

@@ -12,6 +12,7 @@ from kfsl.layers.normalization import moments_scope
 from kfsl.learners.base.metric_learner import MetricLearner
 from kfsl.learners.base.moments_state import moments_in, moments_state
 from kfsl.learners.base.query_chunks import map_queries
+from kfsl.networks.keras_private import flat_layers
 from kfsl.networks.modulated_stage import ModulatedStage, staged_backbone
 
 
@@ -91,7 +92,7 @@ class CrossModulationLearner(MetricLearner):
             )
         if self.pairs_at_once < 1:
             raise ValueError(f"`pairs_at_once` must be at least 1; received {self.pairs_at_once}.")
-        for layer in self.backbone._flatten_layers():
+        for layer in flat_layers(self.backbone):
             if getattr(layer, "activity_regularizer", None) is not None:
                 raise ValueError(
                     f"The backbone's layer {layer.name!r} has an activity regularizer, whose loss "

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from kfsl.networks.keras_private import track_loss
 from kfsl.objectives.objective import Objective
 
 
@@ -84,7 +85,7 @@ class EpisodicModel(keras.Model):
     def train_step(self, data: tuple) -> dict[str, Any]:
         episode, query_labels, _ = keras.utils.unpack_x_y_sample_weight(data)
         outputs, loss, gradients = self.loss_and_gradients(episode, query_labels)
-        self._loss_tracker.update_state(loss)
+        track_loss(self, loss)
         self.update_weights(gradients)
         return self.compute_metrics(episode, query_labels, outputs)
 
@@ -105,7 +106,7 @@ class EpisodicModel(keras.Model):
     def test_step(self, data: tuple) -> dict[str, Any]:
         episode, query_labels, _ = keras.utils.unpack_x_y_sample_weight(data)
         outputs = self(episode, training=False)
-        self._loss_tracker.update_state(self.compute_loss(episode, query_labels, outputs))
+        track_loss(self, self.compute_loss(episode, query_labels, outputs))
         metrics = self.compute_metrics(episode, query_labels, outputs)
         # Parts of the loss that exist only in training would show as zeros here.
         return {name: metrics[name] for name in ("loss", *self.objective.reported)}

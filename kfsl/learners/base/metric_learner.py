@@ -9,6 +9,7 @@ from kfsl.layers.normalization import moments_scope
 from kfsl.learners.base.argument_checks import check_choice
 from kfsl.learners.base.learner import BN_POLICIES, Learner, restored
 from kfsl.learners.base.moments_state import moments_in, moments_state
+from kfsl.networks.keras_private import flat_layers
 
 MOMENTS = ("episode", "meta_batch")
 
@@ -56,7 +57,7 @@ class MetricLearner(Learner):
     def _refuse_stock_normalization(self) -> None:
         if self._bn_policy == "running" and self.moments == "meta_batch":
             return
-        for layer in self.backbone._flatten_layers():
+        for layer in flat_layers(self.backbone):
             if isinstance(layer, keras.layers.BatchNormalization):
                 raise ValueError(
                     f"The backbone's layer {layer.name!r} is Keras's BatchNormalization, which "

@@ -8,6 +8,7 @@ import keras
 from kfsl.layers.normalization import moments_scope
 from kfsl.learners.base.moments_state import moments_in, moments_state
 from kfsl.networks.adapted_network import AdaptedNetwork
+from kfsl.networks.keras_private import flat_layers
 
 
 class PolicyNetwork:
@@ -24,7 +25,7 @@ class PolicyNetwork:
         self.policy = policy
         self._has_stock_normalization = any(
             isinstance(layer, keras.layers.BatchNormalization)
-            for layer in adapted.network._flatten_layers()
+            for layer in flat_layers(adapted.network)
         )
 
     def support_outputs(self, weights: list, inputs: Any, mask: Any, training: bool) -> Any:

@@ -1,11 +1,12 @@
 """Keeps the best learner, and stops when it no longer improves."""
 
+import contextlib
 import math
 import os
 
 import keras
 
-from kfsl.training.callbacks.finite_weights import weights_are_finite
+from kfsl.metrics.finite_weights import weight_not_finite
 
 
 class BestLearner(keras.callbacks.Callback):
@@ -17,7 +18,8 @@ class BestLearner(keras.callbacks.Callback):
 
     Args:
         path: str. A `.keras` file; replaced as a whole.
-        monitor: str. Key of the epoch's logs; larger is better.
+        monitor: str. Key of the epoch's logs.
+        larger_is_better: bool. Whether more of it is better, as of accuracy; else as of an error.
         patience: int or None. Validations without improvement after which training stops.
         validated: bool. Whether there is any validation.
     """
@@ -26,12 +28,14 @@ class BestLearner(keras.callbacks.Callback):
         self,
         path: str,
         monitor: str = "val_accuracy",
+        larger_is_better: bool = True,
         patience: int | None = None,
         validated: bool = True,
     ) -> None:
         super().__init__()
         self.path = path
         self.monitor = monitor
+        self.sign = 1.0 if larger_is_better else -1.0
         self.patience = patience
         self.validated = validated
         self.best = -math.inf
@@ -45,15 +49,16 @@ class BestLearner(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         del epoch
         score = (logs or {}).get(self.monitor)
-        if not weights_are_finite(self.model):
+        if weight_not_finite(self.model):
             self.model.stop_training = True
         elif score is not None:
-            self._judge(float(score))
+            self._judge(self.sign * float(score))
         elif not self.validated or not os.path.exists(self.path):
             self._save()
 
     def _judge(self, score: float) -> None:
-        if score > self.best:
+        # A best learner that is gone is replaced by the best that there is.
+        if score > self.best or not os.path.exists(self.path):
             self.best, self.waited = score, 0
             self._save()
         else:
@@ -64,5 +69,10 @@ class BestLearner(keras.callbacks.Callback):
     def _save(self) -> None:
         os.makedirs(os.path.dirname(self.path), exist_ok=True)
         temporary = f"{self.path.removesuffix('.keras')}.tmp{os.getpid()}.keras"
-        self.model.save(temporary, include_optimizer=False)
-        os.replace(temporary, self.path)
+        try:
+            self.model.save(temporary, include_optimizer=False)
+            os.replace(temporary, self.path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.remove(temporary)
+            raise

@@ -19,13 +19,6 @@ from tests.support import letters
 from tests.support.cross_modulation_runs import CLASSES, letters_cross_modulation, letters_episode
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("stores") / "letters")
-    letters.write_letters(path)
-    return path
-
-
 @pytest.fixture(scope="module", params=CLASSES)
 def learner(request):
     return letters_cross_modulation(request.param)

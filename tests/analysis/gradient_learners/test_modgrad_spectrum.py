@@ -28,13 +28,6 @@ def letters_modgrad() -> ModGrad:
     return ModGrad(keras.Model(images, maps), ways=3, context_size=7, inner_rate=50.0)
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("stores") / "letters")
-    letters.write_letters(path)
-    return path
-
-
 @pytest.fixture
 def run(store, tmp_path):
     extra = "Experiment.learner = @letters_modgrad()\n"

@@ -38,13 +38,6 @@ alphabet_episode.affine = 'queries'
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("stores") / "letters")
-    letters.write_letters(path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def experiment(store):
     """Three superclasses in one split."""
     return Experiment(

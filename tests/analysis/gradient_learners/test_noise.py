@@ -16,13 +16,6 @@ from tests.support import gradient_runs, letters
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("stores") / "letters")
-    letters.write_letters(path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def runs(store, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     return [

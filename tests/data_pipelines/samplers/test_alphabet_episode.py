@@ -99,7 +99,7 @@ def test_imbalance():
         ({"shots": 16}, "can need 21 of a class"),
         ({"min_shots": 16}, "min_shots=16 must not exceed shots=15"),
         ({"rotations": "episode"}, "not for alphabets"),
-        ({"affine": "both"}, "affine must be one of none, queries, all. Received: affine='both'"),
+        ({"affine": "both"}, "affine must be one of none, queries, all; received affine='both'"),
         ({"queries": 0}, "queries must be a whole number"),
     ],
 )

@@ -238,12 +238,12 @@ def test_the_images_that_do_not_fill_a_batch_change_from_epoch_to_epoch():
     ("call", "message"),
     [
         ({"ways": 9}, "9 ways asked of split 'train', which has 8 classes"),
-        ({"ways": 0}, "ways must be a whole number of at least 1; received 0"),
+        ({"ways": 0}, "ways must be a whole number of at least 1; received ways=0"),
         ({"ways": 2.0}, "ways must be a whole number"),
         ({"ways": 2, "total_queries": 0}, "total_queries must be"),
         ({"ways": 2, "shots": 3, "queries": 5}, r"'class0'.* has 6 images.* need 8 .*3 more"),
         ({"ways": 2, "total_queries": 6}, "'class0'.* has 6 images.* need 7 of a class"),
-        ({"ways": 2, "rotations": "all"}, "rotations must be one of .* received 'all'"),
+        ({"ways": 2, "rotations": "all"}, "rotations must be one of .* received rotations='all'"),
         ({"ways": 2, "queries": 1, "rotations": "episode"}, "four rotations.*'train' has none"),
     ],
 )

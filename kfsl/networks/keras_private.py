@@ -1,0 +1,40 @@
+"""The names that Keras does not promise; the only place in kfsl that knows them."""
+
+from typing import Any
+
+import keras
+
+
+def flat_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """A layer or model and all that is inside it, nested models' layers too."""
+    return list(layer._flatten_layers())
+
+
+def graph_of(model: Any) -> Any:
+    """A functional or sequential model's graph; None where `call` is Python code."""
+    graph = getattr(model, "_functional", None) or model
+    return graph if hasattr(graph, "_nodes_by_depth") else None
+
+
+def nodes(graph: Any) -> list[Any]:
+    """The calls in a graph, producers before consumers."""
+    by_depth = graph._nodes_by_depth
+    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+
+
+def raw_value(variable: keras.Variable) -> Any:
+    """A variable's tensor as it is stored.
+
+    `value` is cast to half precision while a layer of mixed precision is called.
+    """
+    return variable._value
+
+
+def declared_shape(layer: keras.layers.Lambda) -> Any:
+    """The output shape that a `Lambda` layer was given, or None."""
+    return layer._output_shape
+
+
+def track_loss(model: keras.Model, loss: Any) -> None:
+    """Adds a loss to the mean that Keras shows as `loss`; its own `train_step` would."""
+    model._loss_tracker.update_state(loss)

@@ -1,0 +1,102 @@
+"""Refusals of training arguments, told where the arguments enter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+#: Episodes are numbered and seeded in 64 bits.
+LARGEST_SEED = 2**63 - 1
+
+
+def check_whole(name: str, value: Any, least: int, most: int | None = None) -> None:
+    """Refuses what is not a whole number in a range.
+
+    Args:
+        name: str. The argument.
+        value: what was received.
+        least: int. The smallest that is allowed.
+        most: int or None. The largest, if there is one.
+
+    Raises:
+        ValueError: naming the argument, what it must be, and what was received.
+
+    Example:
+    ```python
+    from kfsl.training.argument_checks import check_whole
+
+    check_whole("train.epochs", 3, least=1)
+    try:
+        check_whole("train.epochs", 1.5, least=1)
+    except ValueError as error:
+        assert "must be a whole number of at least 1; received 1.5" in str(error)
+    ```
+    """
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if whole and value >= least and (most is None or value <= most):
+        return
+    wanted = f"of at least {least}" if most is None else f"from {least} to {most}"
+    raise ValueError(f"{name} must be a whole number {wanted}; received {value!r}.")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Refuses what is neither True nor False.
+
+    Raises:
+        ValueError: naming the argument and what was received.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False; received {value!r}.")
+
+
+def check_optimizer(name: str, value: Any) -> None:
+    """Refuses what is no Keras optimiser; None is the default.
+
+    Raises:
+        ValueError: naming the argument, how it is bound, and what was received.
+    """
+    if value is None or isinstance(value, keras.optimizers.Optimizer):
+        return
+    raise ValueError(
+        f"{name} must be a Keras optimiser, such as @Adam() with its brackets; received {value!r}."
+    )
+
+
+def check_listed(name: str, values: Any, kind: str, fits: Callable[[Any], bool]) -> None:
+    """Refuses what is not a list or tuple of one kind of thing.
+
+    Args:
+        name: str. The argument.
+        values: what was received.
+        kind: str. What each must be, for the message.
+        fits: callable. Whether one of them is of that kind.
+
+    Raises:
+        ValueError: naming the argument, what it must be, and what was received.
+    """
+    if isinstance(values, list | tuple) and all(fits(value) for value in values):
+        return
+    raise ValueError(
+        f"{name} must be a tuple of {kind}, such as (A, B) or (A,); received {values!r}."
+    )
+
+
+def check_steps(name: str, value: Any) -> None:
+    """Refuses what is not a first and a last step; None is none.
+
+    Raises:
+        ValueError: naming the argument, what it must be, and what was received.
+    """
+    if value is None:
+        return
+    pair: Iterable[Any] = value if isinstance(value, Sequence) else ()
+    whole = [isinstance(step, int) and not isinstance(step, bool) for step in pair]
+    if whole == [True, True] and 1 <= value[0] <= value[1]:
+        return
+    raise ValueError(
+        f"{name} must be the first and the last step, such as (10, 20), or None; "
+        f"received {value!r}."
+    )

@@ -1,0 +1,55 @@
+"""What a run's metadata say of the calls that trained it."""
+
+import math
+from typing import Any
+
+import keras
+
+from kfsl.experiment import Experiment
+from kfsl.runs.environment import environment, now
+from kfsl.runs.run_directory import RunDirectory
+from kfsl.training.process import onednn, threads
+
+#: What each call is remembered by, besides when it began.
+TOLD = ("commit", "threads", "onednn", "command_line")
+
+
+def record_session(run: RunDirectory, experiment: Experiment, seed: int) -> None:
+    """Adds this call to the metadata; those of the calls before it stay, as `sessions`.
+
+    Args:
+        run: `RunDirectory`.
+        experiment: `Experiment`.
+        seed: int. Which episodes it draws.
+    """
+    values = _described(experiment, seed) | environment()
+    earlier = run.metadata.get("sessions", [])
+    changed = [
+        f"{name} was {earlier[-1][name]} and is {values[name]}"
+        for name in ("threads", "onednn")
+        if earlier and earlier[-1].get(name) not in (None, values[name])
+    ]
+    if changed:
+        print(
+            f"Mind that {' and '.join(changed)}: the bits will not be those of a run that was "
+            "not interrupted."
+        )
+    session = {"started": now()} | {name: values[name] for name in TOLD}
+    run.update_metadata(values | {"sessions": [*earlier, session]})
+
+
+def _described(experiment: Experiment, seed: int) -> dict[str, Any]:
+    return {
+        "learner": type(experiment.learner).__name__,
+        "parameters": sum(
+            math.prod(weight.shape) for weight in experiment.learner.trainable_weights
+        ),
+        "dataset": experiment.dataset.name,
+        "dataset_fingerprint": experiment.dataset.fingerprint,
+        "bn_policy": experiment.learner.bn_policy,
+        "transductive": experiment.learner.transductive,
+        "seed": seed,
+        "threads": threads(),
+        "onednn": onednn(),
+        "precision": keras.config.dtype_policy().name,
+    }

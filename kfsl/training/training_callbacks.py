@@ -1,0 +1,84 @@
+"""The callbacks of a training, in their order."""
+
+import os
+
+import keras
+
+from data_pipelines import pipeline
+from kfsl.experiment import Experiment
+from kfsl.runs.run_directory import RunDirectory
+from kfsl.training.callbacks.best_learner import BestLearner
+from kfsl.training.callbacks.figure_summary import FigureSummary
+from kfsl.training.callbacks.metrics_log import MetricsLog
+from kfsl.training.callbacks.run_summary import RunSummary
+from kfsl.training.callbacks.training_checkpoint import TrainingCheckpoint
+from kfsl.training.callbacks.training_signals import TrainingSignals
+from kfsl.training.train_arguments import TrainArguments
+from kfsl.training.training_episodes import has_validation
+
+
+def training_callbacks(
+    experiment: Experiment,
+    run: RunDirectory,
+    arguments: TrainArguments,
+    operative: str,
+    best: BestLearner,
+    checkpoint: TrainingCheckpoint,
+) -> list[keras.callbacks.Callback]:
+    """What watches a training, from what adds to the logs to what saves.
+
+    Args:
+        experiment: `Experiment`.
+        run: `RunDirectory`.
+        arguments: `TrainArguments`.
+        operative: str. The configuration that was used, for TensorBoard.
+        best: `BestLearner`.
+        checkpoint: `TrainingCheckpoint`, which is the last: what others wrote for an epoch is
+            written again if the process dies in between.
+
+    Returns:
+        list of Keras callbacks.
+    """
+    return [
+        keras.callbacks.TerminateOnNaN(),
+        TrainingSignals(),
+        *arguments.callbacks,
+        *_figure_summaries(experiment, run, arguments),
+        RunSummary(os.path.join(run.tensorboard, "train"), operative, _parameters(operative)),
+        keras.callbacks.TensorBoard(
+            run.tensorboard,
+            histogram_freq=arguments.histograms_every,
+            write_graph=False,
+            profile_batch=arguments.profile_steps or 0,
+        ),
+        MetricsLog(run, arguments.steps_per_epoch),
+        best,
+        checkpoint,
+    ]
+
+
+def _figure_summaries(
+    experiment: Experiment, run: RunDirectory, arguments: TrainArguments
+) -> list[FigureSummary]:
+    if not arguments.figures:
+        return []
+    split = "val" if has_validation(experiment) else "train"
+    episode, query_labels = pipeline.episode_at(
+        experiment.dataset, split, experiment.evaluation_sampler, seed=arguments.seed, index=0
+    )
+    names = experiment.dataset.split(split).class_names
+    return [
+        FigureSummary(
+            os.path.join(run.tensorboard, "validation"),
+            figure.__name__,
+            lambda learner, draw=figure: draw(learner, episode, query_labels, names),
+            arguments.figures_every,
+        )
+        for figure in arguments.figures
+    ]
+
+
+def _parameters(config: str) -> dict[str, str | float | int | bool]:
+    """The bindings that HParams can compare: those of one line."""
+    pairs = (line.split(" = ", 1) for line in config.splitlines() if " = " in line)
+    return {name: value for name, value in pairs if not name.startswith("#") and value != "\\"}

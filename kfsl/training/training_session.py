@@ -1,0 +1,266 @@
+"""A training that is constructed, and then begins or goes on."""
+
+import math
+import os
+import sys
+import warnings
+
+import keras
+import tensorflow as tf
+
+from kfsl.experiment import Experiment, check_same_data
+from kfsl.metrics.finite_weights import weight_not_finite
+from kfsl.runs.environment import now
+from kfsl.runs.run_directory import RunDirectory, RunDirectoryError
+from kfsl.runs.training_lock import TrainingLock
+from kfsl.training.callbacks.best_learner import BestLearner
+from kfsl.training.callbacks.metrics_log import MetricsLog
+from kfsl.training.callbacks.training_checkpoint import TrainingCheckpoint
+from kfsl.training.disk_space import is_disk_full
+from kfsl.training.initial_weights import InitialWeights, copy_initial_weights
+from kfsl.training.session_record import record_session
+from kfsl.training.train_arguments import TrainArguments
+from kfsl.training.training_callbacks import training_callbacks
+from kfsl.training.training_episodes import training_episodes, validation_episodes
+
+
+class TrainingError(RuntimeError):
+    """Training that cannot go on."""
+
+
+class TrainingSession:
+    """One call's share of a run: all of it, or what an interrupted call left to do.
+
+    Constructed, the learner is compiled, built, and restored or given its initial weights;
+    nothing is written. Only one session at a time can have a run directory.
+
+    Args:
+        experiment: `Experiment`.
+        run: `RunDirectory`.
+        arguments: `TrainArguments`.
+
+    Raises:
+        RunDirectoryError: if another process trains into the run directory, or it was trained
+            and its checkpoints are gone.
+        ValueError: as `kfsl.training.train.train`, whose example shows how it is used.
+    """
+
+    def __init__(
+        self, experiment: Experiment, run: RunDirectory, arguments: TrainArguments
+    ) -> None:
+        self._experiment = experiment
+        self._learner = experiment.learner
+        self._run = run
+        self._arguments = arguments
+        self._lock = TrainingLock(run.lock_path)
+        self._start: InitialWeights | None = None
+        try:
+            # A run that is not there yet is locked when it is begun.
+            if run.exists:
+                self._take(looks_only=True)
+            self._construct()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to train."""
+        if self._trained is None:
+            return False
+        return self._trained >= self._arguments.epochs or self._best.exhausted
+
+    def fit(self, operative: str = "") -> dict[str, float]:
+        """Trains what is left, and writes the run.
+
+        Args:
+            operative: str. The configuration that was used, kept with the run.
+
+        Returns:
+            The last epoch's logs; empty if nothing was left to train.
+
+        Raises:
+            RunDirectoryError: if another process trains, or trained, into the run directory.
+            TrainingError: if the loss is no longer finite, or the disk is full. What was saved
+                before is kept.
+        """
+        if self.done:
+            return {}
+        self._take()
+        try:
+            self._begin(operative)
+            logs = self._train(operative) if self._arguments.epochs else self._validate()
+            self._end()
+            return logs
+        except (OSError, RuntimeError, tf.errors.OpError) as error:
+            if not is_disk_full(error):
+                raise
+            raise TrainingError(
+                f"The disk is full: {self._run.path} keeps what was saved after epoch "
+                f"{self._checkpoint.saved}. Make room, and start the same command again."
+            ) from error
+        finally:
+            self._lock.release()
+
+    # === Constructing ===
+
+    def _construct(self) -> None:
+        experiment, run, arguments = self._experiment, self._run, self._arguments
+        check_same_data(
+            run, experiment.dataset, "was begun on other data", "Train into another --run_dir."
+        )
+        self._compile()
+        self._validation = validation_episodes(experiment, arguments)
+        arguments.check_validated(self._validation is not None)
+        self._build()
+        self._best = BestLearner(
+            run.best_learner,
+            monitor=experiment.learner.objective.monitor,
+            larger_is_better=experiment.learner.objective.larger_is_better,
+            patience=arguments.patience,
+            validated=self._validation is not None,
+        )
+        self._checkpoint = TrainingCheckpoint(run.checkpoints, self._learner, self._best)
+        self._trained = self._checkpoint.restore()
+        self._check_whole()
+        if self.done:
+            self._lock.release()
+        elif self._trained is None and arguments.start_from is not None:
+            self._start = self._initial_weights(arguments.start_from)
+
+    def _compile(self) -> None:
+        learner, arguments = self._learner, self._arguments
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # It becomes the error below.
+            learner.compile(
+                arguments.optimizer or keras.optimizers.Adam(1e-3),
+                part_optimizers=arguments.part_optimizers,
+                jit_compile=arguments.jit_compile,
+            )
+        if arguments.jit_compile and not learner.jit_compile:
+            raise ValueError(
+                "train.jit_compile = True is not possible with deterministic operations; bind "
+                "set_up.deterministic = False too."
+            )
+
+    def _build(self) -> None:
+        # Slots before the first trace: a step that makes variables is traced twice.
+        for episode, query_labels in training_episodes(self._experiment, self._arguments).take(1):
+            self._learner.compute_loss(episode, query_labels, self._learner(episode))
+        self._learner.reset_metrics()
+        self._learner.build_optimizers()
+
+    def _check_whole(self) -> None:
+        """Refuses to train anew over what was trained, because a part of it is gone."""
+        run = self._run
+        told = "Put it back from a copy, or train into another --run_dir"
+        if self._trained is None and ("finished" in run.metadata or run.trained_epochs() > 1):
+            raise RunDirectoryError(
+                f"{run.path!r} was trained for {run.trained_epochs()} epochs and has no "
+                f"checkpoint in {run.checkpoints!r} to go on from. {told}; train.start_from = "
+                f"{run.path!r} begins with its best weights."
+            )
+        if self.done and not os.path.isfile(run.best_learner):
+            raise RunDirectoryError(
+                f"{run.path!r} is trained and {run.best_learner!r} is gone. {told}."
+            )
+
+    def _initial_weights(self, source: str) -> InitialWeights:
+        start = copy_initial_weights(self._learner, source)
+        broken = weight_not_finite(self._learner)
+        if broken is not None:
+            raise ValueError(
+                f"The weight {broken} of {source!r} is not finite: that training diverged. Start "
+                "from another run."
+            )
+        print(f"{len(start.copied)} weights are those of {source}, {len(start.own)} new.")
+        return start
+
+    # === Whose run it is ===
+
+    def _take(self, looks_only: bool = False) -> None:
+        """Takes the lock, for this session alone."""
+        if self._lock.held:
+            return
+        try:
+            if not looks_only:
+                os.makedirs(self._run.path, exist_ok=True)
+            holder = self._lock.acquire()
+        except OSError:
+            if looks_only:  # Where nothing can be written a finished run can still be told of.
+                return
+            raise
+        if holder is not None:
+            raise RunDirectoryError(
+                f"{self._run.path!r} is being trained by {holder}. Wait for it, end it, or name "
+                "another --run_dir."
+            )
+        if not looks_only and self._checkpoint.moved_on():
+            self._lock.release()
+            raise RunDirectoryError(
+                f"{self._run.path!r} was trained by another process meanwhile. Start the same "
+                "command again to go on from there."
+            )
+
+    # === Training ===
+
+    def _begin(self, operative: str) -> None:
+        run = self._run
+        run.reopen()
+        run.write_operative(operative)
+        if self._trained is None:
+            run.truncate_metrics(-1)
+        else:
+            run.truncate_metrics(self._trained * self._arguments.steps_per_epoch)
+        if self._start is not None:
+            run.update_metadata(self._start.metadata)
+        record_session(run, self._experiment, self._arguments.seed)
+
+    def _train(self, operative: str) -> dict[str, float]:
+        arguments, first_epoch = self._arguments, self._trained or 0
+        history = self._learner.fit(
+            training_episodes(
+                self._experiment, arguments, start=first_epoch * arguments.steps_per_epoch
+            ),
+            steps_per_epoch=arguments.steps_per_epoch,
+            initial_epoch=first_epoch,
+            epochs=arguments.epochs,
+            validation_data=self._validation,
+            validation_freq=arguments.validation_every,
+            callbacks=training_callbacks(
+                self._experiment, self._run, arguments, operative, self._best, self._checkpoint
+            ),
+            shuffle=False,
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
+        logs = {name: values[-1] for name, values in history.history.items()}
+        last = history.epoch[-1] + 1
+        if not math.isfinite(logs["loss"]) or weight_not_finite(self._learner):
+            raise TrainingError(
+                f"The loss or a weight is no longer finite in epoch {last}; training stopped. "
+                f"{self._run.path} keeps the last good weights; lower the learning rate, and "
+                "train into another --run_dir."
+            )
+        self._trained = last
+        return logs
+
+    def _validate(self) -> dict[str, float]:
+        """Takes the weights that it begins with for the run's own, as if after epoch 0."""
+        logs = {}
+        if self._validation is not None:
+            found = self._learner.evaluate(self._validation, verbose=0, return_dict=True)
+            logs = {f"val_{name}": float(value) for name, value in found.items()}
+        for callback in (
+            MetricsLog(self._run, self._arguments.steps_per_epoch),
+            self._best,
+            self._checkpoint,
+        ):
+            callback.set_model(self._learner)
+            callback.on_epoch_end(-1, logs)
+        self._trained = 0
+        return logs
+
+    def _end(self) -> None:
+        steps = (self._trained or 0) * self._arguments.steps_per_epoch
+        seconds = self._run.training_seconds()
+        self._run.update_metadata({"finished": now(), "steps": steps, "training_seconds": seconds})

@@ -1,0 +1,104 @@
+"""A learner and its data: what fits together, and what was trained on what."""
+
+import json
+
+import keras
+import pytest
+
+from data_pipelines.class_store import ClassStore
+from data_pipelines.dataset import FewShotDataset
+from kfsl import configurables
+from kfsl.experiment import Experiment
+from kfsl.learners.prototypical_network import PrototypicalNetwork
+from tests.support import letters
+
+
+@configurables.register
+def divided_letters(path: str, test: tuple = (2, 5, 8, 11, 14)) -> FewShotDataset:
+    return FewShotDataset("divided", ClassStore.open(path), {"test": test})
+
+
+def divided(path, test):
+    return [
+        "Experiment.dataset = @divided_letters()",
+        f"divided_letters.path = {path!r}",
+        f"divided_letters.test = {test}",
+    ]
+
+
+def test_words_do_not_open_the_guard(run):
+    values = run.metadata | {"dataset_fingerprint": "another"}
+    with open(run.metadata_path, "w", encoding="utf-8") as file:
+        json.dump(values, file)
+    for bindings in ([], ["load_dataset.held_out_seed = 1"], ["load_dataset.name = 'letters'"]):
+        with pytest.raises(ValueError, match="may be among those it learnt from"):
+            configurables.trained_experiment(run, bindings)
+
+
+def test_the_same_data_by_another_path_are_the_same(run, tmp_path):
+    copy = str(tmp_path / "copy")
+    letters.write_letters(copy)
+    found = configurables.trained_experiment(run, [f"letters_dataset.path = {copy!r}"])
+    assert str(found.dataset.store.path) == copy
+
+
+def test_other_data_that_hold_out_other_classes(run, store, tmp_path):
+    other = str(tmp_path / "other")
+    letters.write_letters(other, noise=10.0, name_prefix="d")
+    bindings = divided(other, (0, 3, 6, 9))
+    found = configurables.trained_experiment(run, bindings)
+    assert found.dataset.name == "divided"
+    configurables.parse_text(run.config, divided(store, (1, 2, 4)))
+    assert configurables.trained_experiment(run, divided(store, (1, 2, 4))).dataset.splits
+
+
+def test_other_data_that_hold_out_classes_it_learnt_from(run, store, tmp_path):
+    with pytest.raises(ValueError, match=r"1 of the 3 test classes .*'c06', are among those"):
+        configurables.trained_experiment(run, divided(store, (1, 2, 6)))
+    # Other pixels under the same names.
+    other = str(tmp_path / "other")
+    letters.write_letters(other, noise=10.0)
+    with pytest.raises(ValueError, match=r"2 of the 4 test classes"):
+        configurables.trained_experiment(run, divided(other, (0, 3, 4, 5)))
+
+
+def test_other_data_when_the_runs_own_are_gone(run, store, tmp_path):
+    config = run.config.replace(repr(store), repr(str(tmp_path / "gone")))
+    with open(run.config_path, "w", encoding="utf-8") as file:
+        file.write(config)
+    with pytest.raises(ValueError, match="whether it learnt from their test classes cannot be"):
+        configurables.trained_experiment(run, divided(store, (1, 2, 4)))
+
+
+def test_overrides_are_known_to_be_used_after_the_data_were_compared(run, store):
+    bindings = divided(store, (1, 2, 4))
+    configurables.trained_experiment(run, bindings)
+    configurables.check_overrides(bindings, run, "evaluation")
+
+
+class Subclassed(keras.Model):
+    def call(self, images):
+        return keras.ops.mean(images, axis=(1, 2))
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [Subclassed, lambda: keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(3)])],
+    ids=["subclassed", "sequential"],
+)
+def test_a_backbone_that_is_not_built(store, backbone):
+    with pytest.raises(ValueError, match=r"is not built.*begins with keras.Input"):
+        letters.experiment(store, learner=PrototypicalNetwork(backbone()))
+
+
+def test_a_backbone_for_images_of_another_rank(store):
+    inputs = keras.Input((64,))
+    backbone = keras.Model(inputs, keras.layers.Dense(3)(inputs))
+    with pytest.raises(ValueError, match=r"images of shape \(64,\)"):
+        letters.experiment(store, learner=PrototypicalNetwork(backbone))
+
+
+def test_the_label_level_is_one_of_two(store):
+    good = letters.experiment(store)
+    with pytest.raises(ValueError, match='"class" or "superclass"'):
+        Experiment(good.learner, good.dataset, good.sampler, label_level="family")
