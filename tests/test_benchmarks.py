@@ -69,10 +69,17 @@ def test_beside_pytorch(tmp_path):
     done = beside_pytorch(python, "--library", "higher", *sizes, f"--json={output}")
     assert done.returncode == 0, done.stderr
     found = json.loads(output.read_text())
-    assert found["higher"] == [figures]
-    seconds = found["kfsl"][0]["seconds_median"]
+    assert found["maml"]["higher"] == [figures]
+    seconds = found["maml"]["kfsl"][0]["seconds_median"]
     assert "2.000 s, product 3 GFLOP/s" in done.stdout
-    assert done.stdout.splitlines()[-1] == f"higher: {2 / seconds:.2f} times kfsl's"
+    assert done.stdout.splitlines()[-1] == f"maml, higher: {2 / seconds:.2f} times kfsl's"
+
+
+def test_a_library_without_the_learner_is_told(tmp_path):
+    python = stand_in(tmp_path, "exit 0")
+    done = beside_pytorch(python, "--library", "torch", "--learner", "maml")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith("none of torch has maml")
 
 
 @pytest.mark.parametrize(
