@@ -73,7 +73,13 @@ def pytest_runtest_teardown(item, nextitem):
 def _let_go() -> None:
     """Gives back what a module's learners and graphs held: thousands of tests share a process."""
     if "keras" in sys.modules:
+        from tensorflow.python.framework import ops
+
         sys.modules["keras"].utils.clear_session(free_memory=False)
+        # TensorFlow keeps the derivative of each traced `custom_gradient`, and with it the graph.
+        registry = ops.gradient_registry._registry
+        for name in [name for name in registry if name.startswith("CustomGradient-")]:
+            del registry[name]
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)  # glibc keeps freed pages otherwise.
