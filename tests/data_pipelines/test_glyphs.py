@@ -93,7 +93,7 @@ def test_prepared_killed_and_prepared_again(tmp_path):
     command = [sys.executable, "-m", "data_pipelines.prepare", "--dataset=glyphs"]
     command.append(f"--data_dir={tmp_path}")
     first = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not list(tmp_path.glob(".glyphs.partial/tfds/glyphs/*")):
         assert time.monotonic() < deadline
         assert first.poll() is None
@@ -105,7 +105,8 @@ def test_prepared_killed_and_prepared_again(tmp_path):
     before = processor_seconds()
     second = subprocess.run(command, capture_output=True, text=True, check=False)
     assert second.returncode == 0, second.stderr
-    assert processor_seconds() - before < 60
+    # Drawing, writing and reading back; 75 seconds on a slow processor.
+    assert processor_seconds() - before < 120
     assert "1,413 classes in 12 superclasses, 28,260 images" in second.stdout
     # Standard error is no terminal here: no bar fills it.
     assert "%|" not in second.stderr
