@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from kfsl.metrics.episode_accuracy import EpisodeAccuracy
@@ -52,14 +53,15 @@ class Classification(Objective):
         return self.ways
 
     def check_targets(self, targets: Any) -> None:
-        dtype = keras.backend.standardize_dtype(targets.dtype)
-        if len(targets.shape) != 2 or "int" not in dtype:
+        values = readable(targets)
+        # Whole numbers may come as floats: Keras makes floats of arrays.
+        if len(targets.shape) != 2 or (values is not None and np.any(values % 1)):
+            dtype = keras.backend.standardize_dtype(targets.dtype)
             raise ValueError(
                 "Labels must be whole numbers, one for each image: int32 [B, n]; received "
                 f"{dtype} of shape {tuple(targets.shape)}. For targets that are numbers give the "
                 "learner objective=kfsl.objectives.Regression(width)."
             )
-        values = readable(targets)
         if values is None or not values.size:
             return
         # Free in ways, a learner makes as many columns as the largest label says.
@@ -68,8 +70,8 @@ class Classification(Objective):
             what = "support images" if self.ways is None else "ways"
             raise ValueError(
                 f"Support labels go from 0 to {limit - 1}, since there are {limit} {what}; "
-                f"received labels from {values.min()} to {values.max()}. Number the classes of an "
-                "episode from 0 on."
+                f"received labels from {int(values.min())} to {int(values.max())}. Number the "
+                "classes of an episode from 0 on."
             )
 
     def ways_of(self, labels: Any) -> Any:

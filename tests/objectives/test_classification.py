@@ -27,9 +27,10 @@ def test_labels_out_of_range_are_refused(ways, labels, message):
 
 
 def test_labels_of_another_kind_are_refused():
-    for labels in (np.zeros((1, 3)), np.zeros(3, "int32"), np.zeros((1, 3, 2), "int32")):
+    for labels in (np.full((1, 3), 0.5), np.zeros(3, "int32"), np.zeros((1, 3, 2), "int32")):
         with pytest.raises(ValueError, match=r"Labels must be whole numbers.*int32 \[B, n\]"):
             Classification(2).check_targets(labels)
+    Classification(2).check_targets(np.array([[0.0, 1.0]]))  # As Keras hands arrays over.
 
 
 def test_absent_classes_cost_nothing_and_win_nothing():
