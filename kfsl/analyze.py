@@ -16,7 +16,7 @@ from absl import flags
 
 from kfsl.analysis import analyses
 from kfsl.analysis.answer import Analysis
-from kfsl.analysis.request import AnalysisRequest
+from kfsl.analysis.request import AnalysisRequest, check_model_file
 from kfsl.command_line import command, gin_files
 from kfsl.command_line.flags import GIN_FILE, GIN_PARAM, RUN_DIR, refuse, require
 from kfsl.runs.files import write_json
@@ -68,6 +68,7 @@ def _main() -> None:
         options["compare"] = tuple(RunDirectory(path) for path in given.compare)
     if "levels" in options:
         options["levels"] = _numbers(given.levels)
+        analyses.check_levels(name, options["levels"])
     run = _run(name, options.get("model"))
     request = AnalysisRequest(run, tuple(GIN_PARAM.value))
     found, files = _found_and_files(name, request, options)
@@ -86,6 +87,7 @@ def _run(analysis: str, model: str | None) -> RunDirectory | None:
         raise ValueError("--model is for --analysis=second_order; others need a --run_dir.")
     refuse(RUN_DIR, "--model is given instead of a run")
     refuse(GIN_PARAM, "a model file has no configuration")
+    check_model_file(model)
     return None
 
 

@@ -30,6 +30,9 @@ OF_FILES: dict[str, str] = {
 
 ANALYSES = OF_LEARNERS | OF_FILES
 
+#: Those whose levels are numbers of inner steps; other levels are of noise.
+OF_STEPS = ("inner_steps", "multishot")
+
 #: What analyses were called before their families had names; scripts still say so.
 EARLIER_NAMES = {
     "commutativity": "cross_modulation_commutativity",
@@ -61,6 +64,23 @@ def find(name: str) -> Callable[..., Analysis]:
         ValueError: listing the names.
     """
     return import_module(ANALYSES[current_name(name)]).analyze
+
+
+def check_levels(name: str, levels: tuple[float, ...]) -> None:
+    """Refuses levels that no analysis of that name has, before anything slow is imported.
+
+    Args:
+        name: str. Name of the analysis.
+        levels: tuple of float.
+
+    Raises:
+        ValueError: naming the level.
+    """
+    for level in levels:
+        if name in OF_STEPS and not (level.is_integer() and level >= 0):
+            raise ValueError(f"A number of inner steps is an integer from 0; received {level:g}.")
+        if not level >= 0:
+            raise ValueError(f"A level of noise must be at least 0; received {level:g}.")
 
 
 def check_options(name: str, analyze: Callable[..., Analysis], given: list[str]) -> None:

@@ -1,6 +1,7 @@
 """What `kfsl.analyze` was asked to look at."""
 
 import dataclasses
+import os
 from typing import TYPE_CHECKING
 
 from kfsl.command_line import command
@@ -34,3 +35,15 @@ class AnalysisRequest:
         with command.quiet_start():
             from kfsl import configurables
         return configurables.trained_experiment(self.run, self.bindings)
+
+
+def check_model_file(path: str) -> None:
+    """Refuses what cannot be a Keras file.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+    """
+    if not os.path.isfile(path) or not path.endswith(".keras"):
+        raise FileNotFoundError(
+            f"{path!r} is not a .keras file; write one with model.save('model.keras')."
+        )

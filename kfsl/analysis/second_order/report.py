@@ -1,7 +1,6 @@
 """The audit of second derivatives as a table, a sentence and a figure."""
 
 import dataclasses
-import os
 from collections.abc import Sequence
 
 import keras
@@ -9,7 +8,7 @@ from matplotlib.figure import Figure
 
 import kfsl.configurables  # noqa: F401  Loading finds kfsl's classes by name.
 from kfsl.analysis.answer import Analysis
-from kfsl.analysis.request import AnalysisRequest
+from kfsl.analysis.request import AnalysisRequest, check_model_file
 from kfsl.analysis.second_order.audit import LayerAudit, audit
 from kfsl.analysis.second_order.error import TOLERANCE
 from kfsl.command_line import command
@@ -111,10 +110,7 @@ def audited_model(request: AnalysisRequest, path: str | None) -> keras.Model:
         if network is None:
             raise ValueError(f"{type(learner).__name__} has neither network nor backbone.")
         return network
-    if not os.path.isfile(path) or not path.endswith(".keras"):
-        raise FileNotFoundError(
-            f"{path!r} is not a .keras file; write one with model.save('model.keras')."
-        )
+    check_model_file(path)
     try:
         return keras.saving.load_model(path, compile=False)
     except (TypeError, ValueError) as error:

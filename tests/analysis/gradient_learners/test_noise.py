@@ -33,7 +33,7 @@ def test_accuracies_of_two_runs_on_the_same_episodes(runs):
         values = json.load(file)
     assert (values["levels"], values["scale"]) == ([0.0, 100.0], "std")
 
-    experiment, learners = gradient_learners(request)
+    experiment, learners = gradient_learners(request, (runs[1],))
     assert list(learners) == [run.path for run in runs]
     for i, (path, learner) in enumerate(learners.items()):
         experiment.learner = learner

@@ -212,7 +212,7 @@ def test_analysis_as_a_process(tmp_path):
     [
         (["--analysis=second_order", "--model=lost.keras"], "'lost.keras' is not a .keras file"),
         (["--analysis=second_order"], "--run_dir is missing"),
-        (["--analysis=episode", "--model=m.keras"], "--model is for --analysis=second_order"),
+        (["--analysis=attention", "--model=m.keras"], "--model is for --analysis=second_order"),
         (
             ["--analysis=second_order", "--model=m.keras", "--run_dir=run"],
             "--run_dir has no place here",
