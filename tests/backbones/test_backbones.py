@@ -247,7 +247,7 @@ def test_meta_gradient_through_an_inner_step_is_exact(cls, arguments):
 def test_wrong_arguments():
     four_blocks = (Conv4, ResNet12, PreActivationResNet12)
     for cls, filters in itertools.product(four_blocks, [(4, 4, 4), (4, 4, 4, 0), (4, 4, 4, 4.0)]):
-        with pytest.raises(ValueError, match=r"filters must be 4 positive ints\. Received"):
+        with pytest.raises(ValueError, match=r"filters must be 4 positive ints; received"):
             cls(filters=filters)
     for cls, num_pools in itertools.product(four_blocks, [-1, 5, "all"]):
         with pytest.raises(ValueError, match="num_pools must be an int from 0 to 4"):
