@@ -21,7 +21,7 @@ EXACT = {
     "BatchNormalization": (BatchNormalization, MAPS),
     "LayerNormalization": (LayerNormalization, VECTORS),
     "GroupNormalization": (lambda **kw: GroupNormalization(2, **kw), MAPS),
-    "PixelNormalization": (PixelNormalization, MAPS),
+    "PixelNormalization": (lambda **kw: PixelNormalization(scale=1.0, **kw), MAPS),
     "Conv2D": (lambda **kw: keras.layers.Conv2D(3, 3, padding="same", **kw), MAPS),
     "strided Conv2D": (lambda **kw: keras.layers.Conv2D(3, 3, strides=2, **kw), MAPS),
     "Dense": (lambda **kw: keras.layers.Dense(3, **kw), VECTORS),

@@ -51,6 +51,8 @@ def _run(module: str, arguments: list[str], folder: str, environment: dict[str, 
         sys.path.insert(0, folder)
         sys.argv = [f"{module.split('.')[-1]}.py", *arguments]
         sys.stdin = io.StringIO()
+        for stream in (sys.stdout, sys.stderr):
+            stream.reconfigure(encoding=environment.get("PYTHONIOENCODING", "utf-8"))
         importlib.import_module(module).main()
         code = 0
     except SystemExit as error:

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from kfsl.analysis.second_order.error import TOLERANCE, second_order_error
+from kfsl.layers.pixel_normalization import PixelNormalization
 from kfsl.networks.exact_layers import copy_of, remedy_for
 from kfsl.networks.layer_calls import LayerCall, layer_calls
 
@@ -169,6 +170,8 @@ def _noise(rng: np.random.Generator, layer: keras.layers.Layer, argument: Any) -
         return argument
     shape = [OPEN_AXIS if length is None else length for length in argument.shape]
     shape[:1] = [BATCH] if argument.shape[:1] == (None,) else shape[:1]
+    if isinstance(layer, PixelNormalization):  # Which refuses what is scaled already.
+        return tf.constant(rng.uniform(0.0, 1.0 / layer.scale, shape), "float64")
     if "float" in argument.dtype and not isinstance(layer, keras.layers.Embedding):
         return tf.constant(rng.normal(size=shape), "float64")
     if argument.dtype == "bool":

@@ -16,6 +16,7 @@ from kfsl.analysis.second_order.audit import audit
 from kfsl.analysis.second_order.error import TOLERANCE, second_order_error
 from kfsl.analyze import analyze
 from kfsl.backbones.conv4 import Conv4
+from kfsl.layers.pixel_normalization import PixelNormalization
 from kfsl.networks.exact_layers import exact
 from tests.support import gradient_runs, letters
 from tests.support.refusals import CHECKOUT, refusal
@@ -221,3 +222,11 @@ def test_analysis_as_a_process(tmp_path):
 )
 def test_bad_input(tmp_path, arguments, message):
     assert message in refusal(tmp_path, "kfsl.analyze", *arguments)
+
+
+def test_a_model_that_takes_pixels_is_audited():
+    images = keras.Input((4, 4, 1))
+    model = keras.Model(images, keras.layers.Conv2D(2, 3)(PixelNormalization()(images)))
+    audits = audit(model)
+    assert len(audits) == 2
+    assert not any(layer.at_fault for layer in audits)
