@@ -30,19 +30,13 @@ def pytest_collection_modifyitems(items) -> None:
 
 def pytest_configure(config) -> None:
     config.stash[PEAKS] = {}
-    if config.pluginmanager.hasplugin("dsession"):
-        config.pluginmanager.register(_WorkerPeaks(config))
 
 
-class _WorkerPeaks:
-    """Collects what the workers say when they end."""
-
-    def __init__(self, config) -> None:
-        self.config = config
-
-    def pytest_testnodedown(self, node, error) -> None:
-        if "peaks" in getattr(node, "workeroutput", {}):
-            self.config.stash[PEAKS][node.gateway.id] = node.workeroutput["peaks"]
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error) -> None:
+    """What a worker says when it ends."""
+    if "peaks" in getattr(node, "workeroutput", {}):
+        node.config.stash[PEAKS][node.gateway.id] = node.workeroutput["peaks"]
 
 
 def pytest_sessionfinish(session) -> None:
@@ -50,7 +44,7 @@ def pytest_sessionfinish(session) -> None:
     peaks = tuple(resource.getrusage(kind).ru_maxrss / 2**20 for kind in kinds)
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["peaks"] = peaks
-    elif not session.config.stash[PEAKS]:
+    elif not session.config.getoption("numprocesses", None):
         session.config.stash[PEAKS]["this process"] = peaks
 
 
