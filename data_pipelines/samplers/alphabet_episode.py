@@ -11,6 +11,7 @@ from data_pipelines.samplers.draws import (
     check_images,
     check_sizes,
     class_pool,
+    padding_last,
     random_order,
     stream_seed,
     substreams,
@@ -170,12 +171,7 @@ def _imbalanced(
 ) -> dict[str, tf.Tensor]:
     """Keeps a random number of each class's support images, in front of the padding."""
     kept = uniform_integers(seed, [ways], min_shots, shots)
-    mask = tf.reshape(tf.range(shots) < kept[:, None], [-1])
-    size = ways * shots
-    # Distinct keys keep the order within each group, whatever top_k does with ties.
-    order = tf.math.top_k(tf.where(mask, size, 0) - tf.range(size), size).indices
-    mask = tf.gather(mask, order)
-    order = tf.where(mask, order, 0)
+    order, mask = padding_last(tf.reshape(tf.range(shots) < kept[:, None], [-1]))
     support = {
         name: tf.gather(episode[name], order)
         for name in ("support_indices", "support_labels", "support_class_ids")

@@ -164,6 +164,22 @@ def draw_images(split: ClassSplit, seed: tf.Tensor, class_ids: tf.Tensor, k: int
     return first[:, None] + tf.cast(picks, tf.int64)
 
 
+def padding_last(drawn: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Orders places so that those drawn come first; the order within each group is kept.
+
+    Args:
+        drawn: bool tensor, shape `[S]`.
+
+    Returns:
+        int32 tensor `[S]`, places, those of the padding being 0; and its mask, bool `[S]`.
+    """
+    size = drawn.shape[0]
+    # Distinct keys keep the order within each group, whatever top_k does with ties.
+    order = tf.math.top_k(tf.where(drawn, size, 0) - tf.range(size), size).indices
+    mask = tf.gather(drawn, order)
+    return tf.where(mask, order, 0), mask
+
+
 def check_sizes(**sizes: int) -> None:
     """Raises a ValueError that names the first size that is not a whole number from 1."""
     for name, size in sizes.items():

@@ -11,6 +11,7 @@ from data_pipelines.samplers.draws import (
     ClassPool,
     check_sizes,
     draw_images,
+    padding_last,
     positions_in_split,
     uniform_integers,
 )
@@ -57,10 +58,7 @@ def padded_sizes(
     places = np.arange(max_ways * max_shots, dtype="int32")
     labels, nth = places // max_shots, places % max_shots
     drawn = (labels < ways) & (nth < tf.repeat(shots, len(places) // shots.shape[0]))
-    # Distinct keys keep the order within each group, whatever top_k does with ties.
-    order = tf.math.top_k(tf.where(drawn, len(places), 0) - places, len(places)).indices
-    mask = tf.gather(drawn, order)
-    order = tf.where(mask, order, 0)
+    order, mask = padding_last(drawn)
     support_labels = order // max_shots
 
     # Query q of Q goes to class floor(q * ways / Q): runs that differ by one at most.

@@ -6,12 +6,11 @@ import keras
 import tensorflow as tf
 
 from kfsl import gradients
-from kfsl.episodes import SUPPORT_IMAGES, SUPPORT_LABELS, SUPPORT_MASK
+from kfsl.episodes import SEED, SUPPORT_MASK
 from kfsl.learners.base.argument_checks import check_choice
 from kfsl.learners.base.gradient_learner import GradientLearner
 from kfsl.learners.base.task_loop import map_tasks, task_seeds
 from kfsl.networks.replaced_weights import starting_weights
-from kfsl.objectives.classification import COUNTS
 from kfsl.update_rules.adam import Adam
 from kfsl.update_rules.sgd import SGD
 
@@ -125,7 +124,8 @@ class Reptile(GradientLearner):
         episode = self.with_seed(episode)
         task = self._pooled(episode, query_labels) if self.train_on == "pooled" else episode
         state, found = self._meta_gradients(task)
-        outputs = self.infer(state, episode["query_images"], training=True)
+        queries = self.embed(episode[self.objective.query_inputs], training=True)
+        outputs = self.infer(state, queries, training=True)
         loss = self.compute_loss(episode, query_labels, outputs)
         # The optimiser expects the gradients of its scaled loss, summed over replicas.
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
@@ -139,10 +139,10 @@ class Reptile(GradientLearner):
         """The state after the inner loop, and the mean over tasks for each adapted tensor."""
         steps = self.steps if self.meta_gradient == "difference" else self.steps - 1
         state = self.adapt(
-            task[SUPPORT_IMAGES],
-            task[SUPPORT_LABELS],
+            self.embed(task[self.objective.support_inputs], training=True),
+            task[self.objective.support_targets],
             mask=task.get(SUPPORT_MASK),
-            seed=task.get("seed"),
+            seed=task.get(SEED),
             training=True,
             steps=steps,
         )
@@ -160,18 +160,18 @@ class Reptile(GradientLearner):
     def _last_gradients(self, state: dict[str, Any], task: dict[str, Any]) -> list[Any]:
         """The gradient that the last step of each task would follow, `[B, ...]`."""
         keys = self.adapted_network.keys
-        inputs = {key: state[key] for key in (*keys, COUNTS)}
-        inputs["images"], inputs["labels"] = task[SUPPORT_IMAGES], task[SUPPORT_LABELS]
-        inputs["seeds"] = task_seeds(task[SUPPORT_IMAGES], task.get("seed"))
+        inputs = {key: state[key] for key in keys}
+        inputs["features"] = self.embed(task[self.objective.support_inputs], training=True)
+        inputs["labels"] = task[self.objective.support_targets]
+        inputs["seeds"] = task_seeds(inputs["labels"], task.get(SEED))
         if SUPPORT_MASK in task:
             inputs["mask"] = task[SUPPORT_MASK]
 
         def one(task: dict[str, Any]) -> dict[str, Any]:
-            images = self.inputs_of(task["images"])
-            seed, known = task["seeds"], {COUNTS: task[COUNTS]}
-            loss = self.support_loss(
-                images, task["labels"], task.get("mask"), known, seed, training=True
-            )
+            seed, labels, mask = task["seeds"], task["labels"], task.get("mask")
+            known = self.objective.support_state(labels, mask)
+            rows = self.inputs_of(task["features"])
+            loss = self.support_loss(rows, labels, mask, known, seed, training=True)
             inner = gradients.InnerLoss(
                 loss, self.steps - 1, True, self.gradient_clip, self.gradient_noise, seed
             )
@@ -181,18 +181,21 @@ class Reptile(GradientLearner):
         found = map_tasks(one, inputs)
         return [found[key] for key in keys]
 
-    @staticmethod
-    def _pooled(episode: dict[str, Any], query_labels: Any) -> dict[str, Any]:
+    def _pooled(self, episode: dict[str, Any], query_labels: Any) -> dict[str, Any]:
         """The episode with its queries at the end of the support set."""
-        labels = tf.cast(query_labels, tf.as_dtype(episode[SUPPORT_LABELS].dtype))
-        images = [episode[SUPPORT_IMAGES], episode["query_images"]]
+        inputs, queries, targets = (
+            self.objective.support_inputs,
+            self.objective.query_inputs,
+            self.objective.support_targets,
+        )
+        labels = tf.cast(query_labels, tf.as_dtype(episode[targets].dtype))
         pooled = {
             **episode,
-            SUPPORT_IMAGES: tf.concat(images, axis=1),
-            SUPPORT_LABELS: tf.concat([episode[SUPPORT_LABELS], labels], axis=1),
+            inputs: tf.concat([episode[inputs], episode[queries]], axis=1),
+            targets: tf.concat([episode[targets], labels], axis=1),
         }
         if SUPPORT_MASK in episode:
-            every = tf.ones(query_labels.shape, tf.bool)
+            every = tf.ones(query_labels.shape[:2], tf.bool)
             pooled[SUPPORT_MASK] = tf.concat([episode[SUPPORT_MASK], every], axis=1)
         return pooled
 

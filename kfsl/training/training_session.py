@@ -179,7 +179,7 @@ class TrainingSession:
     # === Whose run it is ===
 
     def _take(self, looks_only: bool = False) -> None:
-        """Takes the lock, for this session alone."""
+        """Takes the lock, so that nobody else trains here."""
         if self._lock.held:
             return
         try:

@@ -79,12 +79,36 @@ def test_a_meta_batch_is_its_tasks_alone():
         np.testing.assert_allclose(gradient, mean, rtol=1e-4, atol=1e-6)
 
 
-def test_mini_batches_and_reptile_take_numbers_too():
+@pytest.mark.parametrize("meta_gradient", ["difference", "last"])
+@pytest.mark.parametrize("train_on", ["support", "pooled"])
+def test_reptile_of_one_step_follows_the_squared_error_too(meta_gradient, train_on):
+    """By hand: the difference over the rate, and the last gradient, are that of the error."""
     keras.utils.set_random_seed(0)
     reptile = Reptile(
-        MLP(image_shape=(1,), units=(20,)), objective=Regression(1), steps=2, inner_batch=4
+        MLP(image_shape=(1,)),
+        objective=Regression(1),
+        steps=1,
+        inner_rate=1e-2,
+        inner_optimizer="sgd",
+        scale=1e-2,
+        meta_gradient=meta_gradient,
+        train_on=train_on,
     )
-    assert reptile(sines(tasks=2)[0])["predictions"].shape == (2, 20, 1)
+    reptile.compile("sgd")
+    episode, targets = sines(tasks=2)
+    _, _, found = reptile.loss_and_gradients(episode, tf.constant(targets))
+    inputs, wanted = episode["support_inputs"], episode["support_targets"]
+    if train_on == "pooled":
+        inputs = np.concatenate([inputs, episode["query_inputs"]], axis=1)
+        wanted = np.concatenate([wanted, targets], axis=1)
+    weights = reptile.trainable_weights
+    with tf.GradientTape() as tape:
+        losses = [tf.reduce_mean((reptile.network(inputs[i]) - wanted[i]) ** 2) for i in range(2)]
+        loss = tf.reduce_mean(losses)
+    expected = tape.gradient(loss, [weight.value for weight in weights])
+    scale = max(float(tf.reduce_max(tf.abs(each))) for each in expected)
+    for mine, by_hand in zip(found, expected, strict=True):
+        np.testing.assert_allclose(mine, by_hand, rtol=1e-3, atol=2e-4 * scale)
 
 
 def test_saved_with_its_learner(tmp_path):
