@@ -44,34 +44,41 @@ def normalize_by_own_moments(
     assert np.allclose(np.mean(outputs, axis=(0, 1, 2)), 0.0, atol=1e-5)
     ```
     """
-    images, locations = ops.shape(maps)[1:3]
+    groups, images, locations, channels = ops.shape(maps)
     if weights is None:
         count = images * locations
+        each = ops.ones((groups, 1, images * locations), maps.dtype)
     else:
         weights = ops.stop_gradient(weights)
         count = ops.sum(weights, axis=(1, 2), keepdims=True) * ops.cast(locations, maps.dtype)
         count = ops.maximum(count, 1.0)
+        each = ops.repeat(ops.cast(weights, maps.dtype), locations, axis=2)
+        each = ops.reshape(each, (groups, 1, images * locations))
     # Of one value in the mean. Not a division: its derivative would be four operations more.
     share = 1.0 / ops.cast(count, maps.dtype)
 
     def weighted(x: Any) -> Any:
         return x if weights is None else x * weights
 
-    def sum_of(x: Any) -> Any:
-        return ops.sum(x, axis=(1, 2), keepdims=True)
+    def sum_of(x: Any, row: Any) -> Any:
+        # A product, which adds whole rows of channels: TensorFlow's sum takes three times as long.
+        total = ops.matmul(row, ops.reshape(x, (groups, images * locations, channels)))
+        return ops.reshape(total, (groups, 1, 1, channels))
+
+    ones = ops.ones_like(each)
 
     @ops.custom_gradient
     def normalize(x: Any, gamma: Any, beta: Any) -> tuple:
-        mean = share * sum_of(weighted(x))
+        mean = share * sum_of(x, each)
         centred = x - mean
-        variance = share * sum_of(weighted(ops.square(centred)))
+        variance = share * sum_of(ops.square(centred), each)
         inverse = ops.rsqrt(variance + epsilon)
         factor = gamma * inverse
 
         def gradient(d_outputs: Any, d_mean: Any, d_variance: Any) -> tuple:
             # Of gamma and beta; the same sums are what the moments pass on to every image.
-            along = inverse * sum_of(d_outputs * centred)
-            total = sum_of(d_outputs)
+            along = inverse * sum_of(d_outputs * centred, ones)
+            total = sum_of(d_outputs, ones)
             slope = share * (2.0 * d_variance - factor * inverse * along)
             shared = slope * centred + share * (d_mean - factor * total)
             return (
