@@ -38,8 +38,9 @@ def load_dataset(
         name: str. One of `DATASETS`, or the `--name` under which your own image folder was
             prepared.
         split: str or None. Which lists of classes: for `omniglot` `"vinyals"` (1028/172/423,
-            default), `"santoro"` (1200/423), `"crossmod"` (1000/200/423) or `"leap"` (20
-            characters of each of 25/11/10 alphabets); for `meta_cifar100` `"easy"` (default),
+            default), `"santoro"` (1200/423), `"crossmod"` (1000/200/423), `"leap"` (20
+            characters of each of 25/11/10 alphabets) or `"mixed"` (1100/100/423, of all
+            alphabets); for `meta_cifar100` `"easy"` (default),
             `"moderate"` or `"hard"`; for an image folder a JSON or CSV file that replaces the
             lists made when it was prepared. The other datasets have one.
         data_dir: str, path or None. Folder of the class stores; None: the environment variable
@@ -48,7 +49,8 @@ def load_dataset(
             rotations of a character count as one and move together. Defaults to `0`.
         held_out_seed: int. Which classes those are. Defaults to `0`.
         split_seed: int. Draws other lists where a rule makes them (`meta_cifar100`, where
-            0 gives the lists that lie beside the code, and Omniglot's `"leap"`). Defaults to `0`.
+            0 gives the lists that lie beside the code, and Omniglot's `"leap"` and `"mixed"`).
+            Defaults to `0`.
         held_out_images: int. Images at the end of each train class that training does not see;
             they become the split `base_test`. Defaults to `0`.
 

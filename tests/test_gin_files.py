@@ -168,8 +168,11 @@ def step(experiment):
     # Biases before normalisation have no gradient: ModGrad's cells have nothing to modulate
     # there, and Meta-SGD's rates nothing to multiply. The first kernels of the cells, which the
     # small initial context alone reaches, have a gradient below Adam's epsilon.
-    still = re.compile(r"_conv_bias|phi\d_hidden/kernel")
-    weights = [weight for weight in learner.trainable_weights if not still.search(weight.path)]
+    still = r"_conv_bias|phi\d_hidden/kernel"
+    # Of one location attention has no choice, whatever its kernels are.
+    if isinstance(learner, STANet) and learner.backbone.output_shape[1:3] == (1, 1):
+        still += "|/spatial/"
+    weights = [weight for weight in learner.trainable_weights if not re.search(still, weight.path)]
     before = [weight.numpy() for weight in weights]
     for data in meta_batches.take(2):
         logs = learner.train_step(data)
@@ -309,7 +312,8 @@ def test_a_name_says_what_the_file_configures(path):
         dataset += "_" + gin.query_parameter("load_dataset.split")
     assert name["dataset"].removeprefix("multishot_") == dataset
     assert int(name["ways"]) == evaluation_episode("ways")
-    assert evaluation_episode("queries") == (5 if "multishot" in path.stem else 15)
+    (protocol,) = re.findall("multishot|mixed", path.stem) or [""]
+    assert evaluation_episode("queries") == {"multishot": 5, "mixed": 1, "": 15}[protocol]
     if name["shots"]:
         assert int(name["shots"]) == evaluation_episode("shots")
     layers = re.search(r"(\d)layers?(_|$)", path.stem)

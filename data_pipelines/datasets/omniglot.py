@@ -36,12 +36,15 @@ INFO = DatasetInfo(
     image_shape=(28, 28, 1),
     num_classes=1623 * ROTATIONS,
     num_images=1623 * ROTATIONS * DRAWINGS,
-    split_names=("vinyals", "santoro", "crossmod", "leap"),
+    split_names=("vinyals", "santoro", "crossmod", "leap", "mixed"),
 )
 
 #: The multi-shot protocol: alphabets of the meta-training and the test set, the rest validates,
 #: and characters of each alphabet.
 LEAP_TRAIN, LEAP_TEST, LEAP_CHARACTERS = 25, 10, 20
+
+#: MAML's protocol: characters of the meta-training and the validation set, the rest tests.
+MIXED_TRAIN, MIXED_VAL = 1100, 100
 
 
 def split_lists(
@@ -52,15 +55,18 @@ def split_lists(
     Args:
         store: `ClassStore` or None. Not needed.
         split: str or None. `"vinyals"` (1028/172/423), `"santoro"` (1200/423), `"crossmod"`
-            (1000/200/423) or `"leap"` (20 characters of each of 25/11/10 alphabets, drawn by
-            the seed). Defaults to `"vinyals"`.
-        seed: int. For `"leap"`: which alphabets and characters. Defaults to `0`.
+            (1000/200/423), `"leap"` (20 characters of each of 25/11/10 alphabets, drawn by
+            the seed) or `"mixed"` (1100/100/423 characters of all alphabets, drawn by the seed:
+            the alphabets of the test are known). Defaults to `"vinyals"`.
+        seed: int. For `"leap"` and `"mixed"`: which alphabets and characters. Defaults to `0`.
 
     Returns:
         dict from split name to the list of characters.
     """
     if INFO.check_split(split) == "leap":
         return _alphabets_apart(characters(), seed)
+    if split == "mixed":
+        return _alphabets_mixed(characters(), seed)
     lists = read_split_lists(f"omniglot_{INFO.check_split(split)}")
     return {
         name: ["/".join(entry.split("/")[-2:]) for entry in members]
@@ -89,6 +95,16 @@ def _alphabets_apart(names: list[str], seed: int) -> dict[str, list[str]]:
     return {
         split: sorted(name for each in members for name in chosen[each][:LEAP_CHARACTERS])
         for split, members in parts.items()
+    }
+
+
+def _alphabets_mixed(names: list[str], seed: int) -> dict[str, list[str]]:
+    """Characters of every alphabet in every split (MAML)."""
+    order = [names[i] for i in np.random.RandomState(seed).permutation(len(names))]
+    return {
+        "train": sorted(order[:MIXED_TRAIN]),
+        "val": sorted(order[MIXED_TRAIN : MIXED_TRAIN + MIXED_VAL]),
+        "test": sorted(order[MIXED_TRAIN + MIXED_VAL :]),
     }
 
 

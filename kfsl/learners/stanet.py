@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 from keras import ops
 
 from kfsl.layers.spatial_task_attention import SpatialTaskAttention
+from kfsl.learners.base.argument_checks import check_at_least
 from kfsl.learners.base.episode_checks import check_support_labels, class_ids
 from kfsl.learners.base.metric_learner import MetricLearner
+from kfsl.metrics.attention_entropy import AttentionEntropy
 from kfsl.objectives.classification import cross_entropy
+
+#: Relative entropy above which attention is no choice.
+UNIFORM = 0.9999
 
 
 @keras.saving.register_keras_serializable(package="kfsl")
@@ -30,6 +36,13 @@ class STANet(MetricLearner):
     A model of one number of ways cannot do another: the label enters its weights. Labels must be
     assigned to classes at random in every episode, or it learns the labels by heart. With maps of
     one location (28x28 images after four poolings) spatial attention has nothing to choose.
+
+    Training shows how evenly each layer attends: `spatial_entropy_1` and `task_entropy_1` are the
+    entropies of layer 1's attention over the query's locations and over the support images, as
+    shares of the largest possible; 1 is uniform. A layer that stays at 1 has no use. Weight decay
+    can bring that about under Adam, which turns it into full steps where the task's gradient is
+    tiny: the kernels vanish, and with both of them their gradients. `weight_decay={"backbone":
+    5e-4}` spares them.
 
     Args:
         backbone: `keras.Model`. Images to feature maps `[n, h, w, C]`.
@@ -90,7 +103,12 @@ class STANet(MetricLearner):
         moments: str = "meta_batch",
         **kwargs: Any,
     ) -> None:
-        _check_arguments(ways, num_layers, semantic_classes, semantic_weight)
+        if ways is None:
+            raise ValueError(
+                "STANet needs a fixed number of `ways`: its weights are tied to it; received None."
+            )
+        check_at_least(1, num_layers=num_layers)
+        check_at_least(0, semantic_classes=semantic_classes, semantic_weight=semantic_weight)
         if semantic_classes:
             # Before the base's constructor, which makes a metric for each.
             self.loss_names = ("task", "semantic")
@@ -104,6 +122,11 @@ class STANet(MetricLearner):
         self.semantic_classes = semantic_classes
         self.semantic_weight = semantic_weight
         self._make_head(_map_channels(self.backbone))
+        self.entropies = {
+            name: AttentionEntropy(name=name)
+            for layer in range(num_layers)
+            for name in (f"spatial_entropy_{layer + 1}", f"task_entropy_{layer + 1}")
+        }
 
     def _make_head(self, channels: int) -> None:
         self.attention_layers = [
@@ -177,6 +200,37 @@ class STANet(MetricLearner):
             outputs["semantic_query_logits"] = self.semantic_logits(query_features)
         return outputs
 
+    def weight_parts(self) -> dict[str, list[keras.Variable]]:
+        """`backbone`, `attention` with the values, and `classifier` with the semantic one."""
+        classifiers = [self.classifier, self.semantic_classifier]
+        return {
+            **super().weight_parts(),
+            "attention": [w for layer in self.attention_layers for w in layer.trainable_weights],
+            "classifier": [w for each in classifiers if each for w in each.trainable_weights],
+        }
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
+        for layer in range(self.num_layers):
+            self.entropies[f"spatial_entropy_{layer + 1}"].update_state(
+                y_pred["spatial_attention_query"][:, layer]
+            )
+            self.entropies[f"task_entropy_{layer + 1}"].update_state(
+                y_pred["task_attention"][:, layer], x.get("support_mask")
+            )
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    def concerns(self, logs: Mapping[str, float]) -> list[str]:
+        _, height, width, _ = self.backbone.output_shape
+        kinds = ["task"]
+        if self.spatial_attention == "learned" and (height, width) != (1, 1):
+            kinds.append("spatial")
+        names = [f"{kind}_entropy_{i + 1}" for kind in kinds for i in range(self.num_layers)]
+        return [
+            f"{name} is {logs[name]:.5f}: that layer attends to everything alike"
+            for name in names
+            if logs.get(name, 0.0) > UNIFORM
+        ]
+
     def semantic_logits(self, features: Any) -> Any:
         """Logits of the semantic branch, equation 11 with the mean that its text describes.
 
@@ -248,19 +302,3 @@ def _map_channels(backbone: keras.Model) -> int:
             f"{backbone.name!r} gives {shape}. Leave out its pooling or flattening."
         )
     return shape[-1]
-
-
-def _check_arguments(
-    ways: int | None, num_layers: int, semantic_classes: int, semantic_weight: float
-) -> None:
-    if ways is None:
-        raise ValueError(
-            "STANet needs a fixed number of `ways`: its weights are tied to it; received None."
-        )
-    if num_layers < 1:
-        raise ValueError(f"`num_layers` must be at least 1; received num_layers={num_layers}.")
-    if semantic_classes < 0 or semantic_weight < 0:
-        raise ValueError(
-            "`semantic_classes` and `semantic_weight` must not be negative; received "
-            f"semantic_classes={semantic_classes}, semantic_weight={semantic_weight}."
-        )

@@ -12,6 +12,7 @@ from kfsl.training.callbacks.figure_summary import FigureSummary
 from kfsl.training.callbacks.metrics_log import MetricsLog
 from kfsl.training.callbacks.run_summary import RunSummary
 from kfsl.training.callbacks.training_checkpoint import TrainingCheckpoint
+from kfsl.training.callbacks.training_concerns import TrainingConcerns
 from kfsl.training.callbacks.training_signals import TrainingSignals
 from kfsl.training.train_arguments import TrainArguments
 from kfsl.training.training_episodes import has_validation
@@ -42,6 +43,7 @@ def training_callbacks(
     return [
         keras.callbacks.TerminateOnNaN(),
         TrainingSignals(),
+        TrainingConcerns(),
         *arguments.callbacks,
         *_figure_summaries(experiment, run, arguments),
         RunSummary(os.path.join(run.tensorboard, "train"), operative, _parameters(operative)),

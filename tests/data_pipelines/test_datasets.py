@@ -31,6 +31,7 @@ LISTS = [
     (meta_cifar100, "moderate", (80, 20)),
     (meta_cifar100, "hard", (80, 20)),
     (omniglot, "vinyals", (1028, 172, 423)),
+    (omniglot, "mixed", (1100, 100, 423)),
     (omniglot, "santoro", (1200, 423)),
     (omniglot, "crossmod", (1000, 200, 423)),
 ]
@@ -50,6 +51,7 @@ def test_omniglot_lists_agree():
     vinyals, santoro = omniglot.split_lists(None, "vinyals"), omniglot.split_lists(None, "santoro")
     assert set(santoro["train"]) == set(vinyals["train"]) | set(vinyals["val"])
     assert santoro["test"] == vinyals["test"]
+
     every = set(omniglot.characters())
     assert len(every) == 1623
     assert set(itertools.chain(*omniglot.split_lists(None, "crossmod").values())) == every
@@ -59,6 +61,17 @@ def test_omniglot_lists_agree():
     assert background <= set(santoro["train"])
     counted = collections.Counter(character.split("/")[0] for character in every)
     assert counted == {**alphabets["background"], **alphabets["evaluation"]}
+
+
+def test_alphabets_of_the_mixed_test_characters_are_seen_in_training():
+    mixed = omniglot.split_lists(None, "mixed")
+    alphabets = {part: {name.split("/")[0] for name in names} for part, names in mixed.items()}
+    assert len(alphabets["train"]) == 50
+    assert len(alphabets["test"]) > 45
+    assert sorted(name for names in mixed.values() for name in names) == omniglot.characters()
+    assert omniglot.split_lists(None, "mixed", 0) == mixed
+    other = omniglot.split_lists(None, "mixed", 1)
+    assert 200 < len(set(other["test"]) - set(mixed["test"])) < 423
 
 
 def test_cifar_superclasses():

@@ -11,7 +11,7 @@ def check_choice(argument: str, value: str, choices: tuple[str, ...]) -> None:
         raise ValueError(f"`{argument}` must be one of {choices}; received {value!r}.")
 
 
-def check_at_least(minimum: int, **values: int | None) -> None:
+def check_at_least(minimum: int, **values: float | None) -> None:
     """Refuses numbers that are too small; None is no number.
 
     Raises:

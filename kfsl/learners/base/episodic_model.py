@@ -1,5 +1,7 @@
 """Models that are trained on episodes, part by part where an optimiser is a part's own."""
 
+import math
+import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +12,9 @@ from keras import ops
 from kfsl.networks.keras_private import track_loss
 from kfsl.objectives.objective import Objective
 
+#: The part that every weight belongs to.
+WHOLE = ""
+
 
 class EpisodicModel(keras.Model):
     """A Keras model that an objective judges, episode by episode.
@@ -19,19 +24,26 @@ class EpisodicModel(keras.Model):
 
     Args:
         objective: `Objective`.
-        weight_decay: float. Adds `weight_decay * w` to the gradient of each weight.
+        weight_decay: float or dict. Adds `weight_decay * w` to the gradient of each weight; of a
+            dict from names of `weight_parts` to numbers, to those of these parts alone.
         **kwargs: see `keras.Model`.
     """
 
     #: Names of the scalars that `loss_parts` returns; each has a metric `<name>_loss`.
     loss_names: tuple[str, ...] = ("task",)
 
-    def __init__(self, *, objective: Objective, weight_decay: float = 0.0, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        objective: Objective,
+        weight_decay: float | Mapping[str, float] = 0.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.part_optimizers: dict[str, keras.optimizers.Optimizer] = {}
         self.gradient_norm = keras.metrics.Mean(name="gradient_norm")
         self.objective = objective
-        self.weight_decay = weight_decay
+        self._weight_decay = _checked_decay(weight_decay)
         self.episode_metric = objective.metric()
         self.part_losses = {
             name: keras.metrics.Mean(name=f"{name}_loss") for name in self.loss_names
@@ -70,15 +82,40 @@ class EpisodicModel(keras.Model):
             self.part_losses[name].update_state(value)
         total = sum(parts.values())
         total = total + sum(ops.cast(loss, total.dtype) for loss in self.losses)
-        if self.weight_decay:
-            squares = [ops.sum(ops.square(weight)) for weight in self.trainable_weights]
-            total = total + 0.5 * self.weight_decay * sum(squares)
+        for decay, weights in self._decayed_weights():
+            total = total + 0.5 * decay * sum(ops.sum(ops.square(weight)) for weight in weights)
         return total
+
+    @property
+    def weight_decay(self) -> float | dict[str, float]:
+        """One number for all weights, or one for each part that decays."""
+        whole = self._weight_decay.get(WHOLE)
+        return dict(self._weight_decay) if whole is None else whole
+
+    def _decayed_weights(self) -> list[tuple[float, list[keras.Variable]]]:
+        if WHOLE in self._weight_decay:
+            parts = {WHOLE: self.trainable_weights}
+        else:
+            parts = self.weight_parts()
+            self._check_parts(self._weight_decay, "weight_decay")
+        return [(decay, parts[name]) for name, decay in self._weight_decay.items() if decay]
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
         del x, sample_weight
         self.episode_metric.update_state(y, y_pred[self.objective.output])
         return self.get_metrics_result()
+
+    def concerns(self, logs: Mapping[str, float]) -> list[str]:
+        """What whoever trains should be told of an epoch.
+
+        Args:
+            logs: mapping from names to the epoch's numbers.
+
+        Returns:
+            list of str, each a line; empty where all is well.
+        """
+        del logs
+        return []
 
     # === Training ===
 
@@ -134,15 +171,19 @@ class EpisodicModel(keras.Model):
         Raises:
             ValueError: if there is no such part.
         """
-        parts = self.weight_parts()
-        unknown = sorted(set(part_optimizers or {}) - set(parts))
-        if unknown:
-            raise ValueError(
-                f"{type(self).__name__} has no part {unknown[0]!r} for an optimiser of its own; "
-                f"it has {', '.join(sorted(parts)) or 'none'}."
-            )
+        self._check_parts(part_optimizers or {}, "part_optimizers")
+        self._decayed_weights()  # A part that does not exist shows before anything is trained.
         super().compile(optimizer, **kwargs)
         self.part_optimizers = dict(part_optimizers or {})
+
+    def _check_parts(self, named: Mapping[str, Any], argument: str) -> None:
+        parts = self.weight_parts()
+        unknown = sorted(set(named) - set(parts))
+        if unknown:
+            raise ValueError(
+                f"{type(self).__name__} has no part {unknown[0]!r}, which {argument} names; it "
+                f"has {', '.join(sorted(parts)) or 'none'}."
+            )
 
     def get_compile_config(self) -> None:
         """Nothing: a loaded learner is compiled anew, with optimisers of the caller's choice."""
@@ -189,6 +230,19 @@ class EpisodicModel(keras.Model):
                 # The loss was scaled for the other optimiser, which alone skips overflow.
                 found = [tf.where(finite, gradient / scale, 0.0) for gradient in found]
             optimizer.apply(found, part)
+
+
+def _checked_decay(weight_decay: float | Mapping[str, float]) -> types.MappingProxyType:
+    by_part = weight_decay if isinstance(weight_decay, Mapping) else {WHOLE: weight_decay}
+    for name, value in by_part.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (number and 0.0 <= value < math.inf):
+            raise ValueError(
+                "`weight_decay` must be a number of at least 0, or a dict from parts to such "
+                f"numbers; received {value!r}" + (f" for {name!r}." if name else ".")
+            )
+    # A proxy: Keras would wrap a dict, and track it.
+    return types.MappingProxyType({name: float(value) for name, value in by_part.items()})
 
 
 def _replicas(dtype: Any) -> Any:

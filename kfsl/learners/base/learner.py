@@ -1,5 +1,6 @@
 """The contract that every few-shot learner keeps."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -29,8 +30,9 @@ class Learner(EpisodicModel):
         ways: int or None. Classes per episode; None reads it from the support labels.
         preprocessing: `keras.layers.Layer` or None. Takes uint8 pixels to floats; None is
             `PixelNormalization()`, which divides by 255, where the objective is about images.
-        weight_decay: float. Adds `weight_decay * w` to the gradient of each weight (L2, as in
-            PyTorch's `Adam(weight_decay=...)`). Keras's own `weight_decay` is decoupled.
+        weight_decay: float or dict. Adds `weight_decay * w` to the gradient of each weight (L2,
+            as in PyTorch's `Adam(weight_decay=...)`), or, from names of `weight_parts`, to
+            those of these parts alone. Keras's own `weight_decay` is decoupled.
         bn_policy: str. Which moments normalise outside training: see `MetricLearner` and
             `GradientLearner`. Defaults to `"none"`.
         objective: `Objective` or None. None is `Classification(ways)`.
@@ -59,7 +61,7 @@ class Learner(EpisodicModel):
         *,
         ways: int | None = None,
         preprocessing: keras.layers.Layer | None = None,
-        weight_decay: float = 0.0,
+        weight_decay: float | Mapping[str, float] = 0.0,
         bn_policy: str = "none",
         objective: Objective | None = None,
         **kwargs: Any,

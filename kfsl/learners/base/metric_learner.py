@@ -81,6 +81,9 @@ class MetricLearner(Learner):
         """`infer`, given backbone features `[B, Q, ...]`."""
         raise NotImplementedError
 
+    def weight_parts(self) -> dict[str, list[keras.Variable]]:
+        return {"backbone": self.backbone.trainable_weights}
+
     def embed(self, images: Any, training: bool = False, mask: Any = None) -> Any:
         if self._bn_policy != "running":
             return images
