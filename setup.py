@@ -7,7 +7,9 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "kfsl/__init__.py").read_text())[1]
-COMMANDS = ("train", "evaluate", "export", "predict", "analyze", "show", "results")
+COMMANDS = (
+    "train", "evaluate", "export", "predict", "analyze", "show", "results", "reproduce"
+)  # fmt: skip
 
 # `gin/` has no __init__.py, which would hide the gin package; in the wheel it is kfsl/configs.
 CONFIGS = {"kfsl.configs": "gin"}

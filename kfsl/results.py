@@ -5,23 +5,17 @@
         --setting="5-way 1-shot" --paper=97.4 --paper_interval=... --note=...]
 
 A row of the table is a folder `results/<row>/` with `row.json` (what the paper says),
-`config.gin`, `metadata.json` and `evaluation.json` (what a run did). `--collect` copies a run's
-evidence there and keeps what `row.json` said already; `--check` fails if RESULTS.md is stale.
+`config.gin`, `metadata.json`, `evaluation.json` and `validation.json` (what a run did). `--collect`
+copies a run's evidence there and keeps what `row.json` said already; of the papers' rows, which
+`kfsl.reproduce` lists, it holds the note alone. `--check` fails if RESULTS.md is stale.
 """
-
-import dataclasses
-import os
-import shutil
-from typing import Any
 
 from absl import flags
 
 from kfsl.command_line import command
-from kfsl.evidence.page import results_page
-from kfsl.evidence.row import ResultsRow
-from kfsl.runs.files import write_text
+from kfsl.evidence.collection import collect, generate
+from kfsl.evidence.registry import row_of_folder
 from kfsl.runs.run_directory import RunDirectory
-from kfsl.runs.trained_run import check_trained, stored_evaluation, weights_fingerprint
 
 TEXT_FIELDS = ("table", "method", "dataset", "setting", "note")
 NUMBER_FIELDS = ("paper", "paper_interval")
@@ -47,6 +41,7 @@ def _main() -> None:
     options = flags.FLAGS
     if options.collect:
         changes = {name: options[name].value for name in (*TEXT_FIELDS, *NUMBER_FIELDS)}
+        _check_changes(options.row, changes)
         row = collect(
             RunDirectory(options.collect), options.results, options.row, changes, options.split
         )
@@ -54,94 +49,13 @@ def _main() -> None:
     print(generate(options.results, options.output, options.check))
 
 
-def generate(results: str, output: str, check: bool = False) -> str:
-    """Writes the page, or checks that it is what would be written.
-
-    Args:
-        results: str. The folder of evidence.
-        output: str. The page.
-        check: bool. Write nothing.
-
-    Returns:
-        str, a line for people.
-
-    Raises:
-        FileNotFoundError: if there is no evidence, or a file of a row is missing.
-        ValueError: if the evidence of a row does not fit together, or the page is stale.
-    """
-    if not os.path.isdir(results):
-        raise FileNotFoundError(f"No folder {results!r} of evidence; name it with --results.")
-    folders = sorted(entry.path for entry in os.scandir(results) if entry.is_dir())
-    page = results_page([ResultsRow.load(folder) for folder in folders])
-    if not check:
-        write_text(output, page)
-        return f"{output}: {len(folders)} rows"
-    current = ""
-    if os.path.isfile(output):
-        with open(output, encoding="utf-8") as file:
-            current = file.read()
-    if current != page:
-        raise ValueError(f"{output} is stale: run python -m kfsl.results and commit it.")
-    return f"{output} is up to date: {len(folders)} rows"
-
-
-def collect(
-    run: RunDirectory,
-    results: str,
-    row: str | None,
-    changes: dict[str, str | float | None],
-    split: str = "test",
-) -> ResultsRow:
-    """Copies the evidence of a run into a row's folder.
-
-    Args:
-        run: `RunDirectory`, trained and evaluated.
-        results: str. The folder of evidence.
-        row: str. Name of the row's folder.
-        changes: dict. Fields of `row.json`; None keeps what it says.
-        split: str. Which evaluation.
-
-    Returns:
-        `ResultsRow`.
-
-    Raises:
-        FileNotFoundError: if the run was not trained or not evaluated.
-        ValueError: if the run is not finished, its weights changed after the evaluation, or a
-            field of the row is missing.
-    """
-    if not row or os.path.basename(row) != row or row.startswith("."):
-        raise ValueError(f"--row must name a folder of {results}/; received {row!r}.")
-    check_trained(run)
-    evaluation = stored_evaluation(run, split)
-    if not run.metadata.get("finished"):
+def _check_changes(row: str | None, changes: dict[str, str | float | None]) -> None:
+    given = [name for name, value in changes.items() if value is not None and name != "note"]
+    if row and row_of_folder(row) is not None and given:
         raise ValueError(
-            f"{run.path!r} is not finished: continue it with "
-            f"python -m kfsl.train --run_dir={run.path}"
+            f"--{given[0]} has no place here: what the paper says of {row} is in the registry of "
+            "kfsl.reproduce. Only --note can be given."
         )
-    if evaluation.weights != weights_fingerprint(run):
-        raise ValueError(
-            f"{run.path!r} was evaluated before its weights changed: run "
-            f"python -m kfsl.evaluate --run_dir={run.path} --split={split}"
-        )
-    folder = os.path.join(results, row)
-    known = ResultsRow.description(folder) if os.path.isdir(folder) else {}
-    description = {**known, **{name: v for name, v in changes.items() if v is not None}}
-    description.setdefault("dataset", evaluation.dataset)
-    description.setdefault("setting", evaluation.setting)
-    # Where the program lies on this machine is no evidence.
-    evaluation = dataclasses.replace(evaluation, environment=_portable(evaluation.environment))
-    collected = ResultsRow(folder, description, _portable(run.metadata), evaluation)
-    os.makedirs(folder, exist_ok=True)
-    shutil.copyfile(run.config_path, os.path.join(folder, "config.gin"))
-    collected.save()
-    return collected
-
-
-def _portable(environment: dict[str, Any]) -> dict[str, Any]:
-    if not environment.get("command_line"):
-        return environment
-    program, *arguments = environment["command_line"]
-    return {**environment, "command_line": [os.path.basename(program), *arguments]}
 
 
 if __name__ == "__main__":

@@ -243,22 +243,20 @@ def test_top_level_gin_file_as_a_user_runs_it(path, glyphs_store, tmp_path):
     run_dir = tmp_path / "run"
     environment = {**os.environ, "KFSL_STORE_DIR": str(glyphs_store), "PYTHONPATH": str(ROOT)}
 
-    def command(name, *arguments):
-        arguments = [sys.executable, "-m", f"kfsl.{name}", f"--run_dir={run_dir}", *arguments]
-        result = subprocess.run(
-            arguments, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        assert result.returncode == 0, result.stderr
-        return result.stdout
-
-    tiny = ("train.epochs = 1", "train.steps_per_epoch = 2", "train.validation_episodes = 4")
+    tiny = ["train.epochs = 1", "train.steps_per_epoch = 2", "train.validation_episodes = 4"]
     if "EVALUATION_STEPS = " in path.read_text():
-        tiny += ("EVALUATION_STEPS = 3",)
-    command("train", f"--gin_file={relative(path)}", *(f"--gin_param={each}" for each in tiny))
-    assert "5-way 1-shot" in command("evaluate", "--episodes=8")
+        tiny.append("EVALUATION_STEPS = 3")
+    train = ["kfsl.train", f"--gin_file={relative(path)}", *(f"--gin_param={b}" for b in tiny)]
+    commands = [train, ["kfsl.evaluate", "--episodes=8"], ["kfsl.export"]]
+    commands = [[*command, f"--run_dir={run_dir}"] for command in commands]
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.support.commands_process", json.dumps(commands)],
+        env=environment, cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "test: 5-way 1-shot" in result.stdout
     with open(run_dir / "evaluation" / "test.json", encoding="utf-8") as file:
         assert len(json.load(file)["accuracies"]) == 8
-    command("export")
     assert (run_dir / "saved_model" / "saved_model.pb").exists()
 
 

@@ -12,12 +12,12 @@ from tests.support.refusals import CHECKOUT
 
 ROOT = Path(CHECKOUT)
 
-COMMANDS = ("analyze", "evaluate", "export", "predict", "results", "show", "train")
+COMMANDS = ("analyze", "evaluate", "export", "predict", "reproduce", "results", "show", "train")
 
 #: Floors of the house, from the roof down; a room may import itself and any floor below it.
 FLOORS = (
     {f"kfsl.{name}" for name in COMMANDS} | {"data_pipelines.prepare"},
-    {"kfsl.analysis", "kfsl.exported_run"},
+    {"kfsl.analysis", "kfsl.exported_run", "kfsl.reproduction"},
     {"kfsl.configurables"},
     {"kfsl.training", "kfsl.evaluation", "kfsl.prediction", "kfsl.evidence"},
     {"kfsl.serving", "kfsl.figures", "kfsl.experiment"},
@@ -37,6 +37,7 @@ LIGHT = (
     "kfsl.command_line",
     "kfsl.runs",
     "kfsl.evidence",
+    "kfsl.reproduction",
     "kfsl.analysis.analyses",
     "kfsl.analysis.evaluations",
     "kfsl.figures",

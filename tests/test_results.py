@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from kfsl.results import collect, generate
+from kfsl.evidence.collection import collect, generate
 from kfsl.runs.evaluation_record import Evaluation
 from kfsl.runs.files import write_json, write_text
 from kfsl.runs.run_directory import RunDirectory
@@ -88,18 +88,98 @@ def test_a_run_becomes_a_row(run, results, page):
     # Mean 0.95; sample variance 4 * 0.05 ** 2 / 3.
     half = 100 * 1.96 * (4 * 0.05**2 / 3 / 4) ** 0.5
     assert row["Method"] == "ProtoNet [1]"
-    assert row["Dataset"] == "omniglot"
+    assert row["Data and protocol"] == "omniglot"
     assert row["Setting"] == "5-way 1-shot"
     assert row["Paper"] == "97.4"
     assert row["Ours"] == f"95.00 ± {half:.2f}"
-    assert row["Difference"] == "-2.40"
+    assert row["Reached"] == "met, -2.40"  # The interval is wider than that.
+    assert row["Beside"] == "–"
+    assert row["Updates"] == "100"
     assert row["Episodes"] == "4"
-    assert row["Seed"] == "3"
+    assert row["Seeds"] == "3"
     assert row["Training"] == "41 min"
     assert row["Hardware"] == r"Some CPU \| fast, 2 cores"
     assert row["Commit"] == "0123456789 + changes"
     with open(page, encoding="utf-8") as file:
         assert "1. three layers\n" in file.read()
+
+
+def test_a_row_of_the_registry_says_what_the_registry_says(run, results, page):
+    name = "omniglot_stanet_5way_1shot_3layers"
+    collect(run, results, name, {"note": "Short."})
+    with open(os.path.join(results, name, "row.json"), encoding="utf-8") as file:
+        assert json.load(file) == {"note": "Short."}
+    generate(results, page)
+    (row,) = table_rows(page)
+    assert row["Method"] == "STANet, 3 layers [1]"
+    assert row["Paper"] == "98.69 ± 0.22 (Table 4)"
+    assert "7x7 locations" in row["Data and protocol"]
+    with open(page, encoding="utf-8") as file:
+        assert "Not run yet: omniglot_stanet_5way_1shot_1layer, " in file.read()
+
+
+def learnt(run, accuracies, seed=0, **changes):
+    """Makes a run one of a seed that was evaluated with these accuracies."""
+    run.update_metadata({"seed": seed})
+    fields = {"accuracies": accuracies, "weights": weights_fingerprint(run), **changes}
+    evaluation(**fields).save(run.evaluation_path("test"))
+
+
+def test_seeds_are_one_line_and_a_claim_is_a_difference_on_the_same_episodes(run, results, page):
+    layers = {1: "omniglot_stanet_5way_1shot_1layer", 3: "omniglot_stanet_5way_1shot_3layers"}
+    for name, seed, accuracies in (
+        (layers[3], 0, [0.9, 1.0, 0.9, 0.8]),
+        (f"{layers[3]}_seed1", 1, [1.0, 1.0, 0.8, 0.8]),
+        (layers[1], 0, [0.9, 0.9, 0.8, 0.7]),
+    ):
+        learnt(run, accuracies, seed)
+        collect(run, results, name, {})
+    generate(results, page)
+    three, one = table_rows(page)
+    # Means over the seeds: 0.95, 1.0, 0.85, 0.8.
+    assert three["Ours"].endswith(" (90.00, 90.00)")
+    assert three["Ours"].startswith("90.00 ± 8.95")
+    assert three["Seeds"] == "0, 1"
+    assert three["Evidence"].count("](") == 2
+    # Episode by episode 0.05, 0.1, 0.05, 0.1.
+    assert three["Beside"] == "+7.50 ± 2.83 against STANet, 1 layer; paper +0.59"
+    assert (one["Ours"], one["Beside"]) == ("82.50 ± 9.38", "–")
+    assert one["Reached"] == "15.60 short"
+
+
+def test_rows_that_met_other_episodes_are_not_compared(run, results, page):
+    learnt(run, [0.5, 0.6])
+    collect(run, results, "omniglot_stanet_5way_1shot_1layer", {})
+    learnt(run, [0.9, 0.9], episodes_fingerprint="other")
+    collect(run, results, "omniglot_stanet_5way_1shot_3layers", {})
+    generate(results, page)
+    assert [row["Beside"] for row in table_rows(page)] == ["–", "–"]
+    collect(run, results, "omniglot_stanet_5way_1shot_1layer_seed1", {})
+    with pytest.raises(ValueError, match=r"differ in episodes_fingerprint .* Evaluate the runs"):
+        generate(results, page)
+
+
+def test_a_row_that_is_short_shows_how_validation_went(run, results, page):
+    for step, accuracy in ((100, 0.5), (200, 0.7), (300, 0.6)):
+        run.append_metrics({"step": step, "epoch": step // 100, "val_accuracy": accuracy})
+    learnt(run, [0.5, 0.6])
+    collect(run, results, "row", ROW)
+    with open(os.path.join(results, "row", "validation.json"), encoding="utf-8") as file:
+        assert json.load(file) == {"updates": [100, 200, 300], "accuracies": [0.5, 0.7, 0.6]}
+    generate(results, page)
+    with open(page, encoding="utf-8") as file:
+        told = "Validation: 50.0 after 100 updates, 70.0 after 200 (best), 60.0 after 300."
+        assert told in file.read()
+
+
+def test_what_the_registry_says_cannot_be_changed_on_the_command_line(run, results, page):
+    result = command(
+        "kfsl.results", f"--results={results}", f"--output={page}", f"--collect={run.path}",
+        "--row=omniglot_stanet_5way_1shot_3layers", "--paper=50",
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert "--paper has no place here" in result.stderr
+    assert not os.path.exists(results)
 
 
 def test_evidence_does_not_say_where_the_program_lay(run, results):
@@ -124,7 +204,7 @@ def test_a_row_without_a_paper_and_one_that_is_transductive(run, results, page):
     collect(run, results, "row", {"table": "t", "method": "m"})
     generate(results, page)
     (row,) = table_rows(page)
-    assert (row["Paper"], row["Difference"]) == ("–", "–")
+    assert (row["Paper"], row["Reached"]) == ("–", "–")
     assert row["Setting"] == "5-way 1-shot (transductive)"
 
 

@@ -4,18 +4,24 @@ import os
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
+from kfsl.evidence.registry import ROWS
 from kfsl.evidence.row import ResultsRow
+from kfsl.evidence.table_line import TableLine
 
 HEADER = """# Results
 
 Made by `python -m kfsl.results` from the evidence in `results/`; do not edit. Accuracies are in
-per cent, the mean over episodes ± its 95 % interval (1.96 · std / √episodes). A difference is
-ours minus the paper's, in points. Training time is that of one run on the named machine.
+per cent, the mean over episodes ± its 95 % interval (1.96 · std / √episodes); of several seeds,
+which meet the same episodes, the mean. A row is met when ours and its interval reach the paper's
+number. A difference is one on the same episodes, with its own interval. Training time is that of
+one run on the named machine. `python -m kfsl.reproduce --row=NAME` makes a row anew.
 """
 COLUMNS = (
-    "Method", "Dataset", "Setting", "Paper", "Ours", "Difference", "Episodes", "Seed",
-    "Training", "Hardware", "Commit", "Evidence",
+    "Method", "Data and protocol", "Setting", "Paper", "Ours", "Reached", "Beside", "Episodes",
+    "Seeds", "Updates", "Training", "Hardware", "Commit", "Evidence",
 )  # fmt: skip
+_PLACE = {row.name: place for place, row in enumerate(ROWS)}
+_PAPERS = list(dict.fromkeys(row.paper for row in ROWS))
 
 
 def results_page(rows: Sequence[ResultsRow]) -> str:
@@ -26,54 +32,121 @@ def results_page(rows: Sequence[ResultsRow]) -> str:
 
     Returns:
         str, Markdown.
+
+    Raises:
+        ValueError: if the runs of a row do not fit together.
     """
-    ordered = sorted(rows, key=_order)
+    ordered = sorted(rows, key=lambda row: row.name)
+    lines = [TableLine(list(runs)) for _, runs in groupby(ordered, key=lambda row: row.name)]
+    by_name = {line.name: line for line in lines}
+    lines.sort(key=_order)
     parts = [HEADER]
-    for table, members in groupby(ordered, key=lambda row: row.fields["table"]):
-        parts.append(_table(table, list(members)))
-    if not ordered:
+    for table, members in groupby(lines, key=lambda line: line.first.fields["table"]):
+        parts.append(_table(table, list(members), by_name))
+    if not lines:
         parts.append("No evidence yet.\n")
     return "\n".join(parts)
 
 
-def _order(row: ResultsRow) -> tuple[str, ...]:
-    fields = row.fields
-    return (fields["table"], fields["dataset"], fields["setting"], fields["method"], row.folder)
+def _order(line: TableLine) -> tuple:
+    """The registry's papers and rows in its order, then others by name."""
+    fields = line.first.fields
+    table = fields["table"]
+    paper = _PAPERS.index(table) if table in _PAPERS else len(_PAPERS)
+    names = (fields["dataset"], fields["setting"], fields["method"], line.first.folder)
+    return (paper, table, _PLACE.get(line.name, len(_PLACE)), names)
 
 
-def _table(title: str, rows: list[ResultsRow]) -> str:
-    lines = [f"## {title}", "", _line(COLUMNS), _line("---" for _ in COLUMNS)]
+def _table(title: str, lines: list[TableLine], by_name: dict[str, TableLine]) -> str:
+    text = [f"## {title}", "", _line(COLUMNS), _line("---" for _ in COLUMNS)]
     notes = []
-    for row in rows:
+    for line in lines:
         mark = ""
-        if row.fields["note"]:
-            notes.append(f"{len(notes) + 1}. {_plain(row.fields['note'])}")
+        note = _note(line)
+        if note:
+            notes.append(f"{len(notes) + 1}. {note}")
             mark = f" [{len(notes)}]"
-        lines.append(_line(_cells(row, mark)))
+        text.append(_line(_cells(line, mark, by_name)))
     if notes:
-        lines += ["", "Notes:", "", *notes]
-    return "\n".join(lines) + "\n"
+        text += ["", "Notes:", "", *notes]
+    waiting = [row.name for row in ROWS if row.paper == title and row.name not in by_name]
+    if waiting:
+        text += ["", f"Not run yet: {', '.join(waiting)}."]
+    return "\n".join(text) + "\n"
 
 
-def _cells(row: ResultsRow, mark: str) -> tuple[str, ...]:
-    fields, evaluation, metadata = row.fields, row.evaluation, row.metadata
-    paper, interval = fields["paper"], fields["paper_interval"]
-    folder = row.folder.replace(os.sep, "/")
+def _cells(line: TableLine, mark: str, by_name: dict[str, TableLine]) -> tuple[str, ...]:
+    first, evaluation = line.first, line.evaluation
+    fields, metadata = first.fields, first.metadata
     machine = metadata["machine"]
+    protocol = first.paper_row.protocol if first.paper_row else ""
     return (
         fields["method"] + mark,
-        fields["dataset"],
+        fields["dataset"] + (f"; {protocol}" if protocol else ""),
         fields["setting"] + (" (transductive)" if evaluation.transductive else ""),
-        "–" if paper is None else f"{paper:g}" + (f" ± {interval:g}" if interval else ""),
-        f"{row.accuracy:.2f} ± {row.interval:.2f}",
-        "–" if paper is None else f"{row.accuracy - paper:+.2f}",
+        _published(line),
+        _ours(line),
+        _reached(line),
+        _beside(line, by_name),
         str(evaluation.episodes),
-        str(metadata["seed"]),
+        ", ".join(str(run.metadata["seed"]) for run in line.runs),
+        f"{metadata['steps']:,}" if "steps" in metadata else "–",
         _duration(metadata["training_seconds"]),
         f"{machine['cpu']}, {machine['cores']} cores",
         _commit(metadata["commit"]),
-        f"[{folder.rsplit('/', 1)[-1]}]({folder})",
+        ", ".join(_link(run.folder) for run in line.runs),
     )
+
+
+def _published(line: TableLine) -> str:
+    if line.published is None:
+        return "–"
+    interval, row = line.first.fields["paper_interval"], line.first.paper_row
+    source = f" ({row.source})" if row and row.source else ""
+    return f"{line.published:g}" + (f" ± {interval:g}" if interval else "") + source
+
+
+def _ours(line: TableLine) -> str:
+    text = f"{line.accuracy:.2f} ± {line.interval:.2f}"
+    if len(line.runs) == 1:
+        return text
+    each = ", ".join(f"{100 * run.evaluation.mean:.2f}" for run in line.runs)
+    return f"{text} ({each})"
+
+
+def _reached(line: TableLine) -> str:
+    if line.published is None:
+        return "–"
+    gap = line.accuracy - line.published
+    return f"met, {gap:+.2f}" if line.met else f"{-gap:.2f} short"
+
+
+def _beside(line: TableLine, by_name: dict[str, TableLine]) -> str:
+    row = line.first.paper_row
+    other = by_name.get(row.against) if row and row.against else None
+    difference = line.beside(other) if other else None
+    if difference is None:
+        return "–"
+    text = (
+        f"{100 * difference.mean:+.2f} ± {100 * difference.interval:.2f} against "
+        f"{other.first.fields['method']}"
+    )
+    if line.published is None or other.published is None:
+        return text
+    return f"{text}; paper {line.published - other.published:+.2f}"
+
+
+def _note(line: TableLine) -> str:
+    told = [_plain(run.fields["note"]) for run in line.runs if run.fields["note"]]
+    curve = line.first.curve
+    if line.met is False and curve is not None:
+        told.append(f"Validation: {curve.summary()}.")
+    return " ".join(told)
+
+
+def _link(folder: str) -> str:
+    folder = folder.replace(os.sep, "/")
+    return f"[{folder.rsplit('/', 1)[-1]}]({folder})"
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -1,10 +1,13 @@
-"""One row of the table of results: what the paper says, what a run did."""
+"""One run's evidence: what the paper says, what the run did."""
 
 import json
 import os
 import re
 from typing import Any
 
+from kfsl.evidence.paper_row import PaperRow, row_name
+from kfsl.evidence.registry import row_of_folder
+from kfsl.evidence.validation_curve import ValidationCurve
 from kfsl.runs.evaluation_record import Evaluation
 from kfsl.runs.files import write_json
 
@@ -22,6 +25,7 @@ class ResultsRow:
             `paper_interval` (per cent) and `note`.
         metadata: dict. The run's.
         evaluation: `Evaluation`. The run's.
+        curve: `ValidationCurve` or None. The run's.
 
     Raises:
         ValueError: if something is missing, or does not fit.
@@ -33,8 +37,10 @@ class ResultsRow:
         description: dict[str, Any],
         metadata: dict[str, Any],
         evaluation: Evaluation,
+        curve: ValidationCurve | None = None,
     ) -> None:
         self.folder = folder
+        self.curve = curve
         self.fields = {name: description.get(name) for name in (*REQUIRED, *OPTIONAL)}
         self.metadata = metadata
         self.evaluation = evaluation
@@ -83,28 +89,39 @@ class ResultsRow:
             cls.description(folder),
             _read(os.path.join(folder, "metadata.json")),
             Evaluation.load(os.path.join(folder, "evaluation.json")),
+            ValidationCurve.load(os.path.join(folder, "validation.json")),
         )
 
     @staticmethod
     def description(folder: str) -> dict[str, Any]:
-        """What `row.json` says."""
-        return _read(os.path.join(folder, "row.json"))
+        """What `row.json` says, and the registry of the paper's row, if it is one."""
+        path = os.path.join(folder, "row.json")
+        known = row_of_folder(_name(folder))
+        told = _read(path) if os.path.isfile(path) or known is None else {}
+        return told if known is None else {**told, **known.description}
+
+    @property
+    def name(self) -> str:
+        """Which row it is: the folder's name, without the seed."""
+        return row_name(_name(self.folder)) if self.paper_row else _name(self.folder)
+
+    @property
+    def paper_row(self) -> PaperRow | None:
+        """The paper's row that it reproduces, if the registry has it."""
+        return row_of_folder(_name(self.folder))
 
     def save(self) -> None:
         """Writes the row's JSON files; the caller copies `config.gin`."""
-        write_json(os.path.join(self.folder, "row.json"), self.fields)
+        told = {"note": self.fields["note"]} if self.paper_row else self.fields
+        write_json(os.path.join(self.folder, "row.json"), told)
+        if self.curve is not None:
+            self.curve.save(os.path.join(self.folder, "validation.json"))
         write_json(os.path.join(self.folder, "metadata.json"), self.metadata)
         self.evaluation.save(os.path.join(self.folder, "evaluation.json"))
 
-    @property
-    def accuracy(self) -> float:
-        """Per cent."""
-        return 100 * self.evaluation.mean
 
-    @property
-    def interval(self) -> float:
-        """Per cent."""
-        return 100 * self.evaluation.interval
+def _name(folder: str) -> str:
+    return os.path.basename(os.path.normpath(folder))
 
 
 def _read(path: str) -> dict[str, Any]:

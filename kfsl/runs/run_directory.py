@@ -181,11 +181,11 @@ class RunDirectory:
 
     def training_seconds(self) -> float:
         """Seconds spent in training steps, over all sessions of the run."""
-        return round(sum(line.get("seconds", 0.0) for line in self._metrics()), 1)
+        return round(sum(line.get("seconds", 0.0) for line in self.metrics()), 1)
 
     def trained_epochs(self) -> int:
         """The last epoch that `metrics.jsonl` tells of; 0 if there is none."""
-        return max((int(line.get("epoch", 0)) for line in self._metrics()), default=0)
+        return max((int(line.get("epoch", 0)) for line in self.metrics()), default=0)
 
     def truncate_metrics(self, step: int) -> None:
         """Drops the lines of `metrics.jsonl` after `step`: they will be written again."""
@@ -195,7 +195,8 @@ class RunDirectory:
             lines = file.readlines()
         write_text(self.metrics_path, "".join(line for line in lines if _step(line) <= step))
 
-    def _metrics(self) -> list[dict[str, Any]]:
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of `metrics.jsonl`, one an epoch."""
         if not os.path.isfile(self.metrics_path):
             return []
         with open(self.metrics_path, encoding="utf-8") as file:

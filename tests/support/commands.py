@@ -30,7 +30,7 @@ def run_command(
     Returns:
         `Answer`.
     """
-    _forget_flags()
+    forget_flags()
     name = module.rpartition(".")[2]
     monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -45,7 +45,7 @@ def run_command(
     return Answer(code, captured.out, captured.err)
 
 
-def _forget_flags() -> None:
+def forget_flags() -> None:
     """As in a new process: no values, and no flags of another command's `main`."""
     for module, known in list(flags.FLAGS.flags_by_module_dict().items()):
         if module.startswith("kfsl.") and not module.startswith("kfsl.command_line."):

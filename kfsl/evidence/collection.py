@@ -1,0 +1,105 @@
+"""Evidence taken from runs, and the page made of it."""
+
+import dataclasses
+import os
+import shutil
+from typing import Any
+
+from kfsl.evidence.page import results_page
+from kfsl.evidence.registry import row_of_folder
+from kfsl.evidence.row import ResultsRow
+from kfsl.evidence.validation_curve import ValidationCurve
+from kfsl.runs.files import write_text
+from kfsl.runs.run_directory import RunDirectory
+from kfsl.runs.trained_run import check_trained, stored_evaluation, weights_fingerprint
+
+
+def generate(results: str, output: str, check: bool = False) -> str:
+    """Writes the page, or checks that it is what would be written.
+
+    Args:
+        results: str. The folder of evidence.
+        output: str. The page.
+        check: bool. Write nothing.
+
+    Returns:
+        str, a line for people.
+
+    Raises:
+        FileNotFoundError: if there is no evidence, or a file of a row is missing.
+        ValueError: if the evidence of a row does not fit together, or the page is stale.
+    """
+    if not os.path.isdir(results):
+        raise FileNotFoundError(f"No folder {results!r} of evidence; name it with --results.")
+    folders = sorted(entry.path for entry in os.scandir(results) if entry.is_dir())
+    page = results_page([ResultsRow.load(folder) for folder in folders])
+    if not check:
+        write_text(output, page)
+        return f"{output}: {len(folders)} rows"
+    current = ""
+    if os.path.isfile(output):
+        with open(output, encoding="utf-8") as file:
+            current = file.read()
+    if current != page:
+        raise ValueError(f"{output} is stale: run python -m kfsl.results and commit it.")
+    return f"{output} is up to date: {len(folders)} rows"
+
+
+def collect(
+    run: RunDirectory,
+    results: str,
+    row: str | None,
+    changes: dict[str, str | float | None],
+    split: str = "test",
+) -> ResultsRow:
+    """Copies the evidence of a run into a row's folder.
+
+    Args:
+        run: `RunDirectory`, trained and evaluated.
+        results: str. The folder of evidence.
+        row: str. Name of the row's folder.
+        changes: dict. Fields of `row.json`; None keeps what it says.
+        split: str. Which evaluation.
+
+    Returns:
+        `ResultsRow`.
+
+    Raises:
+        FileNotFoundError: if the run was not trained or not evaluated.
+        ValueError: if the run is not finished, its weights changed after the evaluation, or a
+            field of the row is missing.
+    """
+    if not row or os.path.basename(row) != row or row.startswith("."):
+        raise ValueError(f"--row must name a folder of {results}/; received {row!r}.")
+    check_trained(run)
+    evaluation = stored_evaluation(run, split)
+    if not run.metadata.get("finished"):
+        raise ValueError(
+            f"{run.path!r} is not finished: continue it with "
+            f"python -m kfsl.train --run_dir={run.path}"
+        )
+    if evaluation.weights != weights_fingerprint(run):
+        raise ValueError(
+            f"{run.path!r} was evaluated before its weights changed: run "
+            f"python -m kfsl.evaluate --run_dir={run.path} --split={split}"
+        )
+    folder = os.path.join(results, row)
+    known = ResultsRow.description(folder) if os.path.isdir(folder) or row_of_folder(row) else {}
+    description = {**known, **{name: v for name, v in changes.items() if v is not None}}
+    description.setdefault("dataset", evaluation.dataset)
+    description.setdefault("setting", evaluation.setting)
+    # Where the program lies on this machine is no evidence.
+    evaluation = dataclasses.replace(evaluation, environment=_portable(evaluation.environment))
+    curve = ValidationCurve.of_run(run)
+    collected = ResultsRow(folder, description, _portable(run.metadata), evaluation, curve)
+    os.makedirs(folder, exist_ok=True)
+    shutil.copyfile(run.config_path, os.path.join(folder, "config.gin"))
+    collected.save()
+    return collected
+
+
+def _portable(environment: dict[str, Any]) -> dict[str, Any]:
+    if not environment.get("command_line"):
+        return environment
+    program, *arguments = environment["command_line"]
+    return {**environment, "command_line": [os.path.basename(program), *arguments]}

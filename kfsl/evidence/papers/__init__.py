@@ -1,0 +1,1 @@
+"""The rows of each paper's tables that kfsl reproduces."""

@@ -1,0 +1,75 @@
+"""One line of a table: the runs of a row, together."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from kfsl.evidence.row import ResultsRow
+from kfsl.runs.evaluation_record import (
+    Evaluation,
+    PairedDifference,
+    differences,
+    paired_difference,
+)
+
+
+class TableLine:
+    """The runs of one row, which differ in their seeds alone.
+
+    Args:
+        runs: sequence of `ResultsRow`.
+
+    Raises:
+        ValueError: if they were evaluated on different episodes.
+    """
+
+    def __init__(self, runs: Sequence[ResultsRow]) -> None:
+        self.runs = sorted(runs, key=lambda run: run.metadata["seed"])
+        self.first = self.runs[0]
+        self.evaluation = self._together()
+
+    def _together(self) -> Evaluation:
+        """An episode's accuracy is its mean over the runs: their episodes are the same."""
+        first = self.first.evaluation
+        for run in self.runs[1:]:
+            apart = differences(first, run.evaluation)
+            if apart:
+                raise ValueError(
+                    f"{self.first.folder} and {run.folder} differ in {'; '.join(apart)}. Evaluate "
+                    "the runs of a row alike."
+                )
+        accuracies = np.mean([run.evaluation.accuracies for run in self.runs], axis=0)
+        return dataclasses.replace(first, accuracies=accuracies.tolist())
+
+    @property
+    def name(self) -> str:
+        return self.first.name
+
+    @property
+    def accuracy(self) -> float:
+        """Per cent."""
+        return 100 * self.evaluation.mean
+
+    @property
+    def interval(self) -> float:
+        """Per cent."""
+        return 100 * self.evaluation.interval
+
+    @property
+    def published(self) -> float | None:
+        """The paper's number, per cent."""
+        return self.first.fields["paper"]
+
+    @property
+    def met(self) -> bool | None:
+        """Whether ours and its interval reach the paper's number; None where it has none."""
+        if self.published is None:
+            return None
+        return self.accuracy + self.interval >= self.published
+
+    def beside(self, other: "TableLine") -> PairedDifference | None:
+        """How much better this one is on the same episodes; None if they are not the same."""
+        if differences(self.evaluation, other.evaluation):
+            return None
+        return paired_difference(self.evaluation, other.evaluation)

@@ -1,0 +1,1 @@
+"""Makes the papers' rows: which are missing, and the processes that train them."""

@@ -1,0 +1,95 @@
+"""How far the run of a paper's row is, told from its files alone."""
+
+import dataclasses
+import os
+import re
+
+from kfsl.command_line import gin_files
+from kfsl.evidence.paper_row import PaperRow
+from kfsl.runs.run_directory import RunDirectory
+
+DONE, TRAINED, BEGUN, MISSING = "done", "trained", "begun", "missing"
+
+
+@dataclasses.dataclass(frozen=True)
+class RowRun:
+    """One seed's run of a row.
+
+    Args:
+        row: `PaperRow`.
+        seed: int.
+        runs: str. The folder of run directories.
+        results: str. The folder of evidence.
+
+    Example:
+    ```python
+    from kfsl.evidence.registry import paper_row
+    from kfsl.reproduction.row_run import RowRun
+
+    run = RowRun(paper_row("omniglot_stanet_5way_1shot_3layers"), 0, "no_runs", "no_results")
+    assert (run.state, run.updates, run.planned_updates) == ("missing", 0, 20_000)
+    ```
+    """
+
+    row: PaperRow
+    seed: int
+    runs: str
+    results: str
+
+    @property
+    def name(self) -> str:
+        """Of the run directory and of the folder of evidence."""
+        return self.row.folder(self.seed)
+
+    @property
+    def directory(self) -> RunDirectory:
+        return RunDirectory(os.path.join(self.runs, self.name))
+
+    @property
+    def evidence(self) -> str:
+        """The folder of its evidence, whether it is there or not."""
+        return os.path.join(self.results, self.name)
+
+    @property
+    def state(self) -> str:
+        """`done` with evidence, `trained` without, `begun` or `missing`."""
+        if os.path.isfile(os.path.join(self.evidence, "evaluation.json")):
+            return DONE
+        if self.directory.metadata.get("finished"):
+            return TRAINED
+        return BEGUN if self.directory.exists else MISSING
+
+    @property
+    def updates(self) -> int:
+        """Updates that are trained."""
+        return max((line["step"] for line in self.directory.metrics()), default=0)
+
+    @property
+    def planned_updates(self) -> int:
+        """Updates of the whole training."""
+        run = self.directory
+        text = run.config if run.exists else gin_files.text(self.row.gin_file)
+        return _last(text, "train.epochs", 100) * _last(text, "train.steps_per_epoch", 100)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Of training, at the speed measured so far; None where nothing was measured."""
+        trained = self.updates
+        seconds = self.directory.training_seconds()
+        if not trained or not seconds:
+            return None
+        return (self.planned_updates - trained) * seconds / trained
+
+    @property
+    def threads(self) -> int | None:
+        """Threads of a run that has begun: to the bit it goes on with no other number."""
+        run = self.directory
+        if not run.exists:
+            return None
+        return _last(run.config, "set_up.threads", 0) or None
+
+
+def _last(text: str, binding: str, default: int) -> int:
+    """The whole number that is bound last."""
+    found = re.findall(rf"^{re.escape(binding)} = (\d+)", text, re.MULTILINE)
+    return int(found[-1]) if found else default
