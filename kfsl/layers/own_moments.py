@@ -65,7 +65,7 @@ def normalize_by_own_moments(
         total = ops.matmul(row, ops.reshape(x, (groups, images * locations, channels)))
         return ops.reshape(total, (groups, 1, 1, channels))
 
-    ones = ops.ones_like(each)
+    ones = each if weights is None else ops.ones_like(each)
 
     @ops.custom_gradient
     def normalize(x: Any, gamma: Any, beta: Any) -> tuple:

@@ -10,25 +10,28 @@ from kfsl.episodes import EpisodeSpec
 from kfsl.layers.normalization import moments_scope
 from kfsl.learners.cavia import CAVIA
 from tests.learners.test_maml import BEFORE_NORMALIZATION
+from tests.support.backbones import two_blocks
 from tests.support.contract import LearnerContract, generic
 
 SPEC = EpisodeSpec(ways=3, shots=2, queries=2, image_shape=(8, 8, 1))
 
 
-def small_learner(**arguments) -> CAVIA:
+def small_learner(backbone: keras.Model | None = None, **arguments) -> CAVIA:
     keras.utils.set_random_seed(0)
-    backbone = Conv4((8, 8, 1), filters=4, num_pools=2, order="bn-pool-activation")
+    if backbone is None:
+        backbone = Conv4((8, 8, 1), filters=4, num_pools=2, order="bn-pool-activation")
     return CAVIA(backbone, ways=3, **{"modulated": "block2_pool", "context_size": 6, **arguments})
 
 
 class TestCAVIA(LearnerContract):
     spec = SPEC
-    variants = ({}, {"bn_policy": "support", "modulated": "block3_bn", "steps": 1})
+    variants = ({}, {"bn_policy": "support", "modulated": "block2_bn", "steps": 1})
     zero_gradients = BEFORE_NORMALIZATION
     overfitting_steps = 150
 
     def make_learner(self, **arguments) -> CAVIA:
-        return small_learner(**arguments)
+        backbone = two_blocks((8, 8, 1), filters=4, order="bn-pool-activation")
+        return small_learner(backbone, **arguments)
 
 
 def by_hand(learner: CAVIA, images: np.ndarray, context: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from kfsl.backbones.conv4 import Conv4
 from kfsl.episodes import EpisodeSpec
 from kfsl.layers.normalization import moments_scope
 from kfsl.learners.maml import MAML
+from tests.support.backbones import two_blocks
 from tests.support.contract import LearnerContract, generic, loss_gradients
 
 SPEC = EpisodeSpec(ways=3, shots=2, queries=2, image_shape=(8, 8, 1))
@@ -36,7 +37,7 @@ class TestMAML(LearnerContract):
     zero_gradients = BEFORE_NORMALIZATION
 
     def make_learner(self, **arguments) -> MAML:
-        return small_learner(**arguments)
+        return MAML(two_blocks((8, 8, 1), filters=4, bn_momentum=0.5), ways=3, **arguments)
 
 
 def adapted(learner: MAML, episode: dict) -> dict[str, np.ndarray]:

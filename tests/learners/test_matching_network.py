@@ -6,6 +6,7 @@ import pytest
 
 from kfsl.backbones.conv4 import Conv4
 from kfsl.learners.matching_network import MatchingNetwork
+from tests.support.backbones import two_blocks
 from tests.support.contract import LearnerContract
 
 
@@ -26,7 +27,8 @@ class TestMatchingNetwork(LearnerContract):
     }
 
     def make_learner(self, **arguments):
-        return make(**arguments)
+        backbone = two_blocks((None, None, 1), filters=8, bn_momentum=0.9)
+        return MatchingNetwork(backbone, **arguments)
 
 
 @pytest.fixture

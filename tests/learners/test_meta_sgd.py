@@ -9,6 +9,7 @@ from kfsl.episodes import EpisodeSpec
 from kfsl.learners.maml import MAML
 from kfsl.learners.meta_sgd import MetaSGD
 from tests.learners.test_maml import BEFORE_NORMALIZATION
+from tests.support.backbones import two_blocks
 from tests.support.contract import LearnerContract
 
 SPEC = EpisodeSpec(ways=3, shots=2, queries=2, image_shape=(8, 8, 1))
@@ -27,7 +28,7 @@ class TestMetaSGD(LearnerContract):
     }
 
     def make_learner(self, **arguments) -> MetaSGD:
-        return MetaSGD(small_backbone(), ways=3, **arguments)
+        return MetaSGD(two_blocks((8, 8, 1), filters=4), ways=3, **arguments)
 
 
 @pytest.mark.parametrize("rate", [0.3, -0.3], ids=["down", "up"])

@@ -12,6 +12,7 @@ from kfsl.layers.normalization import moments_scope
 from kfsl.learners.maml import MAML
 from kfsl.learners.modgrad import ModGrad
 from kfsl.objectives.classification import cross_entropy
+from tests.support.backbones import two_blocks
 from tests.support.contract import LearnerContract, generic
 
 SPEC = EpisodeSpec(ways=3, shots=2, queries=2, image_shape=(8, 8, 1))
@@ -26,7 +27,7 @@ def modgrad(**arguments) -> ModGrad:
 class TestModGrad(LearnerContract):
     variants = (
         {},
-        {"columns": 2, "bn_policy": "support", "adapted": ("block4_conv/",), "initial_factor": 0.5},
+        {"columns": 2, "bn_policy": "support", "adapted": ("block2_conv/",), "initial_factor": 0.5},
     )
     spec = SPEC
     zero_gradients = {
@@ -37,7 +38,8 @@ class TestModGrad(LearnerContract):
     }
 
     def make_learner(self, **arguments) -> ModGrad:
-        return modgrad(**arguments)
+        backbone = two_blocks((8, 8, 1), filters=4, bn_momentum=0.5)
+        return ModGrad(backbone, ways=3, **{"context_size": 8, "inner_rate": 5.0, **arguments})
 
 
 def assert_equal(actual, expected):

@@ -7,6 +7,7 @@ import pytest
 from kfsl.backbones.conv4 import Conv4
 from kfsl.episodes import EpisodeSpec
 from kfsl.learners.prototypical_network import PrototypicalNetwork, squared_distances
+from tests.support.backbones import two_blocks
 from tests.support.contract import LearnerContract, generic, logits_of
 
 
@@ -27,7 +28,8 @@ class TestPrototypicalNetwork(LearnerContract):
     }
 
     def make_learner(self, **arguments):
-        return make(**arguments)
+        backbone = two_blocks((None, None, 1), filters=8, bn_momentum=0.9)
+        return PrototypicalNetwork(backbone, **arguments)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import tensorflow as tf
 from kfsl.backbones.conv4 import Conv4
 from kfsl.episodes import EpisodeSpec
 from kfsl.learners.reptile import Reptile
+from tests.support.backbones import two_blocks
 from tests.support.contract import LearnerContract
 
 BEFORE_NORMALIZATION = {
@@ -29,7 +30,7 @@ class TestReptile(LearnerContract):
     zero_gradients = BEFORE_NORMALIZATION
 
     def make_learner(self, **arguments) -> Reptile:
-        return reptile(**arguments)
+        return Reptile(two_blocks((8, 8, 1), filters=4), ways=3, **arguments)
 
 
 def meta_gradients(learner, episode, labels):

@@ -154,9 +154,10 @@ class LearnerContract:
             )
 
     def test_config_round_trip(self, learner, episode):
-        config = json.loads(json.dumps(learner.get_config()))
-        copy = type(learner).from_config(config)
-        assert copy.get_config() == learner.get_config()
+        # As JSON holds it: Keras gives some tuples of a functional model back as lists.
+        config = json.dumps(learner.get_config())
+        copy = type(learner).from_config(json.loads(config))
+        assert json.dumps(copy.get_config()) == config
         copy.set_weights(learner.get_weights())
         self.assert_same(logits_of(copy, episode), logits_of(learner, episode))
 
