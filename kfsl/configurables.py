@@ -24,6 +24,7 @@ from kfsl.experiment import (
 )
 from kfsl.layers.pixel_normalization import PixelNormalization
 from kfsl.layers.random_affine import RandomAffine
+from kfsl.layers.shift_and_flip import ShiftAndFlip
 from kfsl.runs.learner_file import load_weights
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import check_trained
@@ -52,7 +53,15 @@ KERAS = (
     keras.optimizers.schedules.PiecewiseConstantDecay,
     keras.optimizers.schedules.PolynomialDecay,
 )
-OTHERS = (Experiment, PixelNormalization, RandomAffine, count_classes, load_dataset, set_up)
+OTHERS = (
+    Experiment,
+    PixelNormalization,
+    RandomAffine,
+    ShiftAndFlip,
+    count_classes,
+    load_dataset,
+    set_up,
+)
 
 _bound: dict[Callable, Callable] = {}
 

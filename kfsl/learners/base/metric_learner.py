@@ -30,6 +30,7 @@ class MetricLearner(Learner):
             BatchNormalization works with the latter alone, and counts padding as images.
         embed_together: bool. In training under `"running"`: support and query images share
             their moments.
+        augmentation: `keras.layers.Layer` or None. Called with the raw pixels in training.
         **kwargs: see `Learner`.
 
     Raises:
@@ -44,6 +45,7 @@ class MetricLearner(Learner):
         bn_policy: str = "running",
         moments: str = "episode",
         embed_together: bool = True,
+        augmentation: keras.layers.Layer | None = None,
         **kwargs: Any,
     ) -> None:
         check_choice("bn_policy", bn_policy, BN_POLICIES)
@@ -52,7 +54,15 @@ class MetricLearner(Learner):
         self.backbone = restored(backbone)
         self.moments = moments
         self.embed_together = embed_together
+        self.augmentation = restored(augmentation)
+        self._build_augmentation()
         self._refuse_stock_normalization()
+
+    def _build_augmentation(self) -> None:
+        """Now: what draws has variables, and those of a learner are there from the beginning."""
+        shape = self.backbone.input_shape
+        if self.augmentation is not None and not self.augmentation.built and None not in shape[1:]:
+            self.augmentation.build(shape)
 
     def _refuse_stock_normalization(self) -> None:
         if self._bn_policy == "running" and self.moments == "meta_batch":
@@ -135,6 +145,8 @@ class MetricLearner(Learner):
     def _backbone_features(self, images: Any, training: bool) -> Any:
         shape = ops.shape(images)
         flat = ops.reshape(images, (-1, *shape[2:]))
+        if training and self.augmentation is not None:
+            flat = self.augmentation(flat, training=True)
         features = self.features_alone(self.preprocessing(flat), training)
         return ops.reshape(features, (*shape[:2], *ops.shape(features)[1:]))
 
@@ -144,6 +156,7 @@ class MetricLearner(Learner):
             "backbone": keras.saving.serialize_keras_object(self.backbone),
             "moments": self.moments,
             "embed_together": self.embed_together,
+            "augmentation": keras.saving.serialize_keras_object(self.augmentation),
         }
 
 
