@@ -1,9 +1,12 @@
 """`python -m kfsl.evaluate`: accuracy of a trained learner on fixed episodes.
 
     python -m kfsl.evaluate --run_dir=DIR [--split=test] [--episodes=600] [--against=OTHER_DIR]
+        [--classes=new|base|both]
 
 Writes `evaluation/<split>.json` into the run directory. With `--against` the learner of another
-run meets the same episodes, and the paired difference is printed and written beside it.
+run meets the same episodes, and the paired difference is printed and written beside it. With
+`--classes=base` a learner that classifies base classes is asked about their held-out images
+(`load_dataset.held_out_images`), with `both` about those and the new classes' together.
 """
 
 import dataclasses
@@ -20,12 +23,15 @@ from kfsl.runs.files import write_json
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import check_trained, fitting_evaluation
 
+CLASSES = ("new", "base", "both")
+
 
 def main() -> None:
     """The console script."""
     # Defined here, not at import: other commands have flags of the same name.
     flags.DEFINE_string("split", "test", "Which classes.")
     flags.DEFINE_integer("episodes", None, "How many; default: what the configuration says.")
+    flags.DEFINE_enum("classes", "new", CLASSES, "Which classes the queries are of.")
     flags.DEFINE_string("against", None, "Another run, to meet the same episodes.")
     command.run(_main)
 
@@ -35,7 +41,11 @@ def _main() -> None:
     refuse(GIN_FILE, "the run directory has its configuration")
     options = flags.FLAGS
     against = RunDirectory(options.against) if options.against else None
-    for line in evaluate_run(run, options.split, options.episodes, against, GIN_PARAM.value):
+    if options.classes == "base" and options["split"].present:
+        raise ValueError("--classes=base has a split of its own; leave --split out.")
+    for line in evaluate_run(
+        run, options.split, options.episodes, against, GIN_PARAM.value, options.classes
+    ):
         print(line)
 
 
@@ -45,6 +55,7 @@ def evaluate_run(
     episodes: int | None = None,
     against: RunDirectory | None = None,
     bindings: list[str] | None = None,
+    classes: str = "new",
 ) -> list[str]:
     """Evaluates the best learner of a run and writes what it found.
 
@@ -54,6 +65,8 @@ def evaluate_run(
         episodes: int or None. The configuration's own number when None.
         against: `RunDirectory` or None. A run to compare with.
         bindings: list of str. Gin bindings that win over the runs' own.
+        classes: str. `"new"`: the split's; `"base"`: held-out images of base classes; `"both"`:
+            those besides each episode's queries, told apart among all.
 
     Returns:
         list of str, lines for people.
@@ -66,16 +79,23 @@ def evaluate_run(
     _check(run, against, episodes, bindings)
     with command.quiet_start():
         from kfsl import configurables
+        from kfsl.evaluation import base_classes
         from kfsl.evaluation.evaluate import evaluate
 
     experiment = configurables.trained_experiment(run, bindings)
+    weights = experiment.weights
     arguments: dict[str, Any] = {"split": split}
+    if classes == "base":
+        experiment = base_classes.asked_alone(experiment)
+        arguments = {"split": base_classes.BASE_TEST}
+    elif classes == "both":
+        arguments["base_queries"] = base_classes.queries(experiment, split)
     if episodes is not None:
         arguments["episodes"] = episodes
     found = configurables.bound(evaluate)(experiment, **arguments)
     configurables.check_overrides(bindings, run, "evaluation")
     # The run may train on meanwhile: what counts is the file that was loaded.
-    found = dataclasses.replace(found, weights=experiment.weights, overrides=bindings)
+    found = dataclasses.replace(found, weights=weights, overrides=bindings)
     lines = [found.summary(), _save(found, run)]
     if against is None:
         return lines
@@ -86,15 +106,14 @@ def evaluate_run(
         compared = configurables.trained_experiment(against, [*bindings, "set_up.threads = 0"])
         other = evaluate(
             dataclasses.replace(experiment, learner=compared.learner),
-            split=split,
-            episodes=found.episodes,
-            seed=found.seed,
+            **{**arguments, "episodes": found.episodes, "seed": found.seed},
         )
         other = dataclasses.replace(other, weights=compared.weights)
     difference = paired_difference(found, other)
-    path = run.evaluation_path(f"{split}_against_{os.path.basename(against.path.rstrip('/'))}")
+    other_name = os.path.basename(against.path.rstrip("/"))
+    path = run.evaluation_path(f"{found.name}_against_{other_name}")
     values = {
-        "split": split,
+        "split": found.split,
         "against": against.path,
         "against_mean": other.mean,
         "weights": found.weights,
@@ -111,10 +130,10 @@ def evaluate_run(
 
 def _save(found: Evaluation, run: RunDirectory) -> str:
     """Writes an evaluation, but never over one of the same learner with more episodes."""
-    name = found.split
+    name = found.name
     if found.overrides:
         digest = hashlib.sha256("\n".join(found.overrides).encode()).hexdigest()[:8]
-        name = f"{found.split}_overridden_{digest}"
+        name = f"{found.name}_overridden_{digest}"
     path = run.evaluation_path(name)
     if os.path.isfile(path):
         stored = Evaluation.load(path)

@@ -2,15 +2,19 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tqdm
 
-from data_pipelines import pipeline
-from kfsl.episodes import QUERY_IMAGES, SEED, SUPPORT_IMAGES, SUPPORT_LABELS
-from kfsl.evaluation.split_features import embed_split, feature_bytes
+from kfsl.episodes import (
+    QUERY_IMAGES,
+    SEED,
+    SUPPORT_IMAGES,
+    SUPPORT_LABELS,
+    SUPPORT_MASK,
+)
+from kfsl.evaluation.streams import EvaluationStreams
 from kfsl.evaluation.tally import EvaluationTally
 from kfsl.experiment import Experiment
 from kfsl.learners.base.learner import Learner
@@ -30,6 +34,7 @@ def evaluate(
     seed: int = EVALUATION_SEED,
     meta_batch: int = 4,
     feature_memory: int = 2**30,
+    base_queries: int = 0,
 ) -> Evaluation:
     """Evaluates a learner on episodes `0..episodes - 1` of a split.
 
@@ -45,6 +50,9 @@ def evaluate(
         seed: int. Seed of the stream of episodes.
         meta_batch: int. Episodes computed at once; changes the speed, not the result.
         feature_memory: int, bytes. Above it, features are not kept.
+        base_queries: int. Besides each episode's own queries, as many held-out images of base
+            classes; all are told apart among the base classes and the episode's. Defaults to
+            `0`: the episode's classes alone.
 
     Returns:
         `Evaluation`.
@@ -93,22 +101,20 @@ def evaluate(
     first = experiment.evaluation_sampler(classes, seed, tf.constant(0, tf.int64))
     _check_ways(learner, first)
     _check_finite(learner)
-    images = episodes * sum(len(first[name]) for name in first if name.endswith("_indices"))
-    source: Any = dataset
-    if images > classes.num_images and _can_keep(learner, dataset, split, feature_memory):
-        source = embed_split(learner, dataset, split)
-    predict = compiled_prediction(learner, embedded=source is not dataset)
-    stream = pipeline.episodes(
-        source,
+    streams = EvaluationStreams(
+        experiment,
         split,
-        experiment.evaluation_sampler,
         seed=seed,
-        count=-(-episodes // meta_batch),
+        episodes=episodes,
+        images=sum(len(first[name]) for name in first if name.endswith("_indices")),
         meta_batch=meta_batch,
+        feature_memory=feature_memory,
+        base_queries=base_queries,
     )
-    tally = EvaluationTally(classes.class_names)
+    predict = compiled_prediction(learner, streams.embedded, joint=streams.base_classes > 0)
+    tally = EvaluationTally(streams.class_names, streams.base_classes)
     with tqdm.tqdm(total=episodes, desc=f"evaluate {split}", unit="ep", disable=None) as bar:
-        for episode, query_labels in stream:
+        for episode, query_labels in streams.elements():
             done = len(tally.accuracies)
             _check_ways(learner, episode)
             predictions = _predictions(predict, episode, seed, done)
@@ -137,15 +143,17 @@ def evaluate(
         confusions=tally.confusions(),
         seconds=round(time.monotonic() - started, 1),
         environment=environment(),
+        base_classes=streams.base_classes,
     )
 
 
-def compiled_prediction(learner: Learner, embedded: bool = False) -> Callable:
+def compiled_prediction(learner: Learner, embedded: bool = False, joint: bool = False) -> Callable:
     """A compiled function from episodes to logits.
 
     Args:
         learner: `Learner`.
         embedded: bool. The episodes hold what `learner.embed` made of the images.
+        joint: bool. Queries may be of base classes too.
 
     Returns:
         `(episode, seed) -> logits [B, Q, ways]`. The seed, int64 `[2]`, is for learners that
@@ -160,6 +168,14 @@ def compiled_prediction(learner: Learner, embedded: bool = False) -> Callable:
             query = query if embedded else learner.embed(query)
             return learner.classify_base(query)["logits"]
         episode = {**episode, SEED: seed}
+        if joint:
+            support = episode[SUPPORT_IMAGES]
+            if not embedded:
+                support, query = learner.embed_episode(episode, training=False)
+            state = learner.adapt(
+                support, episode[SUPPORT_LABELS], mask=episode.get(SUPPORT_MASK), seed=seed
+            )
+            return learner.classify_jointly(state, query)["logits"]
         if not embedded:
             return learner(episode, training=False)["logits"]
         return learner.answer(episode[SUPPORT_IMAGES], query, episode)["logits"]
@@ -177,13 +193,6 @@ def _predictions(
             "diverged. Train with a smaller learning rate."
         )
     return np.argmax(logits, axis=-1)
-
-
-def _can_keep(learner: Learner, dataset: Any, split: str, limit: int) -> bool:
-    if learner.bn_policy != "running":
-        return False
-    size = feature_bytes(learner, dataset.image_shape)
-    return size is not None and size * dataset.split(split).num_images <= limit
 
 
 def _check_finite(learner: Learner) -> None:

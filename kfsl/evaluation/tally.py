@@ -15,7 +15,9 @@ class EvaluationTally:
     """Adds up accuracies, sizes and confusions, meta-batch by meta-batch.
 
     Args:
-        class_names: sequence of str. The classes of the split.
+        class_names: sequence of str. The classes of the split; base classes before them.
+        base_classes: int. How many of them are base classes, whose labels are those below
+            theirs: the support set's labels begin after them. Defaults to `0`.
 
     Example:
     ```python
@@ -32,7 +34,8 @@ class EvaluationTally:
     ```
     """
 
-    def __init__(self, class_names: Sequence[str]) -> None:
+    def __init__(self, class_names: Sequence[str], base_classes: int = 0) -> None:
+        self.base_classes = base_classes
         self.class_names = tuple(class_names)
         self.accuracies: list[float] = []
         self._digest = hashlib.sha256()
@@ -53,7 +56,8 @@ class EvaluationTally:
                 `[B, ...]`, and `support_mask` if there is padding; of a batch of base classes,
                 `query_classes` alone.
             query_labels: int array, `[B, Q]`.
-            predictions: int array, `[B, Q]`.
+            predictions: int array, `[B, Q]`. Labels and predictions count base classes first;
+                `query_classes` too, `support_classes` are those of the split.
         """
         masks = episode.get("support_mask")
         for b in range(len(query_labels)):
@@ -79,16 +83,16 @@ class EvaluationTally:
         self.accuracies.append(float(np.mean(hits)))
         if support:
             support_labels, support_classes = support
-            class_of_label = np.zeros(support_labels.max() + 1, np.int64)
-            class_of_label[support_labels] = support_classes
+            class_of_label = np.arange(self.base_classes + support_labels.max() + 1)
+            class_of_label[self.base_classes + support_labels] = self.base_classes + support_classes
             self._sizes["shots"].update(np.bincount(support_labels).tolist())
         else:
             # A batch of base classes: a label is the class itself.
             class_of_label = np.arange(len(self.class_names))
             self._sizes["shots"].add(0)
         asked = np.bincount(labels, minlength=len(class_of_label))
-        self._sizes["ways"].add(len(class_of_label))
-        self._sizes["queries"].update(asked.tolist())
+        self._sizes["ways"].add(len(class_of_label) - self.base_classes)
+        self._sizes["queries"].update(asked[self.base_classes :].tolist())
         np.add.at(self._correct, classes[hits], 1)
         np.add.at(self._queries, classes, 1)
         # A pair of classes as one number: true * classes + other.

@@ -20,6 +20,7 @@ SAME_EPISODES = (
     "queries",
     "episodes",
     "episodes_fingerprint",
+    "base_classes",
 )
 
 Size = int | list[int] | None
@@ -50,6 +51,8 @@ class Evaluation:
         environment: dict. See `kfsl.runs.environment.environment`.
         weights: str. SHA-256 of the file of weights, empty if they were in memory only.
         overrides: list of str. Bindings that differed from the run's own.
+        base_classes: int. Base classes that the queries may be of besides the support set's; 0:
+            none.
 
     Example:
     ```python
@@ -82,6 +85,7 @@ class Evaluation:
     environment: dict[str, Any] = dataclasses.field(default_factory=dict)
     weights: str = ""
     overrides: list[str] = dataclasses.field(default_factory=list)
+    base_classes: int = 0
 
     @property
     def episodes(self) -> int:
@@ -99,11 +103,17 @@ class Evaluation:
         return half_interval(self.accuracies)
 
     @property
+    def name(self) -> str:
+        """Of its file: the split, and whether base classes were asked for too."""
+        return f"{self.split}_and_base" if self.base_classes else self.split
+
+    @property
     def setting(self) -> str:
         """Such as `5-way 1-shot`, or `64 base classes` where there is no support set."""
         if self.shots == 0:
             return f"{_size_text(self.ways)} base classes"
-        return f"{_size_text(self.ways)}-way {_size_text(self.shots)}-shot"
+        told = f"{_size_text(self.ways)}-way {_size_text(self.shots)}-shot"
+        return f"{told} and {self.base_classes} base classes" if self.base_classes else told
 
     def summary(self) -> str:
         """One line for people."""

@@ -67,7 +67,7 @@ def fitting_evaluation(run: RunDirectory, like: Evaluation) -> Evaluation | None
     Returns:
         `Evaluation`, or None if the run has to be evaluated.
     """
-    path = run.evaluation_path(like.split)
+    path = run.evaluation_path(like.name)
     if not os.path.isfile(path):
         return None
     stored = Evaluation.load(path)

@@ -11,6 +11,7 @@ import tensorflow as tf
 from data_pipelines import pipeline
 from data_pipelines.samplers import fixed_episode, variable_episode
 from kfsl.evaluation import evaluate as evaluation
+from kfsl.evaluation import streams
 from kfsl.evaluation.evaluate import evaluate
 from kfsl.evaluation.split_features import embed_split
 from kfsl.evaluation.tally import EvaluationTally
@@ -103,7 +104,7 @@ def embeddings(monkeypatch):
         splits.append(split)
         return embed_split(learner, dataset, split)
 
-    monkeypatch.setattr(evaluation, "embed_split", recorded)
+    monkeypatch.setattr(streams, "embed_split", recorded)
     return splits
 
 

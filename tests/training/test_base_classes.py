@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.support import letters
-from tests.support.refusals import CHECKOUT
+from tests.support.refusals import CHECKOUT, refusal
 
 LEARNER = '''
 import keras
@@ -112,6 +112,23 @@ def test_base_classes_are_measured_on_images_that_training_did_not_see(folder):
     assert {name: asked for name, (_, asked) in found["classes"].items()} == {
         f"c{i:02d}": 3 * 20 for i in letters.SPLITS["train"]
     }
+
+
+@pytest.mark.long
+def test_an_option_asks_for_base_classes(folder):
+    done = run(folder, "evaluate", "--classes=base", "--episodes=4")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("base_test: 5 base classes, 4 episodes: ")
+    # This learner cannot tell new classes from those that it knows.
+    done = run(folder, "evaluate", "--classes=both")
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert "BaseNetwork keeps no base classes" in line
+
+
+def test_base_classes_have_a_split_of_their_own(folder):
+    line = refusal(folder, "kfsl.evaluate", "--run_dir=runs/base", "--classes=base", "--split=val")
+    assert "--classes=base has a split of its own" in line
 
 
 def test_new_classes_are_measured_as_ever(folder):

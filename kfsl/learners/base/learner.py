@@ -227,6 +227,21 @@ class Learner(EpisodicModel):
             "episodes, or use a learner that classifies base classes (`classify_base`)."
         )
 
+    def classify_jointly(self, state: dict[str, Any], query_features: Any) -> dict[str, Any]:
+        """Answers for queries that may be of base classes or of the support set's.
+
+        Args:
+            state: dict, from `adapt`.
+            query_features: tensor, `[B, Q, ...]`, from `embed`.
+
+        Returns:
+            As `infer`, over all base classes and then the support set's.
+        """
+        raise ValueError(
+            f"{type(self).__name__} keeps no base classes, so new ones cannot be told from them. "
+            "Ask for new classes alone, or use a learner that classifies base classes."
+        )
+
     def embed_episode(self, episode: dict[str, Any], training: bool) -> tuple[Any, Any]:
         """Support and query features; apart, unless the method embeds them together."""
         inputs, queries = (
