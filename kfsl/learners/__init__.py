@@ -4,6 +4,7 @@ from kfsl.learners.cavia import CAVIA
 from kfsl.learners.cross_modulation_network import CrossModulationNetwork
 from kfsl.learners.cross_modulation_prototypical_network import CrossModulationPrototypicalNetwork
 from kfsl.learners.dense_classification import DenseClassification
+from kfsl.learners.implanting import Implanting
 from kfsl.learners.maml import MAML
 from kfsl.learners.matching_network import MatchingNetwork
 from kfsl.learners.meta_sgd import MetaSGD
@@ -18,6 +19,7 @@ __all__ = [
     "CrossModulationNetwork",
     "CrossModulationPrototypicalNetwork",
     "DenseClassification",
+    "Implanting",
     "MatchingNetwork",
     "MetaSGD",
     "ModGrad",

@@ -139,7 +139,7 @@ class DenseClassification(MetricLearner):
             pooling = self.query_pooling
         weights = ops.convert_to_tensor(self.class_weights)[None]
         at_locations = self._location_logits(query_features, weights, pooling)
-        outputs = {"logits": _mean_prediction(at_locations)}
+        outputs = {"logits": mean_prediction(at_locations)}
         if training:
             outputs["location_logits"] = at_locations
         return outputs
@@ -175,7 +175,7 @@ class DenseClassification(MetricLearner):
         at_locations = self._location_logits(
             query_features, state["prototypes"], self.query_pooling, state["support_counts"]
         )
-        return {"logits": _mean_prediction(at_locations)}
+        return {"logits": mean_prediction(at_locations)}
 
     def classify_jointly(self, state: dict[str, Any], query_features: Any) -> dict[str, Any]:
         """Base and new classes together: the prototypes are further rows of the classifier.
@@ -210,15 +210,17 @@ class DenseClassification(MetricLearner):
             self.query_pooling,
             ops.concatenate([present, counts], axis=1),
         )
-        return {"logits": _mean_prediction(at_locations)}
+        return {"logits": mean_prediction(at_locations)}
 
-    def _location_logits(self, maps: Any, weights: Any, pooling: str, counts: Any = None) -> Any:
+    def _location_logits(
+        self, maps: Any, weights: Any, pooling: str, counts: Any = None, scale: Any = None
+    ) -> Any:
         """(6), (9): scaled cosines, `[B, Q, L, N]`, of vectors and of weights, `[B, N, D]`."""
         vectors = pooled_maps(maps, pooling)
         batch, queries, locations, size = ops.shape(vectors)
         flat = ops.reshape(vectors, (batch, queries * locations, size))
         cosines = cosine_similarity(flat, weights, "both")
-        logits = ops.cast(self.scale, cosines.dtype) * cosines
+        logits = ops.cast(self.scale if scale is None else scale, cosines.dtype) * cosines
         if counts is not None:
             logits = mask_absent(logits, counts)
         return ops.reshape(logits, (batch, queries, locations, ops.shape(weights)[1]))
@@ -234,8 +236,15 @@ class DenseClassification(MetricLearner):
         }
 
 
-def _mean_prediction(at_locations: Any) -> Any:
-    """(14): logarithm of the mean over locations of softmaxes; the logits if there is one."""
+def mean_prediction(at_locations: Any) -> Any:
+    """(14): logarithm of the mean over locations of softmaxes; the logits if there is one.
+
+    Args:
+        at_locations: float tensor, `[B, Q, L, N]`, logits.
+
+    Returns:
+        Tensor, `[B, Q, N]`.
+    """
     locations = at_locations.shape[2]
     if locations == 1:
         return at_locations[:, :, 0]

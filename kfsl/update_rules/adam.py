@@ -19,6 +19,8 @@ class Adam:
         beta_2: float. Decay of the second moments.
         epsilon: float. Added to the root of the second moments, before they are corrected, as
             in Keras and TensorFlow; PyTorch adds it after.
+        decay: float. Decoupled weight decay: each step also takes `rate * decay` of a weight
+            away, as `keras.optimizers.AdamW`. Defaults to `0.0`.
 
     Raises:
         ValueError: for a decay outside `[0, 1)`.
@@ -26,7 +28,8 @@ class Adam:
     Reference:
         [Kingma and Ba, 2015](https://arxiv.org/abs/1412.6980), algorithm 1, with the order of
         computation of the end of section 2;
-        [Nichol et al., 2018](https://arxiv.org/abs/1803.02999) for Adam inside Reptile.
+        [Nichol et al., 2018](https://arxiv.org/abs/1803.02999) for Adam inside Reptile;
+        [Loshchilov and Hutter, 2019](https://arxiv.org/abs/1711.05101), algorithm 2, for decay.
 
     Example:
     ```python
@@ -41,7 +44,12 @@ class Adam:
     """
 
     def __init__(
-        self, rate: float | Any, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-7
+        self,
+        rate: float | Any,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        decay: float = 0.0,
     ) -> None:
         for name, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
             if not 0.0 <= beta < 1.0:
@@ -49,7 +57,10 @@ class Adam:
         self.rate = rate
         self.beta_1 = beta_1
         self.beta_2 = beta_2
+        if not decay >= 0.0:
+            raise ValueError(f"`decay` must not be negative; received decay={decay}.")
         self.epsilon = epsilon
+        self.decay = decay
 
     def init(self, weights: Weights) -> list[Any]:
         return [tf.constant(0.0), *(tf.zeros_like(weight) for weight in [*weights, *weights])]
@@ -62,9 +73,11 @@ class Adam:
         count = state[0] + 1.0
         means = self._decayed(self.beta_1, state[1 : size + 1], gradients)
         squares = self._decayed(self.beta_2, state[size + 1 :], [tf.square(g) for g in gradients])
+        rates = [self._corrected(count, weight.dtype) for weight in weights]
+        kept = 1.0 - self.rate * self.decay if self.decay else 1.0
         moved = [
-            weight - self._corrected(count, weight.dtype) * mean / (tf.sqrt(square) + self.epsilon)
-            for weight, mean, square in zip(weights, means, squares, strict=True)
+            kept * weight - rate * mean / (tf.sqrt(square) + self.epsilon)
+            for weight, rate, mean, square in zip(weights, rates, means, squares, strict=True)
         ]
         return moved, [count, *means, *squares], value
 
