@@ -97,6 +97,7 @@ def predict_folders(
     steps = chosen_steps(description, steps)
     support, queries = find_support(support_path), find_queries(query_path)
     check_ways(description, support)
+    check_shots(description, support)
     shape = _image_shape(description)
     values = common_values(support, queries)
     support_images, query_images = support.pixels(shape, values), queries.pixels(shape, values)
@@ -108,7 +109,9 @@ def predict_folders(
         support, support_images, queries, query_images, trained_on.get("mean_pixel")
     )
     transductive = description["transductive"]
-    words = support_report.leave_one_out_lines(support, left_out, transductive)
+    words = support_report.leave_one_out_lines(
+        support, left_out, transductive, description["shots"]["minimum"]
+    )
     if output:
         beside = {
             "saved_model": saved_model,
@@ -172,6 +175,21 @@ def check_ways(description: dict[str, Any], support: SupportFiles) -> None:
         f"{str(support.root)!r} has {found} folders. {remedy}; or train a method that is free "
         "in ways, such as PrototypicalNetwork."
     )
+
+
+def check_shots(description: dict[str, Any], support: SupportFiles) -> None:
+    """Refuses a support set with fewer images of a class than the model learns from.
+
+    Raises:
+        ValueError: naming the class.
+    """
+    smallest = description["shots"]["minimum"]
+    for name, count in zip(support.classes, support.counts, strict=True):
+        if count < smallest:
+            raise ValueError(
+                f"This {description['learner']} learns from {smallest} images or more of each "
+                f"class, and {name!r} has {count}. Add {smallest - count} more."
+            )
 
 
 def _model_path() -> str:

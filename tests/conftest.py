@@ -13,11 +13,14 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 importlib.import_module("kfsl")  # Before TensorFlow, whose kernels it chooses.
 
-#: Bytes above which a worker lets go between two tests of a module too.
-LARGE = 2 * 2**30
+#: Bytes above which a worker lets go between two tests of a module too, and by which it must
+#: have grown since it last did: what cannot be let go is not worth another try.
+LARGE, GROWN = 2 * 2**30, 2**29
 
 #: Peak memory of this process and of its largest child, in GB, by worker.
 PEAKS = pytest.StashKey[dict[str, tuple[float, float]]]()
+#: Bytes that were left when it last let go.
+KEPT = pytest.StashKey[int]()
 
 
 def pytest_generate_tests(metafunc) -> None:
@@ -70,8 +73,10 @@ def pytest_terminal_summary(terminalreporter, config) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item, nextitem):
     result = yield
-    if nextitem is None or nextitem.path != item.path or _resident() > LARGE:
+    limit = max(LARGE, item.config.stash.get(KEPT, 0) + GROWN)
+    if nextitem is None or nextitem.path != item.path or _resident() > limit:
         _let_go()
+        item.config.stash[KEPT] = _resident()
     return result
 
 

@@ -61,6 +61,17 @@ def said(lines, text):
     return any(text in line for line in lines)
 
 
+def test_fewer_images_than_a_model_learns_from_are_refused(tmp_path):
+    for name, count in (("a", 2), ("b", 1)):
+        (tmp_path / name).mkdir()
+        for i in range(count):
+            Image.new("L", (4, 4), 9 * i).save(tmp_path / name / f"{i}.png")
+    support = find_support(str(tmp_path))
+    predict.check_shots({"learner": "Implanting", "shots": {"minimum": 1}}, support)
+    with pytest.raises(ValueError, match=r"learns from 2 images .*'b' has 1\. Add 1 more"):
+        predict.check_shots({"learner": "Implanting", "shots": {"minimum": 2}}, support)
+
+
 def test_predicts_and_writes_csv(model, support, queries, tmp_path):
     output = str(tmp_path / "out.csv")
     lines = predict_folders(model, support, queries, output)

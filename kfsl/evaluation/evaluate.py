@@ -214,6 +214,7 @@ def _check_ways(learner: Learner, episode: Mapping[str, tf.Tensor]) -> None:
             "The episodes must have 2 ways or more, since of one class every answer is right; "
             "received ways=1. Bind a larger number, such as WAYS=2."
         )
+    _check_shots(learner, episode)
     if learner.ways is None or ways == learner.ways:
         return
     if ways > learner.ways or not learner.takes_fewer_ways:
@@ -221,4 +222,21 @@ def _check_ways(learner: Learner, episode: Mapping[str, tf.Tensor]) -> None:
         raise ValueError(
             f"{type(learner).__name__} is made for {learner.ways} ways and the episodes have "
             f"{ways}: draw episodes of {most}{learner.ways} ways, or train for {ways}."
+        )
+
+
+def _check_shots(learner: Learner, episode: Mapping[str, tf.Tensor]) -> None:
+    if learner.smallest_shots == 1:
+        return
+    labels = np.reshape(episode[SUPPORT_LABELS], (-1, episode[SUPPORT_LABELS].shape[-1]))
+    masks = episode.get(SUPPORT_MASK)
+    masks = np.ones(labels.shape, bool) if masks is None else np.reshape(masks, labels.shape)
+    fewest = min(
+        int(np.bincount(row[mask])[row[mask]].min())
+        for row, mask in zip(labels, masks, strict=True)
+    )
+    if fewest < learner.smallest_shots:
+        raise ValueError(
+            f"{type(learner).__name__} needs at least {learner.smallest_shots} support images of "
+            f"each class; received episodes with {fewest}. Draw more, such as SHOTS=5."
         )

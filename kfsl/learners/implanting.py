@@ -77,6 +77,8 @@ class Implanting(DenseClassification):
     ```
     """
 
+    smallest_shots = 2
+
     def __init__(
         self,
         backbone: keras.Model,

@@ -73,7 +73,9 @@ class ServedLearner:
     """
 
     def __init__(self, path: str, transductive: bool = False, steps: int | None = None) -> None:
-        self._steps = chosen_steps(read_description(path), steps)
+        description = read_description(path)
+        self._steps = chosen_steps(description, steps)
+        self._smallest_shots = description["shots"]["minimum"]
         # The signatures do not keep the variables alive; the loaded object does.
         self._loaded = _loaded(path)
         self._signatures = self._loaded.signatures
@@ -126,7 +128,8 @@ class ServedLearner:
     def leave_one_out(self, support_features: np.ndarray, labels: np.ndarray) -> LeftOut:
         """Classifies each support image with a model that has not seen it.
 
-        The only image of a class cannot be left out. Of more than `MOST_LEFT_OUT` images so
+        The only image of a class cannot be left out, nor one of so few that the model would
+        refuse the rest. Of more than `MOST_LEFT_OUT` images so
         many are tried, spread evenly; fewer where learning takes gradient steps.
 
         Args:
@@ -137,7 +140,7 @@ class ServedLearner:
             `LeftOut`.
         """
         labels = np.asarray(labels)
-        candidates = np.flatnonzero(np.bincount(labels)[labels] > 1)
+        candidates = np.flatnonzero(np.bincount(labels)[labels] > self._smallest_shots)
         most = most_left_out(self._steps)
         if len(candidates) > most:
             spread = np.linspace(0, len(candidates) - 1, most)

@@ -21,13 +21,16 @@ NOT_CALIBRATED = (
 )
 
 
-def leave_one_out_lines(support: SupportFiles, left_out: Any, transductive: bool) -> list[str]:
+def leave_one_out_lines(
+    support: SupportFiles, left_out: Any, transductive: bool, smallest_shots: int = 1
+) -> list[str]:
     """What leaving out each support image in turn says of the support set.
 
     Args:
         support: `SupportFiles`.
         left_out: `LeftOut` or None, where nothing was tried.
         transductive: bool. Whether the model classifies all queries together.
+        smallest_shots: int. The least number of images of a class that the model takes.
 
     Returns:
         list of str.
@@ -38,10 +41,11 @@ def leave_one_out_lines(support: SupportFiles, left_out: Any, transductive: bool
             "depend on which images are classified together. The same image may get another "
             "score in other company."
         ]
+    few = "one image" if smallest_shots == 1 else f"{smallest_shots} images"
     if left_out is None or not len(left_out.indices):
         return [
-            "Leave-one-out accuracy cannot be estimated: every class has one image only. How good "
-            "the predictions are is unknown; add a second image to each class to find out."
+            f"Leave-one-out accuracy cannot be estimated: every class has {few} only. How good "
+            "the predictions are is unknown; add another image to each class to find out."
         ]
     tried, correct = len(left_out.indices), left_out.correct
     low, high = wilson_interval(correct, tried)
@@ -51,14 +55,13 @@ def leave_one_out_lines(support: SupportFiles, left_out: Any, transductive: bool
         f"interval {low:.0%} to {high:.0%}; guessing {chance:.0%}) get the class of their folder "
         "when the model has not seen them."
     ]
-    eligible = sum(count for count in support.counts if count > 1)
+    eligible = sum(count for count in support.counts if count > smallest_shots)
     if tried < eligible:
         lines.append(f"  {tried} of {eligible} images were tried, to save time.")
-    alone = [
-        name for name, count in zip(support.classes, support.counts, strict=True) if count == 1
-    ]
+    counts = zip(support.classes, support.counts, strict=True)
+    alone = [name for name, count in counts if count <= smallest_shots]
     if alone:
-        lines.append(f"  Not estimated, since they have one image only: {_some(alone)}.")
+        lines.append(f"  Not estimated, since they have {few} only: {_some(alone)}.")
     disagreeing = disagreements(support, left_out)
     lines += [
         f"  {found['image']} disagrees with its folder: it looks like {found['prediction']} "

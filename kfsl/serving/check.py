@@ -209,6 +209,7 @@ def _logits(learner: Learner, episode: dict[str, np.ndarray], steps: int | None)
 def _episode(
     learner: Learner, image_shape: tuple[int, int, int], ways: int | None = None, shots: int = 1
 ) -> dict[str, np.ndarray]:
+    shots += learner.smallest_shots - 1
     spec = EpisodeSpec(ways or learner.ways or 3, shots, 2, image_shape)
     episode, _ = spec.random_episode(seed=0)
     return {name: episode[name] for name in SERVED_INPUTS}

@@ -178,7 +178,11 @@ def _describe(
             "pixel_range": [0, 255],
         },
         "ways": {"fixed": learner.ways, "fewer": serves_fewer_ways(learner)},
-        "shots": {"minimum": 1, "maximum": None, "may_differ_between_classes": True},
+        "shots": {
+            "minimum": learner.smallest_shots,
+            "maximum": None,
+            "may_differ_between_classes": True,
+        },
         "steps": None
         if learner.default_steps is None
         else {"default": learner.default_steps, "free": learner.adapts_in_steps},

@@ -77,17 +77,18 @@ def copy_initial_weights(learner: keras.Model, source: str) -> InitialWeights:
     """
     path = _file(source)
     trained = _loaded(path)
-    values = {weight.path: weight for weight in trained.weights}
+    values = {_path(trained, weight): weight for weight in trained.weights}
     copied, own = [], []
     for weight in learner.weights:
         if _is_seed(weight):
             continue
-        found = values.get(weight.path)
+        path_within = _path(learner, weight)
+        found = values.get(path_within)
         if found is None or found.shape != weight.shape:
-            own.append(weight.path)
+            own.append(path_within)
             continue
         weight.assign(found)
-        copied.append(weight.path)
+        copied.append(path_within)
     if not copied:
         raise ValueError(
             f"{source!r} has no weight of the same name and shape as {type(learner).__name__}: "
@@ -95,6 +96,11 @@ def copy_initial_weights(learner: keras.Model, source: str) -> InitialWeights:
             "model with the same backbone."
         )
     return InitialWeights(source, file_fingerprint(path), tuple(copied), tuple(own))
+
+
+def _path(model: keras.Model, weight: keras.Variable) -> str:
+    """A weight's path within a model, whose own name another model does not have."""
+    return weight.path.removeprefix(f"{model.name}/")
 
 
 def _file(source: str) -> str:

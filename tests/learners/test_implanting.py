@@ -7,8 +7,11 @@ import tensorflow as tf
 
 from kfsl.backbones.resnet12 import ResNet12
 from kfsl.episodes import EpisodeSpec
+from kfsl.evaluation.evaluate import evaluate
 from kfsl.learners.dense_classification import DenseClassification
 from kfsl.learners.implanting import Implanting
+from kfsl.training.initial_weights import copy_initial_weights
+from tests.support import letters
 from tests.support.backbones import two_blocks
 from tests.support.contract import LearnerContract, generic, logits_of
 
@@ -233,6 +236,16 @@ def test_base_classes_are_answered_as_before_implanting(episode):
     np.testing.assert_allclose(learner(batch)["logits"], plain(batch)["logits"], rtol=1e-5)
 
 
+def test_it_begins_with_all_weights_of_the_first_stage(tmp_path):
+    trained = generic(DenseClassification(two_blocks((16, 16, 1), filters=6), BASE))
+    trained.save(tmp_path / "learner.keras")
+    learner = make()
+    start = copy_initial_weights(learner, str(tmp_path / "learner.keras"))
+    assert start.own == ()
+    assert {"class_weights", "scale"} <= set(start.copied)
+    np.testing.assert_array_equal(learner.class_weights, trained.class_weights)
+
+
 # === What is refused ===
 
 
@@ -250,6 +263,14 @@ def test_a_single_image_of_a_class_is_refused(episode):
     assert served(tf.constant(labels)).shape[1] == 3
     with pytest.raises(tf.errors.InvalidArgumentError, match="needs two or more of each class"):
         served(tf.constant(one))
+
+
+def test_an_evaluation_of_one_shot_is_refused_in_one_line(store):
+    backbone = two_blocks(letters.SHAPE, filters=4)
+    learner = Implanting(backbone, BASE, after="block1_pool", channels=2, updates=2)
+    experiment = letters.experiment(store, learner=learner)  # Of one shot.
+    with pytest.raises(ValueError, match="Implanting needs at least 2 support images"):
+        evaluate(experiment, episodes=2)
 
 
 @pytest.mark.parametrize(

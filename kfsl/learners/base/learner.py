@@ -140,6 +140,9 @@ class Learner(EpisodicModel):
     #: Whether a learner made for some number of ways can be given fewer.
     takes_fewer_ways: bool = True
 
+    #: The least number of support images of each class.
+    smallest_shots: int = 1
+
     #: Whether `adapt` takes `steps`, so that a served model can be asked for another number.
     adapts_in_steps: bool = False
 
