@@ -43,6 +43,7 @@ LIGHT = (
     "kfsl.figures",
     "kfsl.serving.files",
     "kfsl.prediction.image_folders",
+    "kfsl.prediction.request_checks",
     "kfsl.prediction.table",
     "kfsl.prediction.words",
     *(f"kfsl.{name}" for name in COMMANDS),

@@ -19,6 +19,7 @@ from kfsl.command_line import command
 from kfsl.predict import predict_folders
 from kfsl.prediction import support_report
 from kfsl.prediction.image_folders import common_values, find_queries, find_support
+from kfsl.prediction.request_checks import check_shots, check_ways
 from kfsl.prediction.served_learner import MOST_LEFT_OUT, ServedLearner
 from kfsl.prediction.table import PredictionTable
 from kfsl.runs.learner_file import file_fingerprint
@@ -67,9 +68,9 @@ def test_fewer_images_than_a_model_learns_from_are_refused(tmp_path):
         for i in range(count):
             Image.new("L", (4, 4), 9 * i).save(tmp_path / name / f"{i}.png")
     support = find_support(str(tmp_path))
-    predict.check_shots({"learner": "Implanting", "shots": {"minimum": 1}}, support)
+    check_shots({"learner": "Implanting", "shots": {"minimum": 1}}, support)
     with pytest.raises(ValueError, match=r"learns from 2 images .*'b' has 1\. Add 1 more"):
-        predict.check_shots({"learner": "Implanting", "shots": {"minimum": 2}}, support)
+        check_shots({"learner": "Implanting", "shots": {"minimum": 2}}, support)
 
 
 def test_predicts_and_writes_csv(model, support, queries, tmp_path):
@@ -369,10 +370,10 @@ def test_outputs_that_cannot_be(model, support, queries, tmp_path, output, messa
 def test_fixed_ways(support, ways, fewer, refusal):
     description = {"learner": "STANet", "ways": {"fixed": ways, "fewer": fewer}}
     if refusal is None:
-        predict.check_ways(description, find_support(support))
+        check_ways(description, find_support(support))
         return
     with pytest.raises(ValueError, match=f"STANet tells {refusal}"):
-        predict.check_ways(description, find_support(support))
+        check_ways(description, find_support(support))
 
 
 def test_fewer_classes_than_ways_where_the_model_allows(support, queries, tmp_path):

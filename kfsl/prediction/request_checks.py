@@ -1,0 +1,64 @@
+"""What a prediction is refused for, before TensorFlow is imported."""
+
+import os
+from typing import Any
+
+from kfsl.prediction.image_folders import SupportFiles
+
+OUTPUT_ENDINGS = (".csv", ".json")
+
+
+def check_output(output: str | None) -> None:
+    """Refuses a file that could not be written after the work is done.
+
+    Raises:
+        ValueError: naming what is wrong with it.
+    """
+    if output is None:
+        return
+    if not output.lower().endswith(OUTPUT_ENDINGS):
+        raise ValueError(f"--output must end in .csv or .json; received {output!r}.")
+    if os.path.isdir(output):
+        raise ValueError(f"--output={output} is a folder; name a file.")
+    folder = os.path.dirname(output) or "."
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"The folder {folder!r} of --output does not exist; make it first.")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"The folder {folder!r} of --output cannot be written to.")
+
+
+def check_ways(description: dict[str, Any], support: SupportFiles) -> None:
+    """Refuses a support set with more or fewer classes than the model takes.
+
+    Raises:
+        ValueError: naming both numbers.
+    """
+    ways, found = description["ways"]["fixed"], len(support.classes)
+    if ways is None or found == ways or (found < ways and description["ways"]["fewer"]):
+        return
+    remedy = (
+        f"Leave {found - ways} out, or classify in several calls"
+        if found > ways
+        else f"Add {ways - found} more"
+    )
+    limit = "at most" if description["ways"]["fewer"] else "exactly"
+    raise ValueError(
+        f"This {description['learner']} tells {limit} {ways} classes apart, and "
+        f"{str(support.root)!r} has {found} folders. {remedy}; or train a method that is free "
+        "in ways, such as PrototypicalNetwork."
+    )
+
+
+def check_shots(description: dict[str, Any], support: SupportFiles) -> None:
+    """Refuses a support set with fewer images of a class than the model learns from.
+
+    Raises:
+        ValueError: naming the class.
+    """
+    smallest = description["shots"]["minimum"]
+    for name, count in zip(support.classes, support.counts, strict=True):
+        if count < smallest:
+            raise ValueError(
+                f"This {description['learner']} learns from {smallest} images or more of each "
+                f"class, and {name!r} has {count}. Add {smallest - count} more."
+            )
