@@ -60,8 +60,10 @@ class MetricLearner(Learner):
 
     def _build_augmentation(self) -> None:
         """Now: what draws has variables, and those of a learner are there from the beginning."""
+        if self.augmentation is None or self.augmentation.built:
+            return
         shape = self.backbone.input_shape
-        if self.augmentation is not None and not self.augmentation.built and None not in shape[1:]:
+        if None not in shape[1:]:
             self.augmentation.build(shape)
 
     def _refuse_stock_normalization(self) -> None:
