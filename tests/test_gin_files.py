@@ -34,6 +34,7 @@ ROOT = Path(__file__).parents[1]
 TOP_LEVEL = sorted((ROOT / "gin").glob("*.gin"))
 PAPERS = sorted(p for p in (ROOT / "gin/papers").rglob("*.gin") if p.name[0] != "_")
 IMAGES = 24
+START_FROM = r"^train.start_from = 'runs/(\w+)'"
 #: Bindings whose values no graph of a training step depends on.
 NUMBERS = re.compile(
     # Which images, how many updates, when to validate, what is drawn, how fast a rate falls.
@@ -113,7 +114,7 @@ def small_experiment(path):
 
 def leave_untrained_run(config):
     """The run that a configuration begins with, as another file of the papers describes it."""
-    found = re.search(r"^train.start_from = 'runs/(\w+)'", config, re.MULTILINE)
+    found = re.search(START_FROM, config, re.MULTILINE)
     if not found:
         return
     (path,) = (path for path in PAPERS if path.stem == found[1])
@@ -239,8 +240,10 @@ def glyphs_store(tmp_path_factory):
 
 def tiny_training(path):
     """The command that trains a file at a tiny scale."""
-    tiny = ["train.epochs = 1", "train.steps_per_epoch = 2", "train.validation_episodes = 4"]
-    if "EVALUATION_STEPS = " in path.read_text():
+    text, tiny = path.read_text(), ["train.validation_episodes = 4"]
+    if not re.search(START_FROM, text, re.MULTILINE):
+        tiny += ["train.epochs = 1", "train.steps_per_epoch = 2"]
+    if "EVALUATION_STEPS = " in text:
         tiny.append("EVALUATION_STEPS = 3")
     return ["kfsl.train", f"--gin_file={relative(path)}", *(f"--gin_param={b}" for b in tiny)]
 
@@ -251,19 +254,11 @@ def test_top_level_gin_file_as_a_user_runs_it(path, glyphs_store, tmp_path):
     run_dir = tmp_path / "run"
     environment = {**os.environ, "KFSL_STORE_DIR": str(glyphs_store), "PYTHONPATH": str(ROOT)}
 
-    text = path.read_text()
-    begins_with = re.search(r"^train.start_from = 'runs/(\w+)'", text, re.MULTILINE)
-    commands = [["kfsl.evaluate", "--episodes=8"], ["kfsl.export"]]
+    commands = [tiny_training(path), ["kfsl.evaluate", "--episodes=8"], ["kfsl.export"]]
+    commands = [[*command, f"--run_dir={run_dir}"] for command in commands]
+    begins_with = re.search(START_FROM, path.read_text(), re.MULTILINE)
     if begins_with:
-        run_dir = tmp_path / "runs" / path.stem
-        first = tiny_training(ROOT / "gin" / f"{begins_with[1]}.gin")
-        commands = [[*command, f"--run_dir={run_dir}"] for command in commands]
-        tiny = ["train.validation_episodes = 4"]
-        own = ["kfsl.train", f"--gin_file={relative(path)}", *(f"--gin_param={b}" for b in tiny)]
-        commands = [first, own, *commands]
-    else:
-        commands = [tiny_training(path), *commands]
-        commands = [[*command, f"--run_dir={run_dir}"] for command in commands]
+        commands.insert(0, tiny_training(ROOT / f"gin/{begins_with[1]}.gin"))
     result = subprocess.run(
         [sys.executable, "-m", "tests.support.commands_process", json.dumps(commands)],
         env=environment, cwd=tmp_path, capture_output=True, text=True, check=False,

@@ -17,6 +17,7 @@ from kfsl.episodes import (
 from kfsl.evaluation.streams import EvaluationStreams
 from kfsl.evaluation.tally import EvaluationTally
 from kfsl.experiment import Experiment
+from kfsl.learners.base.episode_checks import check_shots
 from kfsl.learners.base.learner import Learner
 from kfsl.metrics.finite_weights import weight_not_finite
 from kfsl.runs.environment import environment
@@ -168,17 +169,12 @@ def compiled_prediction(learner: Learner, embedded: bool = False, joint: bool = 
             query = query if embedded else learner.embed(query)
             return learner.classify_base(query)["logits"]
         episode = {**episode, SEED: seed}
-        if joint:
-            support = episode[SUPPORT_IMAGES]
-            if not embedded:
-                support, query = learner.embed_episode(episode, training=False)
-            state = learner.adapt(
-                support, episode[SUPPORT_LABELS], mask=episode.get(SUPPORT_MASK), seed=seed
-            )
-            return learner.classify_jointly(state, query)["logits"]
-        if not embedded:
+        if not (embedded or joint):
             return learner(episode, training=False)["logits"]
-        return learner.answer(episode[SUPPORT_IMAGES], query, episode)["logits"]
+        support = episode[SUPPORT_IMAGES]
+        if not embedded:
+            support, query = learner.embed_episode(episode, training=False)
+        return learner.answer(support, query, episode, joint=joint)["logits"]
 
     return logits
 
@@ -214,7 +210,11 @@ def _check_ways(learner: Learner, episode: Mapping[str, tf.Tensor]) -> None:
             "The episodes must have 2 ways or more, since of one class every answer is right; "
             "received ways=1. Bind a larger number, such as WAYS=2."
         )
-    _check_shots(learner, episode)
+    rows, mask = (
+        None if values is None else np.reshape(values, (-1, values.shape[-1]))
+        for values in (episode[SUPPORT_LABELS], episode.get(SUPPORT_MASK))
+    )
+    check_shots(rows, mask, learner.smallest_shots, type(learner).__name__)
     if learner.ways is None or ways == learner.ways:
         return
     if ways > learner.ways or not learner.takes_fewer_ways:
@@ -222,21 +222,4 @@ def _check_ways(learner: Learner, episode: Mapping[str, tf.Tensor]) -> None:
         raise ValueError(
             f"{type(learner).__name__} is made for {learner.ways} ways and the episodes have "
             f"{ways}: draw episodes of {most}{learner.ways} ways, or train for {ways}."
-        )
-
-
-def _check_shots(learner: Learner, episode: Mapping[str, tf.Tensor]) -> None:
-    if learner.smallest_shots == 1:
-        return
-    labels = np.reshape(episode[SUPPORT_LABELS], (-1, episode[SUPPORT_LABELS].shape[-1]))
-    masks = episode.get(SUPPORT_MASK)
-    masks = np.ones(labels.shape, bool) if masks is None else np.reshape(masks, labels.shape)
-    fewest = min(
-        int(np.bincount(row[mask])[row[mask]].min())
-        for row, mask in zip(labels, masks, strict=True)
-    )
-    if fewest < learner.smallest_shots:
-        raise ValueError(
-            f"{type(learner).__name__} needs at least {learner.smallest_shots} support images of "
-            f"each class; received episodes with {fewest}. Draw more, such as SHOTS=5."
         )

@@ -5,25 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from kfsl import gradients
 from kfsl.layers.cosine import cosine_similarity
 from kfsl.layers.pooled_maps import pooled_maps
 from kfsl.learners.base.argument_checks import check_at_least, check_choice
+from kfsl.learners.base.episode_checks import check_shots
 from kfsl.learners.base.task_loop import map_tasks, task_seeds
 from kfsl.learners.dense_classification import DenseClassification, mean_prediction
 from kfsl.networks.implants import ImplantedNetwork
-from kfsl.objectives.objective import readable
 from kfsl.update_rules.adam import Adam
 
 LOSSES = ("average", "max", "dense")
-
-ONE_SHOT = (
-    "Implanting learns from support images of a class by leaving one out: it needs two or more of "
-    "each class. Draw episodes of 2 shots or more, or use DenseClassification."
-)
 
 
 @keras.saving.register_keras_serializable(package="kfsl")
@@ -155,7 +149,7 @@ class Implanting(DenseClassification):
         """
         del training
         self.objective.check_targets(labels)
-        _check_shots(labels, mask)
+        check_shots(labels, mask, self.smallest_shots, type(self).__name__)
         inputs = {"features": features, "labels": labels, "seed": task_seeds(features, seed)}
         if mask is not None:
             inputs["mask"] = mask
@@ -193,7 +187,6 @@ class Implanting(DenseClassification):
             Function of implants and the number of the update.
         """
         counts = ops.sum(one_hot, axis=0)
-        _assert_shots(counts)
         present = ops.sum(one_hot, axis=1)  # [S]
         own_count = ops.maximum(ops.matmul(one_hot, counts[:, None]) - 1.0, 1.0)
 
@@ -249,20 +242,3 @@ class Implanting(DenseClassification):
             "implant_scale",
         )  # fmt: skip
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
-
-
-def _check_shots(labels: Any, mask: Any) -> None:
-    """Refuses a single image of a class where the labels can be read."""
-    values, marks = readable(labels), None if mask is None else readable(mask)
-    if values is None or (mask is not None and marks is None):
-        return
-    for b, row in enumerate(values):
-        kept = row if marks is None else row[marks[b].astype(bool)]
-        for label in set(kept.tolist()):
-            if (kept == label).sum() < 2:
-                raise ValueError(f"{ONE_SHOT} Received a single image of class {int(label)}.")
-
-
-def _assert_shots(counts: Any) -> None:
-    """The same inside a graph, where a served model finds it."""
-    tf.debugging.assert_none_equal(counts, tf.ones_like(counts), message=ONE_SHOT)

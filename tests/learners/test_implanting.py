@@ -254,14 +254,14 @@ def test_a_single_image_of_a_class_is_refused(episode):
     features = learner.embed(episode["support_images"])
     labels = np.array([[0, 0, 1, 1, 2, 2]])
     one = np.array([[0, 0, 1, 1, 1, 2]])
-    with pytest.raises(ValueError, match=r"two or more of each class.*single image of class 2"):
+    with pytest.raises(ValueError, match=r"Implanting needs at least 2 .* Received 1"):
         learner.adapt(features, one)
     mask = np.array([[True, True, True, True, True, False]])
-    with pytest.raises(ValueError, match="single image of class 2"):
+    with pytest.raises(ValueError, match="Received 1"):
         learner.adapt(features, labels, mask=mask)
     served = tf.function(lambda labels: learner.adapt(features, labels)["prototypes"])
     assert served(tf.constant(labels)).shape[1] == 3
-    with pytest.raises(tf.errors.InvalidArgumentError, match="needs two or more of each class"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Implanting needs at least 2"):
         served(tf.constant(one))
 
 

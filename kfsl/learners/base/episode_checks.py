@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from kfsl.objectives.objective import readable
@@ -31,6 +32,40 @@ def check_support_labels(labels: Any, mask: Any, ways: int) -> None:
                 f"0 to {ways - 1}, each at least once; received {found.tolist()}. Sample "
                 f"{ways}-way episodes, or train a learner with another number of ways."
             )
+
+
+def check_shots(labels: Any, mask: Any, smallest: int, learner: str) -> None:
+    """Refuses too few support images of a class: at once, or, in a graph, when it runs.
+
+    Args:
+        labels: int tensor, `[B, S]`.
+        mask: bool tensor, `[B, S]`, or None; `False` marks padding.
+        smallest: int. The least number of images of each class.
+        learner: str. Whose number that is.
+
+    Raises:
+        ValueError: naming the fewest that a class has, where the labels can be read; in a graph
+            `tf.errors.InvalidArgumentError`, without it.
+    """
+    message = (
+        f"{learner} needs at least {smallest} support images of each class. Draw more, such as "
+        "SHOTS=5, or add images."
+    )
+    values, marks = readable(labels), readable(mask)
+    if values is not None and (mask is None or marks is not None):
+        marks = np.ones(values.shape, bool) if marks is None else marks.astype(bool)
+        fewest = min(
+            int(np.unique(row[keep], return_counts=True)[1].min())
+            for row, keep in zip(values, marks, strict=True)
+        )
+        if fewest < smallest:
+            raise ValueError(f"{message} Received {fewest}.")
+        return
+    labels = tf.cast(labels, "int32")
+    kept = tf.ones(tf.shape(labels), "bool") if mask is None else tf.cast(mask, "bool")
+    alike = (labels[:, :, None] == labels[:, None]) & kept[:, None]
+    counts = tf.reduce_sum(tf.cast(alike, "int32"), axis=-1)
+    tf.debugging.assert_greater_equal(tf.boolean_mask(counts, kept), smallest, message)
 
 
 def class_ids(episode: dict[str, Any], part: str, semantic_classes: int) -> Any:

@@ -190,6 +190,7 @@ class Learner(EpisodicModel):
         episode: dict[str, Any],
         training: bool = False,
         steps: Any = None,
+        joint: bool = False,
     ) -> dict[str, Any]:
         """`call`, for an episode that is embedded.
 
@@ -199,9 +200,10 @@ class Learner(EpisodicModel):
             episode: dict of tensors, of which labels, mask and seed are read.
             training: bool.
             steps: int, int tensor or None.
+            joint: bool. Queries may be of base classes too.
 
         Returns:
-            What `infer` returns.
+            What `infer` returns, or `classify_jointly`.
         """
         targets = episode[self.objective.support_targets]
         self.objective.check_targets(targets)
@@ -213,6 +215,8 @@ class Learner(EpisodicModel):
             training=training,
             **({} if steps is None else {"steps": steps}),
         )
+        if joint:
+            return self.classify_jointly(state, query)
         return self.infer(state, query, training=training)
 
     def classify_base(self, query_features: Any, training: bool = False) -> dict[str, Any]:
