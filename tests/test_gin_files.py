@@ -25,7 +25,6 @@ from data_pipelines.class_store import StoredClass
 from data_pipelines.class_store_writer import write_class_store
 from data_pipelines.datasets import cifar100, mini_imagenet, omniglot
 from kfsl import configurables
-from kfsl.command_line import gin_files
 from kfsl.learners.stanet import STANet
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.training import train as training
@@ -348,60 +347,3 @@ def test_a_sweep_says_how_to_get_the_others(path):
     texts = {whole(path), *others}
     assert len(texts) == 1 + len(parameters)
     assert not texts & {whole(other) for other in PAPERS if other != path}
-
-
-def test_files_are_found_from_any_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert gin_files.find("gin/stanet.gin") == str(ROOT / "gin/stanet.gin")
-    (tmp_path / "gin").mkdir()
-    (tmp_path / "gin/stanet.gin").write_text("WAYS = 2")
-    assert gin_files.find("gin/stanet.gin") == "gin/stanet.gin"
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("include 'gin/nothing.gin'", "nothing.gin"),
-        ("WAYS = = 5", "line 1"),
-        ("include 'loop.gin'", "includes itself"),
-    ],
-)
-def test_what_the_check_finds(text, message, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "loop.gin").write_text(text)
-    with pytest.raises(gin_files.GinFileError, match=message):
-        gin_files.check(["loop.gin"])
-
-
-def test_an_included_file_is_looked_for_beside_the_one_that_includes_it(tmp_path, monkeypatch):
-    """As where kfsl is a wheel: the including file lies in no checkout, and the user elsewhere."""
-    (tmp_path / "own/data").mkdir(parents=True)
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    (tmp_path / "own/a.gin").write_text("include 'data/glyphs.gin'\ninclude 'gin/maml.gin'\n")
-    (tmp_path / "own/data/glyphs.gin").write_text("include 'deeper.gin'\nMINE = 1\n")
-    (tmp_path / "own/data/deeper.gin").write_text("DEEPER = 2\n")
-    path = str(tmp_path / "own/a.gin")
-    gin_files.check([path])
-    text = gin_files.text(path)
-    assert "MINE = 1" in text
-    assert "DEEPER = 2" in text
-    assert "Experiment.learner = @MAML()" in text
-    (tmp_path / "own/data/deeper.gin").unlink()
-    with pytest.raises(gin_files.GinFileError, match=r"looked beside .*own/data/glyphs.gin, which"):
-        gin_files.check([path])
-
-
-def test_gin_files_may_begin_with_a_byte_order_mark(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "marked.gin").write_text("WAYS = 5\n", encoding="utf-8-sig")
-    (tmp_path / "main.gin").write_text("include 'marked.gin'\n", encoding="utf-8-sig")
-    gin_files.check(["main.gin"])
-    assert "WAYS = 5" in configurables.parse(["main.gin"])
-
-
-def test_gin_files_of_another_encoding_are_named(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "wide.gin").write_text("WAYS = 5\n", encoding="utf-16")
-    with pytest.raises(gin_files.GinFileError, match=r"wide.gin is not UTF-8 .*Save it as UTF-8"):
-        gin_files.check(["wide.gin"])

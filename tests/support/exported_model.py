@@ -12,6 +12,12 @@ from kfsl.learners.prototypical_network import PrototypicalNetwork
 from tests.support.contract import generic
 
 SHAPE = (16, 16, 1)
+#: Class folders, and the patterns and drawings in them, as `write_folder` takes them.
+CLASSES = {
+    "ant": [(0, i) for i in range(3)],
+    "bee": [(1, i) for i in range(3)],
+    "cat": [(2, i) for i in range(3)],
+}
 
 
 def prototypical_network(image_shape=(None, None, 1), **arguments) -> PrototypicalNetwork:
@@ -43,4 +49,12 @@ def write_folder(folder: Path, classes: dict[str, list[tuple[int, int]]]) -> str
         (folder / name).mkdir(parents=True)
         for number, (pattern, drawing) in enumerate(drawings):
             draw(pattern, drawing).save(folder / name / f"{number}.png")
+    return str(folder)
+
+
+def write_queries(folder: Path) -> str:
+    """One image of each of `CLASSES`, named after it; returns the folder."""
+    folder.mkdir()
+    for number, name in enumerate(CLASSES):
+        draw(number, 9).save(folder / f"{name}.png")
     return str(folder)
