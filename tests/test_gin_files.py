@@ -25,6 +25,7 @@ from data_pipelines.class_store import StoredClass
 from data_pipelines.class_store_writer import write_class_store
 from data_pipelines.datasets import cifar100, mini_imagenet, omniglot
 from kfsl import configurables
+from kfsl.learners.implanting import Implanting
 from kfsl.learners.stanet import STANet
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.training import train as training
@@ -32,7 +33,8 @@ from kfsl.training import train as training
 ROOT = Path(__file__).parents[1]
 TOP_LEVEL = sorted((ROOT / "gin").glob("*.gin"))
 PAPERS = sorted(p for p in (ROOT / "gin/papers").rglob("*.gin") if p.name[0] != "_")
-IMAGES = 24
+#: 10 shots and 30 queries.
+IMAGES = 40
 START_FROM = r"^train.start_from = 'runs/(\w+)'"
 #: Bindings whose values no graph of a training step depends on.
 NUMBERS = re.compile(
@@ -52,6 +54,10 @@ SMALL = {
     "STEPS": "1",
     "EVALUATION_STEPS": "1",
     "train.meta_batch": "1",
+    "base_batch.batch_size": "4",
+    "load_dataset.held_out_images": "4",
+    "Implanting.channels": "2",
+    "Implanting.updates": "1",
     "DEPTH": "10",
     "WIDTH": "1",
 }
@@ -73,7 +79,7 @@ def paper_stores(tmp_path_factory):
     folder = tmp_path_factory.mktemp("paper_stores")
     rng = np.random.default_rng(0)
 
-    def write(name, classes, image_shape, rotations=1, images=IMAGES):
+    def write(name, classes, image_shape, rotations=1, images=24):
         noise = rng.integers(0, 256, (images, *image_shape), dtype="uint8")
         write_class_store(
             str(folder / name),
@@ -83,11 +89,9 @@ def paper_stores(tmp_path_factory):
             {"name": name, "rotations": rotations},
         )
 
-    write("cifar100", sorted(cifar100.superclasses().items()), (32, 32, 3))
+    write("cifar100", sorted(cifar100.superclasses().items()), (32, 32, 3), images=IMAGES)
     wnids = [wnid for wnids in mini_imagenet.split_lists().values() for wnid in wnids]
-    write(
-        "mini_imagenet", [(wnid, "all") for wnid in wnids], (84, 84, 3), images=36
-    )  # 20 shots, 15 queries
+    write("mini_imagenet", [(wnid, "all") for wnid in wnids], (84, 84, 3), images=IMAGES)
     characters = [
         (f"{name}/rot{90 * turns}", name.split("/")[0])
         for name in omniglot.characters()
@@ -174,9 +178,10 @@ def step(experiment):
         still += "|/spatial/"
     weights = [weight for weight in learner.trainable_weights if not re.search(still, weight.path)]
     before = [weight.numpy() for weight in weights]
-    for data in meta_batches.take(2):
+    for data in meta_batches.take(2 if weights else 0):
         logs = learner.train_step(data)
         assert np.isfinite(logs["loss"])
+    assert weights or isinstance(learner, Implanting)
     after = [weight.numpy() for weight in weights]
     assert all(np.any(b != a) for b, a in zip(before, after, strict=True))
     dataset, sampler = experiment.dataset, experiment.evaluation_sampler
@@ -304,7 +309,8 @@ def test_no_two_files_are_the_same_configuration():
 
 #: A name's dataset, method, ways, shots and what differs; of a sweep, what is swept.
 NAME = re.compile(
-    r"(?P<dataset>multishot_omniglot|omniglot|mini_imagenet|meta_cifar100_(easy|moderate|hard))"
+    r"(?P<dataset>multishot_omniglot|omniglot|mini_imagenet|fc100"
+    r"|meta_cifar100_(easy|moderate|hard))"
     rf"_(?P<method>{'|'.join(path.stem for path in TOP_LEVEL)}|fomaml)"
     r"_(?P<ways>\d+)way_((?P<shots>\d+)shot(_\w+)?|(?P<sweep>\w+))"
 )
@@ -319,8 +325,9 @@ def test_a_name_says_what_the_file_configures(path):
         dataset += "_" + gin.query_parameter("load_dataset.split")
     assert name["dataset"].removeprefix("multishot_") == dataset
     assert int(name["ways"]) == evaluation_episode("ways")
-    (protocol,) = re.findall("multishot|mixed", path.stem) or [""]
-    assert evaluation_episode("queries") == {"multishot": 5, "mixed": 1, "": 15}[protocol]
+    (protocol,) = re.findall("multishot|mixed|dense|implanting", path.stem) or [""]
+    queries = {"multishot": 5, "mixed": 1, "dense": 30, "implanting": 30, "": 15}
+    assert evaluation_episode("queries") == queries[protocol]
     if name["shots"]:
         assert int(name["shots"]) == evaluation_episode("shots")
     layers = re.search(r"(\d)layers?(_|$)", path.stem)

@@ -145,6 +145,7 @@ def evaluate(
         seconds=round(time.monotonic() - started, 1),
         environment=environment(),
         base_classes=streams.base_classes,
+        earlier_fingerprints=tally.earlier_fingerprints,
     )
 
 

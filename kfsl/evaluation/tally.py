@@ -9,6 +9,8 @@ from kfsl.episodes import QUERY_CLASSES, SUPPORT_CLASSES, SUPPORT_LABELS
 
 #: Of a thousand classes most pairs meet once; the rare confusions would only swell the file.
 MAX_CONFUSIONS = 500
+#: Numbers of episodes after which the fingerprint so far is kept.
+KEPT_AFTER = frozenset(digit * 10**power for digit in (1, 2, 5, 6) for power in range(1, 6))
 
 
 class EvaluationTally:
@@ -39,6 +41,8 @@ class EvaluationTally:
         self.class_names = tuple(class_names)
         self.accuracies: list[float] = []
         self._digest = hashlib.sha256()
+        #: From numbers of episodes, as text, to the fingerprint of so many.
+        self.earlier_fingerprints: dict[str, str] = {}
         self._sizes: dict[str, set[int]] = {"ways": set(), "shots": set(), "queries": set()}
         self._correct = np.zeros(len(class_names), np.int64)
         self._queries = np.zeros(len(class_names), np.int64)
@@ -81,6 +85,8 @@ class EvaluationTally:
             self._digest.update(np.ascontiguousarray(part, dtype="<i4").tobytes() + b"|")
         hits = predictions == labels
         self.accuracies.append(float(np.mean(hits)))
+        if len(self.accuracies) in KEPT_AFTER:
+            self.earlier_fingerprints[str(len(self.accuracies))] = self.fingerprint
         if support:
             support_labels, support_classes = support
             class_of_label = np.arange(self.base_classes + support_labels.max() + 1)

@@ -3,7 +3,7 @@
 import difflib
 
 from kfsl.evidence.paper_row import PaperRow, row_name
-from kfsl.evidence.papers import cross_modulation, maml, modgrad, stanet
+from kfsl.evidence.papers import cross_modulation, dense_classification, maml, modgrad, stanet
 
 ROWS: tuple[PaperRow, ...] = (
     *stanet.OMNIGLOT_ROWS,
@@ -16,10 +16,13 @@ ROWS: tuple[PaperRow, ...] = (
     *maml.MINI_IMAGENET_ROWS,
     modgrad.MINI_IMAGENET_ROWS[1],
     *modgrad.MULTI_SHOT_ROWS,
+    *dense_classification.FC100_ROWS,
+    *dense_classification.MINI_IMAGENET_ROWS,
     *stanet.FURTHER_ROWS,
     *cross_modulation.FURTHER_ROWS,
     *modgrad.FURTHER_ROWS,
     *maml.FURTHER_ROWS,
+    *dense_classification.FURTHER_ROWS,
 )
 
 _BY_NAME = {row.name: row for row in ROWS}

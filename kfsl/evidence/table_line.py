@@ -34,10 +34,11 @@ class TableLine:
         first = self.first.evaluation
         for run in self.runs[1:]:
             apart = differences(first, run.evaluation)
-            if apart:
+            if apart or run.evaluation.episodes != first.episodes:
                 raise ValueError(
-                    f"{self.first.folder} and {run.folder} differ in {'; '.join(apart)}. Evaluate "
-                    "the runs of a row alike."
+                    f"{self.first.folder} and {run.folder} differ in "
+                    f"{'; '.join(apart) or 'the number of episodes'}. Evaluate the runs of a row "
+                    "alike."
                 )
         accuracies = np.mean([run.evaluation.accuracies for run in self.runs], axis=0)
         return dataclasses.replace(first, accuracies=accuracies.tolist())
@@ -69,7 +70,7 @@ class TableLine:
         return self.accuracy + self.interval >= self.published
 
     def beside(self, other: "TableLine") -> PairedDifference | None:
-        """How much better this one is on the same episodes; None if they are not the same."""
+        """How much better this one is on the episodes of both; None if they are not the same."""
         if differences(self.evaluation, other.evaluation):
             return None
         return paired_difference(self.evaluation, other.evaluation)

@@ -10,7 +10,7 @@ import numpy as np
 
 from kfsl.runs.files import write_text
 
-#: Two evaluations saw the same episodes if these agree.
+#: Two evaluations saw the same episodes, as far as both go, if these agree and what follows.
 SAME_EPISODES = (
     "split",
     "seed",
@@ -18,8 +18,6 @@ SAME_EPISODES = (
     "ways",
     "shots",
     "queries",
-    "episodes",
-    "episodes_fingerprint",
     "base_classes",
 )
 
@@ -40,6 +38,8 @@ class Evaluation:
         dataset: str. Name of the dataset.
         dataset_fingerprint: str. Of its pixels, names and lists of classes.
         episodes_fingerprint: str. SHA-256 over the classes and labels of all episodes.
+        earlier_fingerprints: dict, from numbers of episodes, as text, to the fingerprint of so
+            many: a shorter evaluation can be paired with the beginning of a longer one.
         learner: str. Name of the class.
         bn_policy: str. See `Learner.bn_policy`.
         transductive: bool. Whether queries of an episode may influence each other.
@@ -86,6 +86,7 @@ class Evaluation:
     weights: str = ""
     overrides: list[str] = dataclasses.field(default_factory=list)
     base_classes: int = 0
+    earlier_fingerprints: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def episodes(self) -> int:
@@ -211,7 +212,7 @@ def paired_difference(first: Evaluation, second: Evaluation) -> PairedDifference
         second: `Evaluation`, on the same episodes.
 
     Returns:
-        `PairedDifference`, first minus second.
+        `PairedDifference`, first minus second, over the episodes that both saw.
 
     Raises:
         ValueError: if they saw different episodes, naming what differs.
@@ -222,17 +223,35 @@ def paired_difference(first: Evaluation, second: Evaluation) -> PairedDifference
             "A paired comparison needs the same episodes, but these differ in "
             f"{'; '.join(different)}. Evaluate both alike."
         )
-    gaps = np.subtract(first.accuracies, second.accuracies)
+    both = min(first.episodes, second.episodes)
+    gaps = np.subtract(first.accuracies[:both], second.accuracies[:both])
     return PairedDifference(float(np.mean(gaps)), half_interval(gaps), len(gaps))
 
 
 def differences(first: Evaluation, second: Evaluation) -> list[str]:
-    """What keeps two evaluations from having seen the same episodes; empty if nothing does."""
-    return [
-        f"{name} ({getattr(first, name)} and {getattr(second, name)})"
+    """What keeps two evaluations from having seen the same episodes; empty if nothing does.
+
+    One may have seen more than the other, if it is known what it saw at first.
+    """
+    different = {
+        name: [getattr(one, name) for one in (first, second)]
         for name in SAME_EPISODES
         if getattr(first, name) != getattr(second, name)
-    ]
+    }
+    both = min(first.episodes, second.episodes)
+    fingerprints = [_fingerprint_of(one, both) for one in (first, second)]
+    if None in fingerprints:
+        different["episodes"] = [first.episodes, second.episodes]
+    elif fingerprints[0] != fingerprints[1]:
+        different["episodes_fingerprint"] = fingerprints
+    return [f"{name} ({one} and {other})" for name, (one, other) in different.items()]
+
+
+def _fingerprint_of(evaluation: Evaluation, episodes: int) -> str | None:
+    """Of the first episodes; None where it was not kept."""
+    if episodes == evaluation.episodes:
+        return evaluation.episodes_fingerprint
+    return evaluation.earlier_fingerprints.get(str(episodes))
 
 
 def half_interval(values: Any) -> float:

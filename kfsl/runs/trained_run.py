@@ -58,7 +58,7 @@ def stored_evaluation(run: RunDirectory, split: str) -> Evaluation:
 
 
 def fitting_evaluation(run: RunDirectory, like: Evaluation) -> Evaluation | None:
-    """What is stored of a run, if it is of its present weights and of the same episodes.
+    """What is stored of a run, if it is of its present weights, and of all these episodes.
 
     Args:
         run: `RunDirectory`.
@@ -72,4 +72,5 @@ def fitting_evaluation(run: RunDirectory, like: Evaluation) -> Evaluation | None
         return None
     stored = Evaluation.load(path)
     current = stored.weights == weights_fingerprint(run) and stored.overrides == like.overrides
-    return stored if current and not differences(like, stored) else None
+    enough = stored.episodes >= like.episodes
+    return stored if current and enough and not differences(like, stored) else None

@@ -252,6 +252,21 @@ def test_pairs_need_the_same_episodes(found, field, value):
         paired_difference(found, other)
 
 
+def test_a_short_evaluation_is_paired_with_the_beginning_of_a_longer_one(store, found):
+    experiment = letters.experiment(store, learner=letters.prototypical_network(seed=5))
+    longer = evaluate(experiment, episodes=20)
+    shorter = evaluate(experiment, episodes=10)
+    difference = paired_difference(shorter, longer)
+    assert (difference.mean, difference.episodes) == (0.0, 10)
+    other = evaluate(experiment, episodes=10, seed=found.seed + 1)
+    unlike = dataclasses.replace(other, seed=longer.seed)
+    with pytest.raises(ValueError, match=r"same episodes.* episodes_fingerprint \("):
+        paired_difference(unlike, longer)
+    # What the first nine were is not kept.
+    with pytest.raises(ValueError, match=r"same episodes.* episodes \(9 and 20\)"):
+        paired_difference(with_accuracies(shorter, shorter.accuracies[:9]), longer)
+
+
 def test_other_learners_meet_the_same_episodes(store, found):
     other = letters.experiment(store, learner=letters.prototypical_network(seed=5))
     second = evaluate(other, episodes=EPISODES)
