@@ -5,7 +5,7 @@
         [--levels=0,0.1,1] [--noise_scale=std] [--noise_seeds=3]
     python -m kfsl.analyze --analysis=second_order --model=FILE.keras
 
-Writes a PNG and a JSON file into `DIR/analysis/`, or beside the model's file.
+Writes a PNG, a JSON file and tables as Markdown into `DIR/analysis/`, or beside the model's file.
 """
 
 import os
@@ -19,7 +19,7 @@ from kfsl.analysis.answer import Analysis
 from kfsl.analysis.request import AnalysisRequest, check_model_file
 from kfsl.command_line import command, gin_files
 from kfsl.command_line.flags import GIN_FILE, GIN_PARAM, RUN_DIR, refuse, require
-from kfsl.runs.files import write_json
+from kfsl.runs.files import write_json, write_text
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import check_trained
 
@@ -142,10 +142,14 @@ def _found_and_files(
         stem = os.path.join(request.run.path, "analysis", found.name)
         subject = {"run": request.run.path}
     write_json(f"{stem}.json", {"analysis": name, **subject, **found.values})
-    if found.figure is None:
-        return found, [f"{stem}.json"]
-    found.figure.savefig(f"{stem}.png")
-    return found, [f"{stem}.png", f"{stem}.json"]
+    files = [f"{stem}.json"]
+    if found.markdown:
+        write_text(f"{stem}.md", f"{found.markdown}\n")
+        files.append(f"{stem}.md")
+    if found.figure is not None:
+        found.figure.savefig(f"{stem}.png")
+        files.insert(0, f"{stem}.png")
+    return found, files
 
 
 if __name__ == "__main__":

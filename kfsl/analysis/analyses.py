@@ -10,14 +10,17 @@ from kfsl.analysis.answer import Analysis
 #: analysis is a module and a line.
 OF_LEARNERS: dict[str, str] = {
     "attention": "kfsl.analysis.attention",
+    "class_activation": "kfsl.analysis.dense_classification.class_activation",
     "cross_modulation_commutativity": "kfsl.analysis.cross_modulation.commutativity",
     "cross_modulation_noise": "kfsl.analysis.cross_modulation.noise",
     "cross_modulation_norms": "kfsl.analysis.cross_modulation.norms",
     "cross_modulation_scales": "kfsl.analysis.cross_modulation.scales",
     "gradient_noise": "kfsl.analysis.gradient_learners.noise",
+    "implant_updates": "kfsl.analysis.dense_classification.implant_updates",
     "inner_steps": "kfsl.analysis.gradient_learners.inner_steps",
     "modgrad_spectrum": "kfsl.analysis.gradient_learners.modgrad_spectrum",
     "multishot": "kfsl.analysis.gradient_learners.multishot",
+    "pooling_grid": "kfsl.analysis.dense_classification.pooling_grid",
     "second_order": "kfsl.analysis.second_order.report",
 }
 

@@ -15,6 +15,7 @@ class Analysis(NamedTuple):
         values: dict that JSON can hold: the numbers in the figure.
         table: str. Printed, where there is something to read.
         conclusion: str. The last line printed.
+        markdown: str. The table for a page, written beside the numbers where there is one.
     """
 
     name: str
@@ -22,3 +23,4 @@ class Analysis(NamedTuple):
     values: dict[str, Any]
     table: str = ""
     conclusion: str = ""
+    markdown: str = ""

@@ -21,6 +21,28 @@ AnyLearner = TypeVar("AnyLearner", bound="Learner")
 def gradient_learners(
     request: AnalysisRequest, compare: tuple[RunDirectory, ...] = ()
 ) -> tuple[Experiment, dict[str, GradientLearner]]:
+    """As `compared`, of learners that gradient steps adapt.
+
+    Args:
+        request: `AnalysisRequest`.
+        compare: tuple of `RunDirectory`. Further runs.
+
+    Returns:
+        As `compared`.
+
+    Raises:
+        FileNotFoundError: if a run has no trained learner.
+        ValueError: if a run's learner takes no gradient steps.
+    """
+    experiment, learners = compared(request, compare)
+    for run in (request.run, *compare):
+        checked(learners[run.path], run)
+    return experiment, learners
+
+
+def compared(
+    request: AnalysisRequest, compare: tuple[RunDirectory, ...] = ()
+) -> tuple[Experiment, dict[str, Learner]]:
     """The experiment of a request's run, and the learners of all its runs.
 
     The other runs give their learners alone: all meet the episodes of the first.
@@ -35,19 +57,17 @@ def gradient_learners(
 
     Raises:
         FileNotFoundError: if a run has no trained learner.
-        ValueError: if a run's learner takes no gradient steps.
     """
     for run in compare:
         check_trained(run)
     experiment = request.experiment()
     from kfsl import configurables
 
-    learners = {request.run.path: checked(experiment.learner, request.run)}
+    learners = {request.run.path: experiment.learner}
     for run in compare:
         # The process has its threads by now; the other run may name another number.
         bindings = [*request.bindings, "set_up.threads = 0"]
-        other = configurables.trained_experiment(run, bindings)
-        learners[run.path] = checked(other.learner, run)
+        learners[run.path] = configurables.trained_experiment(run, bindings).learner
     configurables.parse_text(request.run.config, request.bindings)
     return experiment, learners
 

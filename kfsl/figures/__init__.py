@@ -1,7 +1,13 @@
 """Pictures that need a learner and an episode, or numbers, alone."""
 
 from kfsl.figures.attention import attention_figure
+from kfsl.figures.class_activation import class_activation_figure
 from kfsl.figures.cross_modulation import cross_modulation_figure
 from kfsl.figures.episode import episode_figure
 
-__all__ = ["attention_figure", "cross_modulation_figure", "episode_figure"]
+__all__ = [
+    "attention_figure",
+    "class_activation_figure",
+    "cross_modulation_figure",
+    "episode_figure",
+]

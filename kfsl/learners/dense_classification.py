@@ -137,12 +137,19 @@ class DenseClassification(MetricLearner):
         pooling = self.reading
         if not training and "flatten" not in (self.reading, self.query_pooling):
             pooling = self.query_pooling
-        weights = ops.convert_to_tensor(self.class_weights)[None]
-        at_locations = self._location_logits(query_features, weights, pooling)
+        at_locations = self._base_logits(query_features, pooling)
         outputs = {"logits": mean_prediction(at_locations)}
         if training:
             outputs["location_logits"] = at_locations
         return outputs
+
+    def base_maps(self, query_features: Any) -> Any:
+        """The maps that the classifier of base classes reads, of what `embed` gives."""
+        return query_features
+
+    def _base_logits(self, query_features: Any, pooling: str) -> Any:
+        weights = ops.convert_to_tensor(self.class_weights)[None]
+        return self._location_logits(self.base_maps(query_features), weights, pooling)
 
     def loss_parts(
         self, episode: dict[str, Any], query_labels: Any, outputs: dict[str, Any]
@@ -172,10 +179,45 @@ class DenseClassification(MetricLearner):
         self, state: dict[str, Any], query_features: Any, training: bool
     ) -> dict[str, Any]:
         del training
-        at_locations = self._location_logits(
-            query_features, state["prototypes"], self.query_pooling, state["support_counts"]
-        )
+        at_locations = self._new_logits(state, query_features, self.query_pooling)
         return {"logits": mean_prediction(at_locations)}
+
+    def _new_logits(self, state: dict[str, Any], query_features: Any, pooling: str) -> Any:
+        return self._location_logits(
+            query_features, state["prototypes"], pooling, state["support_counts"]
+        )
+
+    def activation_maps(self, query_features: Any, state: dict[str, Any] | None = None) -> Any:
+        """Class activation maps: how sure each location is of each class, by itself.
+
+        Args:
+            query_features: tensor, `[B, Q, ...]`, from `embed`.
+            state: dict or None. What `adapt` returned; None: base classes, by the classifier.
+
+        Returns:
+            Tensor, `[B, Q, h, w, N]`, in 0..1; the sum over the classes is 1.
+
+        Raises:
+            ValueError: if classes are known by flattened maps, with which no location can be
+                compared.
+
+        Reference:
+            (9), and figure 3.
+        """
+        known_by = self.reading if state is None else self.support_pooling
+        if known_by == "flatten":
+            raise ValueError(
+                "Classes that are known by whole, flattened maps have no activation maps: no "
+                "location can be compared with them. Use reading='dense' or 'average'."
+            )
+        if state is None:
+            logits = self._base_logits(query_features, "dense")
+        else:
+            logits = self._new_logits(state, query_features, "dense")
+        height, width = ops.shape(self.base_maps(query_features))[2:4]
+        batch, queries, _, classes = ops.shape(logits)
+        maps = ops.softmax(logits, axis=-1)
+        return ops.reshape(maps, (batch, queries, height, width, classes))
 
     def classify_jointly(self, state: dict[str, Any], query_features: Any) -> dict[str, Any]:
         """Base and new classes together: the prototypes are further rows of the classifier.

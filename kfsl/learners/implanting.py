@@ -46,6 +46,9 @@ class Implanting(DenseClassification):
         gain: float. Multiplies the first kernels. Defaults to `1.0`.
         loss_pooling: str. How support images are read as queries of each other: `"average"`,
             `"max"` or `"dense"` (12). Defaults to `"average"`, the paper's best.
+        loss_support_pooling: str or None. How they are read as prototypes of each other,
+            `"average"` or `"max"`; None is `support_pooling`, that of the prototypes which answer
+            queries. Defaults to None.
         implant_scale: float. Of the cosines, here and for the queries. Defaults to `10.0`.
         reading, support_pooling, query_pooling, **kwargs: see `DenseClassification`; maps that
             are flattened have no prototypes here. `query_pooling` defaults to `"dense"`.
@@ -86,6 +89,7 @@ class Implanting(DenseClassification):
         decay: float = 1e-2,
         gain: float = 1.0,
         loss_pooling: str = "average",
+        loss_support_pooling: str | None = None,
         implant_scale: float = 10.0,
         query_pooling: str | None = None,
         **kwargs: Any,
@@ -94,6 +98,8 @@ class Implanting(DenseClassification):
         super().__init__(backbone, base_classes, query_pooling=query_pooling, **kwargs)
         check_at_least(0, updates=updates, decay=decay, gain=gain)
         check_choice("loss_pooling", loss_pooling, LOSSES)
+        if loss_support_pooling is not None:
+            check_choice("loss_support_pooling", loss_support_pooling, LOSSES[:2])
         for name, value in (("rate", rate), ("implant_scale", implant_scale)):
             if not value > 0:
                 raise ValueError(f"`{name}` must be positive; received {name}={value}.")
@@ -105,6 +111,7 @@ class Implanting(DenseClassification):
         self.decay = decay
         self.gain = gain
         self.loss_pooling = loss_pooling
+        self.loss_support_pooling = loss_support_pooling
         self.implant_scale = implant_scale
         self.implanted = ImplantedNetwork(self.backbone, after, channels, shortcuts)
         # What is frozen has no gradient, and counts as no parameter that is trained.
@@ -119,11 +126,10 @@ class Implanting(DenseClassification):
         features = self.implanted.trunk(self.preprocessing(flat), training=False)
         return ops.reshape(features, (*shape[:2], *ops.shape(features)[1:]))
 
-    def classify_base(self, query_features: Any, training: bool = False) -> dict[str, Any]:
+    def base_maps(self, query_features: Any) -> Any:
         shape = ops.shape(query_features)
         maps = self.implanted.base_maps(ops.reshape(query_features, (-1, *shape[2:])))
-        maps = ops.reshape(maps, (*shape[:2], *ops.shape(maps)[1:]))
-        return super().classify_base(maps, training)
+        return ops.reshape(maps, (*shape[:2], *ops.shape(maps)[1:]))
 
     # === One task ===
 
@@ -162,10 +168,28 @@ class Implanting(DenseClassification):
         implants, _ = gradients.inner_loop(
             self.leave_one_out_loss(seen, one_hot),
             list(start.values()),
-            Adam(self.rate, decay=self.decay),
+            self.update_rule,
             self.updates,
             differentiated=False,
         )
+        return self.task_state(seen, one_hot, implants)
+
+    @property
+    def update_rule(self) -> Adam:
+        """AdamW, with the learner's rate and decay."""
+        return Adam(self.rate, decay=self.decay)
+
+    def task_state(self, seen: list[Any], one_hot: Any, implants: list[Any]) -> dict[str, Any]:
+        """The state that implants give: they, and the prototypes of the widened embedding.
+
+        Args:
+            seen: list of tensors, `[S, ...]`, of one task; see `ImplantedNetwork.see`.
+            one_hot: float tensor, `[S, ways]`; rows of padding are zero.
+            implants: list of tensors.
+
+        Returns:
+            dict, as `adapt`, without the leading axis.
+        """
         maps = self.implanted.embed(seen, implants)[None]
         vectors = pooled_maps(maps, self.support_pooling)[0, :, 0]
         counts = ops.sum(one_hot, axis=0)
@@ -173,7 +197,7 @@ class Implanting(DenseClassification):
         return {
             "prototypes": sums / ops.maximum(counts, 1.0)[:, None],
             "support_counts": counts,
-            **dict(zip(start, implants, strict=True)),
+            **dict(zip(self.implanted.keys, implants, strict=True)),
         }
 
     def leave_one_out_loss(self, seen: list[Any], one_hot: Any) -> gradients.LossFunction:
@@ -186,49 +210,62 @@ class Implanting(DenseClassification):
         Returns:
             Function of implants and the number of the update.
         """
-        counts = ops.sum(one_hot, axis=0)
         present = ops.sum(one_hot, axis=1)  # [S]
-        own_count = ops.maximum(ops.matmul(one_hot, counts[:, None]) - 1.0, 1.0)
 
         def loss(implants: gradients.Weights, step: Any) -> Any:
             del step
-            maps = self.implanted.embed(seen, implants)[None]
-            supports = pooled_maps(maps, self.support_pooling)[0, :, 0]  # [S, D]
-            queries = pooled_maps(maps, self.loss_pooling)[0]  # [S, L, D]
-            sums = ops.matmul(ops.transpose(one_hot), supports)
-            means = sums / ops.maximum(counts, 1.0)[:, None]
-            # Of an image's own class the mean without it.
-            without = (ops.matmul(one_hot, sums) - supports) / own_count
-            own = cosine_similarity(queries, without[:, None], "both")  # [S, L, 1]
-            every = ops.broadcast_to(means[None], (ops.shape(one_hot)[0], *ops.shape(means)))
-            others = cosine_similarity(queries, every, "both")  # [S, L, ways]
-            mine = one_hot[:, None]
-            logits = self.implant_scale * (mine * own + (1.0 - mine) * others)
-            logits = ops.where(counts > 0, logits, -1e9)
-            chosen = ops.sum(mine * ops.log_softmax(logits, axis=-1), axis=-1)  # [S, L]
+            logits = self.leave_one_out_logits(seen, one_hot, implants)
+            chosen = ops.sum(one_hot[:, None] * ops.log_softmax(logits, axis=-1), axis=-1)
             return -ops.sum(ops.mean(chosen, axis=1) * present) / ops.sum(present)
 
         return loss
+
+    def leave_one_out_logits(
+        self, seen: list[Any], one_hot: Any, implants: gradients.Weights
+    ) -> Any:
+        """Scaled cosines of each support image with the prototypes of the others.
+
+        Args:
+            seen: list of tensors, `[S, ...]`, of one task.
+            one_hot: float tensor, `[S, ways]`; rows of padding are zero.
+            implants: list of tensors.
+
+        Returns:
+            Tensor, `[S, L, ways]`; `L` is 1 unless `loss_pooling="dense"`.
+        """
+        counts = ops.sum(one_hot, axis=0)
+        own_count = ops.maximum(ops.matmul(one_hot, counts[:, None]) - 1.0, 1.0)
+        maps = self.implanted.embed(seen, implants)[None]
+        pooling = self.loss_support_pooling or self.support_pooling
+        supports = pooled_maps(maps, pooling)[0, :, 0]  # [S, D]
+        queries = pooled_maps(maps, self.loss_pooling)[0]  # [S, L, D]
+        sums = ops.matmul(ops.transpose(one_hot), supports)
+        means = sums / ops.maximum(counts, 1.0)[:, None]
+        # Of an image's own class the mean without it.
+        without = (ops.matmul(one_hot, sums) - supports) / own_count
+        own = cosine_similarity(queries, without[:, None], "both")  # [S, L, 1]
+        every = ops.broadcast_to(means[None], (ops.shape(one_hot)[0], *ops.shape(means)))
+        others = cosine_similarity(queries, every, "both")  # [S, L, ways]
+        mine = one_hot[:, None]
+        logits = self.implant_scale * (mine * own + (1.0 - mine) * others)
+        return ops.where(counts > 0, logits, -1e9)
 
     def infer(
         self, state: dict[str, Any], query_features: Any, training: bool = False
     ) -> dict[str, Any]:
         del training
+        at_locations = self._new_logits(state, query_features, self.query_pooling)
+        return {"logits": mean_prediction(at_locations)}
 
+    def _new_logits(self, state: dict[str, Any], query_features: Any, pooling: str) -> Any:
         def widened(task: dict[str, Any]) -> Any:
             implants = [task[key] for key in self.implanted.keys]
             return self.implanted.embed(self.implanted.see(task["queries"]), implants)
 
         implants = {key: state[key] for key in self.implanted.keys}
         maps = map_tasks(widened, {"queries": query_features, **implants})
-        at_locations = self._location_logits(
-            maps,
-            state["prototypes"],
-            self.query_pooling,
-            state["support_counts"],
-            self.implant_scale,
-        )
-        return {"logits": mean_prediction(at_locations)}
+        counts = state["support_counts"]
+        return self._location_logits(maps, state["prototypes"], pooling, counts, self.implant_scale)
 
     def classify_jointly(self, state: dict[str, Any], query_features: Any) -> dict[str, Any]:
         raise ValueError(
@@ -239,6 +276,6 @@ class Implanting(DenseClassification):
     def get_config(self) -> dict[str, Any]:
         names = (
             "after", "channels", "shortcuts", "updates", "rate", "decay", "gain", "loss_pooling",
-            "implant_scale",
+            "loss_support_pooling", "implant_scale",
         )  # fmt: skip
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

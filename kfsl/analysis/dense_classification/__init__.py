@@ -1,0 +1,1 @@
+"""Analyses of dense classification and implanting."""
