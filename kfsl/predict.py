@@ -1,14 +1,16 @@
 """`python -m kfsl.predict`: classifies your images from a few examples of each class.
 
     python -m kfsl.predict --saved_model=DIR --support=DIR --query=DIR|FILE \\
-        [--output=FILE.csv|FILE.json] [--steps=N]
+        [--output=FILE.csv|FILE.json] [--steps=N] [--classes=new|both]
 
 The support folder has one folder of images per class. `--run_dir=RUN` takes the place of
 `--saved_model`: the run's best learner, exported if it is not yet. `--steps` is for methods that
-learn a support set by gradient steps, and says how many.
+learn a support set by gradient steps, and says how many. With `--classes=both` an image may also
+be of a class that the model was trained on, where the method keeps those.
 """
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,12 +29,19 @@ from kfsl.prediction.image_folders import (
     find_queries,
     find_support,
 )
-from kfsl.prediction.request_checks import check_output, check_shots, check_ways
+from kfsl.prediction.request_checks import (
+    check_base_classes,
+    check_output,
+    check_shots,
+    check_ways,
+)
 from kfsl.prediction.table import MOST_ROWS, PredictionTable
 from kfsl.runs.files import write_text
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import check_trained, weights_fingerprint
 from kfsl.serving.files import CLASSES_FILE, GRAPH_FILE, chosen_steps, read_description, read_json
+
+CLASSES = ("new", "both")
 
 
 def main() -> None:
@@ -43,6 +52,7 @@ def main() -> None:
     flags.DEFINE_string("query", None, "The image to classify, or a folder of images.")
     flags.DEFINE_string("output", None, "A file for the predictions, .csv or .json.")
     flags.DEFINE_integer("steps", None, "Gradient steps, where the method takes any number.")
+    flags.DEFINE_enum("classes", "new", CLASSES, "Which classes the images may be of.")
     command.run(_main)
 
 
@@ -61,7 +71,12 @@ def _main() -> None:
     if options.steps is not None and options.steps < 0:
         raise ValueError(f"--steps must be 0 or more; received {options.steps}.")
     for line in predict_folders(
-        _model_path(), options.support, options.query, options.output, options.steps
+        _model_path(),
+        options.support,
+        options.query,
+        options.output,
+        options.steps,
+        options.classes == "both",
     ):
         print(line)
 
@@ -72,6 +87,7 @@ def predict_folders(
     query_path: str,
     output: str | None = None,
     steps: int | None = None,
+    base_classes: bool = False,
 ) -> list[str]:
     """Classifies the images of a folder and says how far its support set can be trusted.
 
@@ -81,29 +97,33 @@ def predict_folders(
         query_path: str. An image, or a folder of images.
         output: str or None. A `.csv` or `.json` file; written whole or not at all.
         steps: int or None. Gradient steps on the support set; None: the model's own number.
+        base_classes: bool. Whether images may also be of a class that the model was trained on.
 
     Returns:
         list of str, lines for people.
 
     Raises:
         FileNotFoundError: if the model, a folder or the file is missing.
-        ValueError: if an image cannot be read, the folders do not fit the model, or it does
-            not take `steps`.
+        ValueError: if an image cannot be read, the folders do not fit the model, it does not take
+            `steps`, or it keeps no base classes.
     """
     # Everything a user can get wrong shows before TensorFlow is imported.
     check_output(output)
     description = read_description(saved_model)
     steps = chosen_steps(description, steps)
+    trained_on = _training_data(saved_model)
+    if base_classes:
+        check_base_classes(description, trained_on)
     support, queries = find_support(support_path), find_queries(query_path)
     check_ways(description, support)
     check_shots(description, support)
     shape = _image_shape(description)
     values = common_values(support, queries)
     support_images, query_images = support.pixels(shape, values), queries.pixels(shape, values)
-    trained_on = _training_data(saved_model)
+    base = trained_on["training_classes"] if base_classes else []
 
     table, left_out = _predict(saved_model, description, support, support_images, queries,
-                               query_images, steps)  # fmt: skip
+                               query_images, steps, base)  # fmt: skip
     warnings = support_report.warnings_of(
         support, support_images, queries, query_images, trained_on.get("mean_pixel")
     )
@@ -116,6 +136,7 @@ def predict_folders(
             "saved_model": saved_model,
             "learner": description["learner"],
             "steps": steps,
+            "base_classes": len(base),
             "support": _support_values(support, left_out),
             "warnings": [*warnings, support_report.NOT_CALIBRATED],
         }
@@ -128,7 +149,7 @@ def predict_folders(
         *_after_table(table, queries, support, output),
         "",
         prediction_words.support_line(support),
-        *prediction_words.how_lines(description, steps, len(queries.names)),
+        *prediction_words.how_lines(description, steps, len(queries.names), len(base)),
         *words,
         *(f"Warning: {warning}" for warning in warnings),
         support_report.NOT_CALIBRATED,
@@ -188,20 +209,22 @@ def _predict(
     queries: ImageFiles,
     query_images: np.ndarray,
     steps: int | None,
+    base: Sequence[str],
 ) -> tuple[PredictionTable, Any]:
     with command.quiet_start():
         from kfsl.prediction.served_learner import ServedLearner
 
     served = ServedLearner(saved_model, description["transductive"], steps)
     features, labels = served.embed(support_images), np.array(support.labels, "int32")
-    probabilities = served.classify(features, labels, served.embed(query_images))
+    probabilities = served.classify(features, labels, served.embed(query_images), bool(base))
     left_out = None
     if not description["transductive"]:
         left_out = served.leave_one_out(features, labels)
+    # A base class of the name of one of the support set's is another class.
+    named = [f"{name} (trained)" if name in support.classes else name for name in base]
+    classes = (*named, *support.classes)
     # Where fewer classes than ways are allowed, the absent ones have no probability.
-    table = PredictionTable(
-        queries.names, support.classes, probabilities[:, : len(support.classes)]
-    )
+    table = PredictionTable(queries.names, classes, probabilities[:, : len(classes)])
     return table, left_out
 
 

@@ -219,6 +219,12 @@ class DenseClassification(MetricLearner):
         maps = ops.softmax(logits, axis=-1)
         return ops.reshape(maps, (batch, queries, height, width, classes))
 
+    @property
+    def kept_base_classes(self) -> int:
+        """All of them, unless new classes are read in another form than the weights."""
+        alike = (self.reading == "flatten") == (self.query_pooling == "flatten")
+        return self.base_classes if alike else 0
+
     def classify_jointly(self, state: dict[str, Any], query_features: Any) -> dict[str, Any]:
         """Base and new classes together: the prototypes are further rows of the classifier.
 
@@ -235,7 +241,7 @@ class DenseClassification(MetricLearner):
         Reference:
             (6) with imprinted weights, `W' = (W, P)`.
         """
-        if (self.reading == "flatten") != (self.query_pooling == "flatten"):
+        if not self.kept_base_classes:
             raise ValueError(
                 f"The classifier was trained with reading={self.reading!r} and new classes have "
                 f"query_pooling={self.query_pooling!r}: their vectors cannot be compared."

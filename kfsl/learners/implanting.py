@@ -267,6 +267,11 @@ class Implanting(DenseClassification):
         counts = state["support_counts"]
         return self._location_logits(maps, state["prototypes"], pooling, counts, self.implant_scale)
 
+    @property
+    def kept_base_classes(self) -> int:
+        """None: see `classify_jointly`."""
+        return 0
+
     def classify_jointly(self, state: dict[str, Any], query_features: Any) -> dict[str, Any]:
         raise ValueError(
             "The base classes' weights do not know the implants, so base and new classes cannot be "

@@ -62,3 +62,28 @@ def check_shots(description: dict[str, Any], support: SupportFiles) -> None:
                 f"This {description['learner']} learns from {smallest} images or more of each "
                 f"class, and {name!r} has {count}. Add {smallest - count} more."
             )
+
+
+def check_base_classes(description: dict[str, Any], trained_on: dict[str, Any]) -> None:
+    """Refuses to keep base classes with a model that has none, or does not know their names.
+
+    Args:
+        description: dict, from `model.json`.
+        trained_on: dict, from `classes.json`.
+
+    Raises:
+        ValueError: naming what is missing.
+    """
+    kept = description.get("base_classes", 0)
+    if not kept:
+        raise ValueError(
+            f"This {description['learner']} keeps no base classes, so --classes=both has no place "
+            "here. Leave it out, or export a learner that classifies base classes, such as "
+            "DenseClassification."
+        )
+    named = len(trained_on.get("training_classes", ()))
+    if named != kept:
+        raise ValueError(
+            f"The model tells {kept} base classes and its classes.json names {named}: export the "
+            "run again."
+        )

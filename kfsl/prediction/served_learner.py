@@ -103,7 +103,11 @@ class ServedLearner:
         )
 
     def classify(
-        self, support_features: np.ndarray, labels: np.ndarray, query_features: np.ndarray
+        self,
+        support_features: np.ndarray,
+        labels: np.ndarray,
+        query_features: np.ndarray,
+        jointly: bool = False,
     ) -> np.ndarray:
         """Probabilities of the queries.
 
@@ -111,9 +115,10 @@ class ServedLearner:
             support_features: array, `[S, ...]`, from `embed`.
             labels: int array, `[S]`.
             query_features: array, `[Q, ...]`, from `embed`.
+            jointly: bool. Among base classes too, of a model that keeps them.
 
         Returns:
-            float32 array, `[Q, ways]`.
+            float32 array, `[Q, ways]`; jointly, base classes come before the support set's.
         """
         state = self._signatures["adapt"](
             support_features=tf.constant(support_features),
@@ -122,7 +127,7 @@ class ServedLearner:
         )
         parts = [query_features] if self._transductive else _parts(query_features)
         return np.concatenate(
-            [self._infer(state, tf.constant(part))["probabilities"].numpy() for part in parts]
+            [self._infer(state, part, jointly)["probabilities"].numpy() for part in parts]
         )
 
     def leave_one_out(self, support_features: np.ndarray, labels: np.ndarray) -> LeftOut:
@@ -152,8 +157,9 @@ class ServedLearner:
             rows.append(self.classify(support_features[others], labels[others], query)[0])
         return LeftOut(candidates, np.array(rows), labels[candidates])
 
-    def _infer(self, state: dict[str, tf.Tensor], query_features: tf.Tensor) -> Any:
-        return self._signatures["infer"](**state, query_features=query_features)
+    def _infer(self, state: dict[str, tf.Tensor], query_features: np.ndarray, jointly: bool) -> Any:
+        infer = self._signatures["infer_jointly" if jointly else "infer"]
+        return infer(**state, query_features=tf.constant(query_features))
 
 
 def _loaded(path: str) -> Any:

@@ -21,18 +21,26 @@ def model_line(description: dict[str, Any], trained_on: dict[str, Any]) -> str:
     return f"{description['learner']}{dataset}; images are scaled to {height}x{width}, {colour}."
 
 
-def how_lines(description: dict[str, Any], steps: int | None, queries: int) -> list[str]:
+def how_lines(
+    description: dict[str, Any], steps: int | None, queries: int, base_classes: int = 0
+) -> list[str]:
     """How the support set was learnt and the queries were classified, where that is a choice.
 
     Args:
         description: dict, from `model.json`.
         steps: int or None. Gradient steps.
         queries: int. Images to classify.
+        base_classes: int. Classes of the training that the queries may be of. Defaults to `0`.
 
     Returns:
         list of str.
     """
     lines = []
+    if base_classes:
+        lines.append(
+            f"Queries may be of the {base_classes} classes of the training too; what follows is "
+            "about the support set's alone."
+        )
     if steps is not None:
         default = description["steps"]["default"]
         own = "" if steps == default else f"; its own number is {default}"

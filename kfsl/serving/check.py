@@ -9,7 +9,7 @@ import tensorflow as tf
 from kfsl.command_line.command import one_line
 from kfsl.episodes import QUERY_IMAGES, SUPPORT_IMAGES, SUPPORT_LABELS, EpisodeSpec
 from kfsl.learners.base.learner import Learner
-from kfsl.serving.signatures import STEPS
+from kfsl.serving.signatures import INFER_JOINTLY, STEPS
 
 SERVED_INPUTS = (SUPPORT_IMAGES, SUPPORT_LABELS, QUERY_IMAGES)
 #: Of the probabilities, where the logits are of size 1; half precision rounds coarser.
@@ -163,7 +163,11 @@ def _served(
     )
     labels = inputs[SUPPORT_LABELS]
     state = signatures["adapt"](support_features=support, support_labels=labels, **chosen)
-    return whole["probabilities"], signatures["infer"](**state, query_features=query)
+    inferred = signatures["infer"](**state, query_features=query)
+    if learner.kept_base_classes:
+        jointly = signatures[INFER_JOINTLY](**state, query_features=query)
+        inferred[INFER_JOINTLY] = jointly["logits"]
+    return whole["probabilities"], inferred
 
 
 def _difference(
@@ -179,13 +183,18 @@ def _difference(
     tolerance = TOLERANCES[learner.compute_dtype]
     whole, inferred = served
     signature = "serving_default" if steps is None else f"serve_with_steps(steps={steps})"
-    for name, found, expected, allowed in (
+    compared = [
         (f"{signature}'s probabilities", whole, probabilities, tolerance * max(1.0, size)),
         ("infer's probabilities", inferred["probabilities"], probabilities,
          tolerance * max(1.0, size)),
         # Logits are sums of larger terms, whose rounding stays when they cancel.
         ("infer's logits", inferred["logits"], logits, tolerance * max(SMALLEST_LOGITS, size)),
-    ):  # fmt: skip
+    ]  # fmt: skip
+    if INFER_JOINTLY in inferred:
+        joint = _joint_logits(learner, episode)
+        allowed = tolerance * max(SMALLEST_LOGITS, float(np.max(np.abs(joint))))
+        compared.append((f"{INFER_JOINTLY}'s logits", inferred[INFER_JOINTLY], joint, allowed))
+    for name, found, expected, allowed in compared:
         difference = float(np.max(np.abs(found.numpy() - expected)))
         if not difference <= allowed:
             raise ValueError(
@@ -204,6 +213,11 @@ def _logits(learner: Learner, episode: dict[str, np.ndarray], steps: int | None)
     support, query = learner.embed_episode(episode, training=False)
     state = learner.adapt(support, episode[SUPPORT_LABELS], steps=steps)
     return learner.infer(state, query)["logits"][0].numpy()
+
+
+def _joint_logits(learner: Learner, episode: dict[str, np.ndarray]) -> np.ndarray:
+    support, query = learner.embed_episode(episode, training=False)
+    return learner.answer(support, query, episode, joint=True)["logits"][0].numpy()
 
 
 def _episode(

@@ -178,6 +178,7 @@ def _describe(
             "pixel_range": [0, 255],
         },
         "ways": {"fixed": learner.ways, "fewer": serves_fewer_ways(learner)},
+        "base_classes": learner.kept_base_classes,
         "shots": {
             "minimum": learner.smallest_shots,
             "maximum": None,

@@ -11,6 +11,8 @@ from kfsl.serving.input_checks import check_support, with_checked_shapes
 Shape = tuple[int | None, int | None, int]
 #: Input of `infer` beside the state, whose keys are the method's.
 QUERY_FEATURES = "query_features"
+#: `infer` among base classes too, which come first.
+INFER_JOINTLY = "infer_jointly"
 #: Input of `adapt` and `serve_with_steps`, for learners whose number of steps is free.
 STEPS = "steps"
 
@@ -29,8 +31,9 @@ def signatures_of(
         smallest_size: int or None. Least height and width, where they are free.
 
     Returns:
-        dict of names to concrete functions: `serving_default`, `embed`, `adapt`, `infer`, and
-        `serve_with_steps` where `learner.adapts_in_steps`.
+        dict of names to concrete functions: `serving_default`, `embed`, `adapt`, `infer`,
+        `serve_with_steps` where `learner.adapts_in_steps`, and `infer_jointly` where
+        `learner.kept_base_classes`.
 
     Raises:
         ValueError: if a key of the learner's state is no identifier.
@@ -53,8 +56,11 @@ def signatures_of(
     adapt = concrete(_adapt(learner), support_features=features, support_labels=labels, **steps)
     state = {name: _like(tensor) for name, tensor in adapt.structured_outputs.items()}
     _check_state(learner, state)
-    infer = concrete(_infer(learner), **state, query_features=features)
+    infer = concrete(_infer(learner.infer), **state, query_features=features)
     signatures = {"embed": embed, "adapt": adapt, "infer": infer}
+    if learner.kept_base_classes:
+        jointly = _infer(learner.classify_jointly)
+        signatures[INFER_JOINTLY] = concrete(jointly, **state, query_features=features)
     if not steps:
         return {"serving_default": concrete(_serve(learner), **episode), **signatures}
     # An inner loop makes a large graph: one copy serves all.
@@ -126,11 +132,11 @@ def _adapt(learner: Learner) -> Callable:
     return adapt
 
 
-def _infer(learner: Learner) -> Callable:
+def _infer(answer: Callable) -> Callable:
     def infer(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         query_features = inputs.pop(QUERY_FEATURES)[None]
         state = {name: tensor[None] for name, tensor in inputs.items()}
-        logits = learner.infer(state, query_features)["logits"][0]
+        logits = answer(state, query_features)["logits"][0]
         return {"logits": tf.cast(logits, tf.float32), "probabilities": _probabilities(logits)}
 
     return infer

@@ -143,6 +143,9 @@ class Learner(EpisodicModel):
     #: The least number of support images of each class.
     smallest_shots: int = 1
 
+    #: Base classes that new ones can be told from (`classify_jointly`); 0: it keeps none.
+    kept_base_classes: int = 0
+
     #: Whether `adapt` takes `steps`, so that a served model can be asked for another number.
     adapts_in_steps: bool = False
 
