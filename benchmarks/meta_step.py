@@ -28,6 +28,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from benchmarks.graph_flop import graph_flop
 from benchmarks.peak_memory import peak_memory
 
 importlib.import_module("kfsl")  # Before TensorFlow, whose kernels it chooses.
@@ -44,9 +45,6 @@ LEARNERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "prototypical_network": ("prototypical_network", "PrototypicalNetwork", {}),
 }
 WAYS, SHOTS, QUERIES = 5, 1, 15
-CONVOLUTIONS = ("Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter")
-PRODUCTS = ("MatMul", "BatchMatMulV2")
-HIDING = ("While", "StatelessWhile", "PartitionedCall", "StatefulPartitionedCall")
 
 
 def make_learner(name: str, arguments: argparse.Namespace) -> Any:
@@ -82,42 +80,7 @@ def flop_of_step(learner: Any, episode: dict[str, Any], labels: Any) -> int:
         )
     finally:
         tf.config.run_functions_eagerly(False)
-    operations = _needed(traced.graph)
-    hidden = [op.name for op in operations if op.type in HIDING]
-    if hidden:
-        raise RuntimeError(f"{hidden[0]!r} hides work; only unrolled inner loops can be counted.")
-    return len(labels) * sum(_flop(op) for op in operations)
-
-
-def _needed(graph: Any) -> list[Any]:
-    """The operations that run: TensorFlow writes gradients down that nothing uses."""
-    found, waiting = {}, [*(tensor.op for tensor in graph.outputs), *graph.control_outputs]
-    while waiting:
-        op = waiting.pop()
-        if op.name not in found:
-            found[op.name] = op
-            waiting += [*(tensor.op for tensor in op.inputs), *op.control_inputs]
-    return list(found.values())
-
-
-def _flop(op: Any) -> int:
-    if op.type in CONVOLUTIONS:
-        # Positions of the convolution's outputs, times the multiplications of each.
-        maps = op.outputs[0] if op.type == "Conv2D" else op.inputs[2]
-        kernel = op.outputs[0] if op.type == "Conv2DBackpropFilter" else op.inputs[1]
-        return 2 * _size(maps.shape) * _size(kernel.shape[:3])
-    if op.type in PRODUCTS:
-        transposed = op.get_attr("transpose_a" if op.type == "MatMul" else "adj_x")
-        inner = op.inputs[0].shape[-2 if transposed else -1]
-        return 2 * _size(op.outputs[0].shape) * inner
-    return 0
-
-
-def _size(shape: Any) -> int:
-    size = shape.num_elements()
-    if size is None:
-        raise RuntimeError(f"The shape {shape} is not known before the step runs.")
-    return size
+    return len(labels) * graph_flop(traced.graph)
 
 
 def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -49,6 +49,23 @@ def test_cross_modulation(tmp_path):
     assert set(found["seconds_median"]) == {"kfsl", "all at once", "plain"}
 
 
+@pytest.mark.long
+def test_implanting(tmp_path):
+    output = tmp_path / "figures.json"
+    sizes = ["--size", "16", "--filters=4", "--rounds=1", "--repeats=1", "--updates=3"]
+    command = [sys.executable, BENCHMARKS / "implanting.py", *sizes, "--matrix=64"]
+    done = subprocess.run(
+        [*command, f"--json={output}"], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads(output.read_text())
+    # Of how far the implants move, after three updates.
+    assert 0 < found["largest_difference"] < 1e-3
+    ours, plain = (found["forms"][form]["gflop"] for form in ("kfsl", "plain"))
+    # The frozen network is seen once instead of three times; the widened one is seen once more.
+    assert ours < plain < 3 * ours
+
+
 def stand_in(folder, script):
     """An executable in the place of a Python that has PyTorch, which kfsl's environment has not."""
     path = folder / "python"

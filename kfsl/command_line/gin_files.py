@@ -59,6 +59,24 @@ def shipped() -> list[str]:
     return []
 
 
+def of_run(run_dir: str) -> str | None:
+    """The gin file that comes with kfsl and trains into a folder of this name, if there is one.
+
+    Args:
+        run_dir: str. Such as `runs/stanet`.
+
+    Returns:
+        str, as `--gin_file` takes it, or None.
+    """
+    name = f"{os.path.basename(os.path.normpath(run_dir))}.gin"
+    for folder in (os.path.join(_CHECKOUT, "gin"), os.path.join(_PACKAGE, "configs")):
+        for place, _, names in sorted(os.walk(folder)):
+            if name in names:
+                below = os.path.relpath(os.path.join(place, name), folder)
+                return f"gin/{below.replace(os.sep, '/')}"
+    return None
+
+
 def check(paths: Sequence[str], bindings: Sequence[str] = ()) -> None:
     """Reads gin files and what they include, and finds what is missing or malformed.
 

@@ -7,6 +7,7 @@ import os
 
 import keras
 
+from kfsl.command_line import gin_files
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import check_trained, file_fingerprint
 
@@ -106,6 +107,12 @@ def _path(model: keras.Model, weight: keras.Variable) -> str:
 def _file(source: str) -> str:
     if not source.endswith(".keras"):
         run = RunDirectory(source)
+        gin_file = gin_files.of_run(source)
+        if gin_file is not None and not run.exists:
+            raise FileNotFoundError(
+                f"There is no run {source!r} to begin with: first train it with "
+                f"python -m kfsl.train --gin_file={gin_file} --run_dir={source}"
+            )
         check_trained(run)
         return run.best_learner
     if not os.path.isfile(source):

@@ -65,3 +65,10 @@ def test_gin_files_of_another_encoding_are_named(tmp_path, monkeypatch):
     (tmp_path / "wide.gin").write_text("WAYS = 5\n", encoding="utf-16")
     with pytest.raises(gin_files.GinFileError, match=r"wide.gin is not UTF-8 .*Save it as UTF-8"):
         gin_files.check(["wide.gin"])
+
+
+def test_a_run_has_the_file_of_its_name():
+    assert gin_files.of_run("runs/dense_classification") == "gin/dense_classification.gin"
+    paper = "omniglot_maml_5way_1shot"
+    assert gin_files.of_run(f"elsewhere/{paper}/") == f"gin/papers/maml/{paper}.gin"
+    assert gin_files.of_run("runs/mine") is None

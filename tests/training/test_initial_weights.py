@@ -111,3 +111,13 @@ def test_a_run_starts_once_from_another(tmp_path):
     still = {**still, "optimizer": keras.optimizers.SGD(0.0), "start_from": "gone"}
     train("second", letters.prototypical_network(seed=3), epochs=2, **still)
     assert second.metadata["steps"] == 4
+
+
+def test_a_run_that_is_missing_is_told_with_the_command_that_makes_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError) as told:
+        copy_initial_weights(modgrad(), "runs/dense_classification")
+    assert str(told.value) == (
+        "There is no run 'runs/dense_classification' to begin with: first train it with python -m "
+        "kfsl.train --gin_file=gin/dense_classification.gin --run_dir=runs/dense_classification"
+    )
