@@ -24,6 +24,10 @@ class ClassSplit:
         superclass_names: tuple of str. The superclasses that occur in the split.
         rotations: int. 4 when classes `4 * i ... 4 * i + 3` are the quarter turns of character
             `i`, otherwise 1.
+        modes: int32 array `[num_classes]` or None. Of a mixture: which of its datasets a class is
+            from.
+        mode_names: tuple of str. The datasets of a mixture.
+        mode_rotations: tuple of int. As `rotations`, of each dataset of a mixture.
 
     Example:
     ```python
@@ -46,6 +50,9 @@ class ClassSplit:
     superclasses: np.ndarray
     superclass_names: tuple[str, ...]
     rotations: int = 1
+    modes: np.ndarray | None = None
+    mode_names: tuple[str, ...] = ()
+    mode_rotations: tuple[int, ...] = ()
 
     def part(
         self, first: int | None, last: int | None = None, name: str | None = None

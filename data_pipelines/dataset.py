@@ -151,6 +151,14 @@ class FewShotDataset:
                 f"{self.name} has no split {name!r}; it has {', '.join(self.split_names)}.{hint}"
             )
         indices = self.splits[name]
+        store = self.store.metadata
+        mixed = {}
+        if "modes" in store:
+            mixed = {
+                "modes": np.asarray(store["class_modes"], np.int32)[indices],
+                "mode_names": tuple(store["modes"]),
+                "mode_rotations": tuple(store["mode_rotations"]),
+            }
         used, dense = np.unique(self.store.class_superclasses[indices], return_inverse=True)
         return ClassSplit(
             name=name,
@@ -160,4 +168,5 @@ class FewShotDataset:
             superclasses=dense.astype(np.int32),
             superclass_names=tuple(self.store.superclass_names[i] for i in used),
             rotations=self.store.rotations,
+            **mixed,
         )

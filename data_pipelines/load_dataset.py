@@ -20,7 +20,11 @@ DATASETS = (
     "cifar_fs",
     "meta_cifar100",
     "image_folder",
+    "mixture",
 )
+
+#: Prepared under a name of the user's own.
+NAMED = ("image_folder", "mixture")
 
 
 def load_dataset(
@@ -35,8 +39,8 @@ def load_dataset(
     """Opens a prepared dataset.
 
     Args:
-        name: str. One of `DATASETS`, or the `--name` under which your own image folder was
-            prepared.
+        name: str. One of `DATASETS`, or the `--name` under which your own image folder or mixture
+            was prepared.
         split: str or None. Which lists of classes: for `omniglot` `"vinyals"` (1028/172/423,
             default), `"santoro"` (1200/423), `"crossmod"` (1000/200/423), `"leap"` (20
             characters of each of 25/11/10 alphabets) or `"mixed"` (1100/100/423, of all
@@ -74,17 +78,17 @@ def load_dataset(
     ```
     """
     folder = store_dir(data_dir)
-    if name in DATASETS and name != "image_folder":
+    if name in DATASETS and name not in NAMED:
         module = dataset_module(name)
         store_name = module.INFO.store_name
         command = f"python -m data_pipelines.prepare --dataset={store_name}"
     else:
-        module = dataset_module("image_folder")
-        store_name = name
-        command = (
-            f"python -m data_pipelines.prepare --dataset=image_folder --name={name} --source=PATH"
-        )
+        module, store_name = None, name
+        what = "mixture --parts=NAME,NAME" if name == "mixture" else "image_folder --source=PATH"
+        command = f"python -m data_pipelines.prepare --dataset={what} --name={name}"
     store = _open_store(name, folder / store_name, command, data_dir)
+    # What was prepared under a name of the user's own says itself what it is.
+    module = module or dataset_module(store.metadata.get("dataset", "image_folder"))
     lists = module.split_lists(store, split, split_seed)
     lists = _hold_out(name, lists, held_out, held_out_seed)
     return FewShotDataset(name, store, _indices(name, store, lists), held_out_images)

@@ -19,6 +19,7 @@ from data_pipelines.streaming import (
 )
 from kfsl.affine import transformed
 from kfsl.episodes import (
+    MODE,
     QUERY_CLASSES,
     QUERY_IMAGES,
     SUPPORT_CLASSES,
@@ -188,8 +189,9 @@ def _episode(
     episode[SUPPORT_IMAGES] = tf.gather(images, draw["support_indices"])
     episode[SUPPORT_LABELS] = draw["support_labels"]
     episode[SUPPORT_CLASSES] = _at_level(level, draw["support_class_ids"])
-    if "support_mask" in draw:
-        episode[SUPPORT_MASK] = draw["support_mask"]
+    for name in (SUPPORT_MASK, MODE):
+        if name in draw:
+            episode[name] = draw[name]
     for name, affines in ((SUPPORT_IMAGES, "support_affines"), (QUERY_IMAGES, "query_affines")):
         if affines not in draw:
             continue

@@ -176,7 +176,9 @@ class Preparation:
     def _compared_reader(self, store: ClassStore) -> DatasetReader | None:
         """The source that was named now, as far as it can be compared with the store's."""
         self._check_fewest(store)
-        return None if self.source is None else self._reader(self.path.parent)
+        if self.source is None and not self.info.from_stores:
+            return None
+        return self._reader(self.path.parent)
 
     def _check_fewest(self, store: ClassStore) -> None:
         for name, count in zip(store.class_names, store.counts, strict=True):
@@ -195,7 +197,7 @@ class Preparation:
         record = SourceRecord.read(store.path)
         if record is not None and reader.source is not None:
             found += record.differences(SourceRecord.of(reader.source))
-        elif not found:
+        elif not found and not self.info.from_stores:
             return (
                 "Was there already, its pixels are whole; but it was not made from this source, or "
                 "by a release that kept no record of it. To be sure, delete it and prepare again."
@@ -227,6 +229,8 @@ class Preparation:
         elif now != then:
             other = min(name for name in now if now[name] != then[name])
             found.append(f"class {other!r} had {then[other]} images, it has {now[other]}")
+        if reader.metadata.get("parts") != store.metadata.get("parts"):
+            found.append("it is mixed of other parts, or they have changed")
         if reader.metadata.get("splits") != store.metadata.get("splits"):
             found.append("the classes are divided otherwise")
         return found

@@ -10,9 +10,21 @@ from typing import Any
 
 from absl import flags
 
-from data_pipelines.load_dataset import DATASETS, dataset_module, store_dir
+from data_pipelines.load_dataset import DATASETS, NAMED, dataset_module, store_dir
 from data_pipelines.preparation import Preparation
 from kfsl.command_line import command
+
+FOLDER = ("image_folder",)
+#: Flags that only some datasets have.
+OWN_FLAGS = {
+    "name": NAMED,
+    "split_file": FOLDER,
+    "split_ratio": FOLDER,
+    "image_size": NAMED,
+    "channels": NAMED,
+    "split_seed": FOLDER,
+    "parts": ("mixture",),
+}
 
 
 def main() -> None:
@@ -43,9 +55,16 @@ def _define_flags() -> flags.FlagValues:
     flags.DEFINE_integer(
         "min_images_per_class", 1, "Fail if a class has fewer: shots + queries.", **shared
     )
-    flags.DEFINE_string("name", None, "image_folder: name for load_dataset.", **shared)
-    flags.DEFINE_string("image_size", "84", "image_folder: HEIGHTxWIDTH or one number.", **shared)
-    flags.DEFINE_integer("channels", 3, "image_folder: 3 for colour, 1 for grey.", **shared)
+    flags.DEFINE_string("name", None, "image_folder, mixture: name for load_dataset.", **shared)
+    flags.DEFINE_string(
+        "image_size", "84", "image_folder, mixture: HEIGHTxWIDTH or one number.", **shared
+    )
+    flags.DEFINE_integer(
+        "channels", 3, "image_folder, mixture: 3 for colour, 1 for grey.", **shared
+    )
+    flags.DEFINE_string(
+        "parts", None, "mixture: prepared datasets, as mini_imagenet,omniglot:inverted.", **shared
+    )
     flags.DEFINE_string(
         "split_file", None, "image_folder: JSON or CSV with the classes of each split.", **shared
     )
@@ -61,36 +80,43 @@ def _prepare(options: flags.FlagValues) -> str:
         raise ValueError(f"--dataset is missing; choose from {', '.join(DATASETS)}.")
     info = dataset_module(options.dataset).INFO
     module = dataset_module(info.store_name)
-    folder_options = {}
+    reader_options = {}
     name = info.store_name
+    _check_flags(options)
+    if options.dataset in NAMED:
+        name = _own_name(options)
     if options.dataset == "image_folder":
-        name = _folder_name(options)
-        folder_options = module.parse_options(
+        reader_options = module.parse_options(
             options.image_size,
             options.channels,
             options.split_file,
             options.split_ratio,
             options.split_seed,
         )
-    elif given := [
-        flag
-        for flag in ("name", "split_file", "split_ratio", "image_size", "channels", "split_seed")
-        if options[flag].present
-    ]:
-        raise ValueError(f"--{given[0]} is for --dataset=image_folder only.")
+    elif options.dataset == "mixture":
+        reader_options = module.parse_options(
+            options.parts, options.image_size, options.channels, options.data_dir
+        )
     preparation = Preparation(
         module=module,
         path=store_dir(options.data_dir) / name,
         source=_source(options, info.store_name),
         min_images_per_class=options.min_images_per_class,
-        options=folder_options,
+        options=reader_options,
     )
     return preparation.run()
 
 
-def _folder_name(options: flags.FlagValues) -> str:
-    name = options.name or "image_folder"
-    if name in DATASETS and name != "image_folder":
+def _check_flags(options: flags.FlagValues) -> None:
+    """Refuses flags that are for other datasets."""
+    for flag, datasets in OWN_FLAGS.items():
+        if options[flag].present and options.dataset not in datasets:
+            raise ValueError(f"--{flag} is for --dataset={' and '.join(datasets)} only.")
+
+
+def _own_name(options: flags.FlagValues) -> str:
+    name = options.name or options.dataset
+    if name in DATASETS and name != options.dataset:
         raise ValueError(f"--name={name} is the name of a known dataset; choose another.")
     if name != Path(name).name or name.startswith("."):
         raise ValueError(f"--name={name!r} must be a plain folder name.")

@@ -18,7 +18,7 @@ from absl import flags
 
 from kfsl.command_line import command, gin_files
 from kfsl.command_line.flags import GIN_FILE, GIN_PARAM, RUN_DIR, refuse, require
-from kfsl.runs.evaluation_record import Evaluation, paired_difference
+from kfsl.runs.evaluation_record import Evaluation, paired_by_mode, paired_difference
 from kfsl.runs.files import write_json
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import check_trained, fitting_evaluation
@@ -96,7 +96,7 @@ def evaluate_run(
     configurables.check_overrides(bindings, run, "evaluation")
     # The run may train on meanwhile: what counts is the file that was loaded.
     found = dataclasses.replace(found, weights=weights, overrides=bindings)
-    lines = [found.summary(), _save(found, run)]
+    lines = [found.summary(), *found.mode_lines(), _save(found, run)]
     if against is None:
         return lines
 
@@ -120,8 +120,11 @@ def evaluate_run(
         "against_weights": other.weights,
         "overrides": bindings,
     }
-    write_json(path, {**values, **dataclasses.asdict(difference)})
+    apart = paired_by_mode(found, other)
+    modes = {name: dataclasses.asdict(each) for name, each in apart.items()}
+    write_json(path, {**values, **dataclasses.asdict(difference), "by_mode": modes})
     lines += [f"against {against.path}: {other.summary()}", difference.summary()]
+    lines += [f"  {name}: {each.summary()}" for name, each in apart.items()]
     if found.transductive != other.transductive:
         which = "this run" if found.transductive else against.path
         lines.append(f"mind that {which} is transductive: its queries share their statistics")

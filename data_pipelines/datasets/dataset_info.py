@@ -21,6 +21,7 @@ class DatasetInfo:
         split_names: tuple of str. The lists of classes to choose from; the first is the default.
         store: str. Name of the class store that holds the images.
         checksum: str or None. Fingerprint of the store, where the bytes are determined.
+        from_stores: bool. Whether it is made of other datasets' stores, without a source.
     """
 
     name: str
@@ -35,6 +36,7 @@ class DatasetInfo:
     split_names: tuple[str, ...] = ("default",)
     store: str = ""
     checksum: str | None = None
+    from_stores: bool = False
 
     @property
     def store_name(self) -> str:

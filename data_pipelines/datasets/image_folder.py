@@ -47,6 +47,23 @@ def parse_options(
     Raises:
         ValueError: a flag has no valid value, or two of them contradict each other.
     """
+    image_shape = parse_image_shape(image_size, channels)
+    if split_file and split_ratio:
+        raise ValueError("--split_file and --split_ratio exclude each other; give one.")
+    return {
+        "image_shape": image_shape,
+        "split_file": split_file,
+        "split_ratio": parse_ratio(split_ratio) if split_ratio else None,
+        "split_seed": split_seed,
+    }
+
+
+def parse_image_shape(image_size: str | int, channels: int) -> tuple[int, int, int]:
+    """The shape that two flags ask for.
+
+    Raises:
+        ValueError: a flag has no valid value.
+    """
     parts = str(image_size).lower().split("x")
     if len(parts) > 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
         raise ValueError(
@@ -54,14 +71,7 @@ def parse_options(
         )
     if channels not in (1, 3):
         raise ValueError(f"--channels={channels}, expected 3 (colour) or 1 (grey).")
-    if split_file and split_ratio:
-        raise ValueError("--split_file and --split_ratio exclude each other; give one.")
-    return {
-        "image_shape": (int(parts[0]), int(parts[-1]), channels),
-        "split_file": split_file,
-        "split_ratio": parse_ratio(split_ratio) if split_ratio else None,
-        "split_seed": split_seed,
-    }
+    return int(parts[0]), int(parts[-1]), channels
 
 
 def split_lists(store: ClassStore, split: str | None = None, seed: int = 0) -> dict[str, list[str]]:

@@ -11,6 +11,7 @@ Every sampler returns rows of the class store, not images:
   its place in a random permutation, so a label says nothing about the class.
 - `support_class_ids`, `query_class_ids`: int32, `[S]` and `[Q]`, positions in the split.
 - `support_mask`: bool, `[S]`, only where ways or shots vary; `False` marks padding.
+- `mode`: int32, only of mixtures; which of its datasets the episode is from.
 
 A batch of base classes is an episode without `support_*`: its `query_labels` are positions in the
 split.
@@ -24,6 +25,7 @@ from data_pipelines.samplers.base_batch import base_batch
 from data_pipelines.samplers.epoch_episode import epoch_episode
 from data_pipelines.samplers.fixed_episode import fixed_episode
 from data_pipelines.samplers.hierarchical_episode import hierarchical_episode
+from data_pipelines.samplers.mixture_episode import mixture_episode
 from data_pipelines.samplers.variable_episode import variable_episode
 
 __all__ = [
@@ -32,5 +34,6 @@ __all__ = [
     "epoch_episode",
     "fixed_episode",
     "hierarchical_episode",
+    "mixture_episode",
     "variable_episode",
 ]

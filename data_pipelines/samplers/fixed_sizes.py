@@ -37,11 +37,11 @@ def checked_pool(
         check_sizes(total_queries=total_queries)
     pool = class_pool(split, rotations)
     check_ways(split, pool, ways)
-    check_images(split, pool.positions, _images_per_class(shots, queries, total_queries))
+    check_images(split, pool.positions, images_per_class(shots, queries, total_queries))
     return pool
 
 
-def _images_per_class(shots: int, queries: int, total_queries: int | None) -> int:
+def images_per_class(shots: int, queries: int, total_queries: int | None) -> int:
     # All queries may fall to one class when their classes are drawn at random.
     return shots + (queries if total_queries is None else total_queries)
 
@@ -57,9 +57,22 @@ def fixed_sizes(
 ) -> dict[str, tf.Tensor]:
     """Draws the images of the chosen classes; the order of `chosen` is the order of labels."""
     image_seed, rotation_seed, query_seed = seeds
-    ways = chosen.shape[0]
     class_ids = positions_in_split(pool, chosen, rotation_seed)
-    per_class = _images_per_class(shots, queries, total_queries)
+    return sized_episode(split, class_ids, image_seed, shots, queries, total_queries, query_seed)
+
+
+def sized_episode(
+    split: ClassSplit,
+    class_ids: tf.Tensor,
+    image_seed: tf.Tensor,
+    shots: int,
+    queries: int,
+    total_queries: int | None = None,
+    query_seed: tf.Tensor | None = None,
+) -> dict[str, tf.Tensor]:
+    """Draws the images of classes, given by their positions in the split, in label order."""
+    ways = class_ids.shape[0]
+    per_class = images_per_class(shots, queries, total_queries)
     rows = draw_images(split, image_seed, class_ids, per_class)
     support_labels = np.repeat(np.arange(ways, dtype="int32"), shots)
     if total_queries is None:

@@ -146,6 +146,8 @@ def evaluate(
         environment=environment(),
         base_classes=streams.base_classes,
         earlier_fingerprints=tally.earlier_fingerprints,
+        modes=tally.modes,
+        mode_names=list(classes.mode_names) if tally.modes else [],
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kfsl.episodes import QUERY_CLASSES, SUPPORT_CLASSES, SUPPORT_LABELS
+from kfsl.episodes import MODE, QUERY_CLASSES, SUPPORT_CLASSES, SUPPORT_LABELS
 
 #: Of a thousand classes most pairs meet once; the rare confusions would only swell the file.
 MAX_CONFUSIONS = 500
@@ -40,6 +40,8 @@ class EvaluationTally:
         self.base_classes = base_classes
         self.class_names = tuple(class_names)
         self.accuracies: list[float] = []
+        #: Of a mixture, which dataset each episode is from.
+        self.modes: list[int] = []
         self._digest = hashlib.sha256()
         #: From numbers of episodes, as text, to the fingerprint of so many.
         self.earlier_fingerprints: dict[str, str] = {}
@@ -64,6 +66,7 @@ class EvaluationTally:
                 `query_classes` too, `support_classes` are those of the split.
         """
         masks = episode.get("support_mask")
+        self.modes += [int(mode) for mode in episode.get(MODE, ())][: len(query_labels)]
         for b in range(len(query_labels)):
             mask = slice(None) if masks is None else masks[b]
             support = (SUPPORT_LABELS, SUPPORT_CLASSES)

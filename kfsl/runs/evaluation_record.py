@@ -53,6 +53,8 @@ class Evaluation:
         overrides: list of str. Bindings that differed from the run's own.
         base_classes: int. Base classes that the queries may be of besides the support set's; 0:
             none.
+        modes: list of int. Of a mixture of datasets: which one each episode is from.
+        mode_names: list of str. The datasets of a mixture.
 
     Example:
     ```python
@@ -87,6 +89,8 @@ class Evaluation:
     overrides: list[str] = dataclasses.field(default_factory=list)
     base_classes: int = 0
     earlier_fingerprints: dict[str, str] = dataclasses.field(default_factory=dict)
+    modes: list[int] = dataclasses.field(default_factory=list)
+    mode_names: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def episodes(self) -> int:
@@ -102,6 +106,19 @@ class Evaluation:
     def interval(self) -> float:
         """Half the width of the 95 % interval of the mean, in 0..1."""
         return half_interval(self.accuracies)
+
+    @property
+    def by_mode(self) -> dict[str, list[float]]:
+        """Accuracies of the episodes of each mode, for the modes that occur."""
+        return by_mode(self, self.accuracies)
+
+    @property
+    def macro(self) -> tuple[float, float]:
+        """The mean over modes, however many episodes each has, and half of its 95 % interval."""
+        groups = list(self.by_mode.values())
+        halves = [half_interval(group) for group in groups]
+        mean = float(np.mean([np.mean(group) for group in groups]))
+        return mean, math.sqrt(sum(half**2 for half in halves)) / len(groups)
 
     @property
     def name(self) -> str:
@@ -123,6 +140,18 @@ class Evaluation:
             f"{100 * self.mean:.2f} ± {100 * self.interval:.2f} %"
         )
 
+    def mode_lines(self) -> list[str]:
+        """A line for each mode, and their mean; none where the episodes are of one dataset."""
+        if not self.modes:
+            return []
+        lines = [
+            f"  {name}: {len(group)} episodes: {100 * float(np.mean(group)):.2f} ± "
+            f"{100 * half_interval(group):.2f} %"
+            for name, group in self.by_mode.items()
+        ]
+        mean, half = self.macro
+        return [*lines, f"  mean over {len(lines)} modes: {100 * mean:.2f} ± {100 * half:.2f} %"]
+
     def to_json(self) -> dict[str, Any]:
         """The fields, and what follows from them, as JSON can hold them."""
         derived = {
@@ -131,6 +160,10 @@ class Evaluation:
             "interval": self.interval,
             "episodes": self.episodes,
             "inductive": not self.transductive,
+            "accuracy_by_mode": {
+                name: {"mean": float(np.mean(group)), "interval": half_interval(group)}
+                for name, group in self.by_mode.items()
+            },
         }
         return {**derived, **dataclasses.asdict(self)}
 
@@ -226,6 +259,40 @@ def paired_difference(first: Evaluation, second: Evaluation) -> PairedDifference
     both = min(first.episodes, second.episodes)
     gaps = np.subtract(first.accuracies[:both], second.accuracies[:both])
     return PairedDifference(float(np.mean(gaps)), half_interval(gaps), len(gaps))
+
+
+def paired_by_mode(first: Evaluation, second: Evaluation) -> dict[str, PairedDifference]:
+    """`paired_difference` of each mode's episodes; empty where there are no modes.
+
+    Raises:
+        ValueError: as `paired_difference`.
+    """
+    together = paired_difference(first, second)
+    gaps = np.subtract(
+        first.accuracies[: together.episodes], second.accuracies[: together.episodes]
+    )
+    return {
+        name: PairedDifference(float(np.mean(group)), half_interval(group), len(group))
+        for name, group in by_mode(first, gaps.tolist()).items()
+    }
+
+
+def by_mode(evaluation: Evaluation, values: list[float]) -> dict[str, list[float]]:
+    """Values of the first episodes, sorted into the modes that occur.
+
+    Args:
+        evaluation: `Evaluation`.
+        values: list of float, one for each of its first episodes.
+
+    Returns:
+        dict from names of modes to values, in the order of the mixture.
+    """
+    modes = evaluation.modes[: len(values)]
+    return {
+        name: [value for mode, value in zip(modes, values, strict=True) if mode == place]
+        for place, name in enumerate(evaluation.mode_names)
+        if place in modes
+    }
 
 
 def differences(first: Evaluation, second: Evaluation) -> list[str]:

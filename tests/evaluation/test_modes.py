@@ -1,0 +1,90 @@
+"""Evaluation of a mixture: accuracy by mode, micro and macro, paired by mode."""
+
+import dataclasses
+import functools
+
+import numpy as np
+import pytest
+
+from data_pipelines.class_store import ClassStore, StoredClass
+from data_pipelines.class_store_writer import write_class_store
+from data_pipelines.dataset import FewShotDataset
+from data_pipelines.samplers import fixed_episode, mixture_episode
+from kfsl.evaluation.evaluate import evaluate
+from kfsl.experiment import Experiment
+from kfsl.runs.evaluation_record import Evaluation, half_interval, paired_by_mode
+from tests.support import letters
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """Two modes: classes that are plain to tell, and noise that nothing tells apart."""
+    path = str(tmp_path_factory.mktemp("stores") / "mixed")
+    random = np.random.default_rng(0)
+    patterns = random.integers(0, 256, (6, *letters.SHAPE), dtype="uint8")
+    images = [
+        (c, patterns[c] if c < 3 else random.integers(0, 256, letters.SHAPE, dtype="uint8"))
+        for c in range(6)
+        for _ in range(6)
+    ]
+    modes = {
+        "modes": ["plain", "noise"],
+        "mode_rotations": [1, 1],
+        "class_modes": [0] * 3 + [1] * 3,
+    }
+    write_class_store(
+        path, [StoredClass(name, "all", 6) for name in "abcdef"], images, letters.SHAPE, modes
+    )
+    return FewShotDataset("mixed", ClassStore.open(path), {"test": range(6)})
+
+
+@pytest.fixture(scope="module")
+def found(mixed):
+    sampler = functools.partial(mixture_episode, ways=3, shots=1, queries=4)
+    experiment = Experiment(letters.prototypical_network(), mixed, sampler)
+    return evaluate(experiment, episodes=30, meta_batch=4)
+
+
+def test_accuracy_is_told_by_mode(found):
+    assert found.mode_names == ["plain", "noise"]
+    assert sorted(map(len, found.by_mode.values())) == [15, 15]
+    assert set(found.by_mode["plain"]) == {1.0}
+    assert np.mean(found.by_mode["noise"]) < 0.6
+    own = [a for a, mode in zip(found.accuracies, found.modes, strict=True) if mode == 1]
+    assert found.by_mode["noise"] == own
+
+
+def test_modes_that_occur_seldom_count_as_much_in_the_mean_over_modes(found):
+    accuracies, modes = [1.0, 1.0, 1.0, 0.5, 0.1], [0, 0, 0, 1, 1]
+    few = dataclasses.replace(found, accuracies=accuracies, modes=modes)
+    mean, half = few.macro
+    assert few.mean == pytest.approx(0.72)
+    assert mean == pytest.approx((1.0 + 0.3) / 2)
+    assert half == pytest.approx(half_interval([0.5, 0.1]) / 2)
+    assert few.mode_lines() == [
+        "  plain: 3 episodes: 100.00 ± 0.00 %",
+        "  noise: 2 episodes: 30.00 ± 39.20 %",
+        "  mean over 2 modes: 65.00 ± 19.60 %",
+    ]
+
+
+def test_it_is_written_and_read(found, tmp_path):
+    path = str(tmp_path / "test.json")
+    found.save(path)
+    assert Evaluation.load(path) == found
+
+
+def test_learners_are_paired_by_mode(found):
+    worse = [a - 0.1 * (m == 1) for a, m in zip(found.accuracies, found.modes, strict=True)]
+    other = dataclasses.replace(found, accuracies=worse)
+    apart = paired_by_mode(found, other)
+    assert apart["plain"].mean == 0.0
+    assert apart["noise"].mean == pytest.approx(0.1)
+    assert apart["noise"].episodes == 15
+
+
+def test_one_dataset_has_no_modes(store):
+    sampler = functools.partial(fixed_episode, ways=3, shots=1, queries=4)
+    plain = evaluate(letters.experiment(store, sampler), episodes=4)
+    assert (plain.modes, plain.mode_names, plain.by_mode, plain.mode_lines()) == ([], [], {}, [])
+    assert paired_by_mode(plain, plain) == {}
