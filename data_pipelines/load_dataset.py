@@ -84,8 +84,10 @@ def load_dataset(
         command = f"python -m data_pipelines.prepare --dataset={store_name}"
     else:
         module, store_name = None, name
-        what = "mixture --parts=NAME,NAME" if name == "mixture" else "image_folder --source=PATH"
-        command = f"python -m data_pipelines.prepare --dataset={what} --name={name}"
+        kind, rest = "image_folder", "--source=PATH"
+        if name == "mixture":
+            kind, rest = "mixture", "--parts=NAME,NAME"
+        command = f"python -m data_pipelines.prepare --dataset={kind} --name={name} {rest}"
     store = _open_store(name, folder / store_name, command, data_dir)
     # What was prepared under a name of the user's own says itself what it is.
     module = module or dataset_module(store.metadata.get("dataset", "image_folder"))
