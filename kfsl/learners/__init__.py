@@ -9,6 +9,8 @@ from kfsl.learners.maml import MAML
 from kfsl.learners.matching_network import MatchingNetwork
 from kfsl.learners.meta_sgd import MetaSGD
 from kfsl.learners.modgrad import ModGrad
+from kfsl.learners.modulated_prototypical_network import ModulatedPrototypicalNetwork
+from kfsl.learners.multimodal_maml import MultimodalMAML
 from kfsl.learners.prototypical_network import PrototypicalNetwork
 from kfsl.learners.reptile import Reptile
 from kfsl.learners.stanet import STANet
@@ -23,6 +25,8 @@ __all__ = [
     "MatchingNetwork",
     "MetaSGD",
     "ModGrad",
+    "ModulatedPrototypicalNetwork",
+    "MultimodalMAML",
     "PrototypicalNetwork",
     "Reptile",
     "STANet",

@@ -57,9 +57,10 @@ class PrototypicalNetwork(MetricLearner):
 
     def fit_support(self, features: Any, labels: Any, mask: Any, training: bool) -> dict[str, Any]:
         del training
-        one_hot = self.one_hot_support(labels, mask)
+        vectors = flat_features(features)
+        one_hot = ops.cast(self.one_hot_support(labels, mask), vectors.dtype)
         # Eq. 1: c_k, the mean of the class's embedded support points.
-        sums = ops.einsum("bsn,bsd->bnd", one_hot, flat_features(features))
+        sums = ops.einsum("bsn,bsd->bnd", one_hot, vectors)
         counts = ops.sum(one_hot, axis=1)
         return {
             "prototypes": sums / ops.maximum(counts, 1.0)[..., None],
@@ -103,10 +104,11 @@ def squared_distances(queries: Any, prototypes: Any) -> Any:
 
 
 def flat_features(features: Any) -> Any:
-    """Features `[B, n, ...]` as float32 vectors, `[B, n, D]`.
+    """Features `[B, n, ...]` as vectors of at least float32, `[B, n, D]`.
 
-    Distances and similarities are taken in float32 whatever the backbone computes in: their
-    differences are small beside their size.
+    Distances and similarities are not taken in half precision: their differences are small beside
+    their size.
     """
     shape = ops.shape(features)
-    return ops.cast(ops.reshape(features, (shape[0], shape[1], -1)), "float32")
+    precise = keras.backend.result_type(features.dtype, "float32")
+    return ops.cast(ops.reshape(features, (shape[0], shape[1], -1)), precise)

@@ -56,7 +56,7 @@ class AdaptedNetwork:
 
         Args:
             task: mapping with one task's support set: `inputs`, `[S, ...]`, as the network takes
-                them; `targets`, `[S, ...]`; `mask`, bool `[S]` or None.
+                them; `targets`, `[S, ...]`; `mask`, bool `[S]` or None; and `training`.
             seed: int tensor, `[2]`, of the task, or None.
 
         Returns:

@@ -10,16 +10,17 @@ from keras import ops
 from kfsl import gradients
 from kfsl.episodes import SEED
 from kfsl.learners.base.argument_checks import check_at_least, check_choice
-from kfsl.learners.base.learner import BN_POLICIES, Learner, restored
+from kfsl.learners.base.learner import BN_POLICIES, restored
 from kfsl.learners.base.policy_network import PolicyNetwork
 from kfsl.learners.base.support_set import augmented, mini_batch
-from kfsl.learners.base.task_loop import accumulate_tasks, map_tasks, task_seeds
+from kfsl.learners.base.task_loop import map_tasks, task_seeds
+from kfsl.learners.base.taskwise_learner import TaskwiseLearner
 from kfsl.networks.adapted_network import NetworkMaker, network_of_paths
 from kfsl.networks.exact_layers import check_exact
 from kfsl.networks.head import POOLINGS, Head
 
 
-class GradientLearner(Learner):
+class GradientLearner(TaskwiseLearner):
     """A learner whose state is a network's weights after some gradient steps.
 
     The network is a backbone with a dense layer, `head`; both are ordinary Keras models, called
@@ -51,9 +52,7 @@ class GradientLearner(Learner):
         gradient_noise: float. Standard deviation of noise on each entry of the inner gradients.
         require_exact: bool. Refuses backbones whose second derivatives TensorFlow gets wrong,
             unless `first_order`.
-        parallel_tasks: int. Tasks of a meta-batch that may overlap in training, where cores would
-            be idle; memory grows with it, the numbers stay the same. One at a time in any case
-            where each moves what the next one reads: moving averages, the seeds of dropout.
+        parallel_tasks: int. See `TaskwiseLearner`.
         network: function or None. `(backbone, Head) -> AdaptedNetwork`, for subclasses.
         **kwargs: see `Learner`.
 
@@ -94,10 +93,11 @@ class GradientLearner(Learner):
         check_choice("bn_policy", bn_policy, BN_POLICIES)
         check_choice("pooling", pooling, POOLINGS)
         # Fast weights stay float32: the network's own layers cast them, not this model.
-        super().__init__(ways=ways, bn_policy=bn_policy, autocast=False, **kwargs)
+        super().__init__(
+            ways=ways, bn_policy=bn_policy, parallel_tasks=parallel_tasks, autocast=False, **kwargs
+        )
         check_at_least(0, steps=steps, evaluation_steps=evaluation_steps)
         check_at_least(1, inner_batch=inner_batch, evaluation_batch=evaluation_batch)
-        check_at_least(1, parallel_tasks=parallel_tasks)
         self.backbone = restored(backbone)
         self.pooling = pooling
         self.head_initializer = restored(head_initializer)
@@ -116,7 +116,6 @@ class GradientLearner(Learner):
         self.gradient_clip = gradient_clip
         self.gradient_noise = gradient_noise
         self.require_exact = require_exact
-        self.parallel_tasks = parallel_tasks
         if require_exact and not first_order:
             check_exact(self.network)
         self.draws = keras.random.SeedGenerator(0) if self.draws_at_adaptation else None
@@ -191,7 +190,7 @@ class GradientLearner(Learner):
         """
         inputs = self.inputs_of(images)
         known = self.objective.support_state(labels, mask)
-        task = {"inputs": inputs, "targets": labels, "mask": mask}
+        task = {"inputs": inputs, "targets": labels, "mask": mask, "training": training}
         start = self.adapted_network.start(task, seed)
         if steps is None:
             steps = self.steps if training else self.default_steps
@@ -255,24 +254,6 @@ class GradientLearner(Learner):
 
         return {self.objective.output: map_tasks(one, {**state, "queries": query_features})}
 
-    def loss_and_gradients(
-        self, episode: dict[str, Any], query_labels: Any
-    ) -> tuple[dict[str, Any], Any, list[Any]]:
-        """Task by task, so that memory does not grow with the meta-batch."""
-        episode = self.with_seed(episode)
-        if episode[self.objective.support_targets].shape[0] == 1:
-            outputs, loss, found = super().loss_and_gradients(episode, query_labels)
-            # One shape of answer, however many tasks: what the metrics read.
-            return {self.objective.output: outputs[self.objective.output]}, loss, found
-        return accumulate_tasks(
-            super().loss_and_gradients,
-            episode,
-            query_labels,
-            self.trainable_weights,
-            {self.objective.output: (query_labels.shape[1], self.objective.width)},
-            1 if self.policy_network.moves else self.parallel_tasks,
-        )
-
     def with_seed(self, episode: dict[str, Any]) -> dict[str, Any]:
         """The episode, with a seed of its own where adaptation draws and it has none."""
         if self.draws is None or SEED in episode:
@@ -295,5 +276,4 @@ class GradientLearner(Learner):
             "gradient_clip": self.gradient_clip,
             "gradient_noise": self.gradient_noise,
             "require_exact": self.require_exact,
-            "parallel_tasks": self.parallel_tasks,
         }

@@ -1,0 +1,123 @@
+"""MMAML and KML keep the contract of learners; the start is modulated, and seen to second order."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kfsl.backbones.conv4 import Conv4
+from kfsl.episodes import EpisodeSpec
+from kfsl.learners.maml import MAML
+from kfsl.learners.multimodal_maml import MultimodalMAML
+from tests.learners.test_maml import BEFORE_NORMALIZATION
+from tests.support.backbones import two_blocks
+from tests.support.contract import LearnerContract, generic, logits_of
+
+SPEC = EpisodeSpec(ways=3, shots=2, queries=2, image_shape=(8, 8, 1))
+
+
+def small_learner(**arguments) -> MultimodalMAML:
+    keras.utils.set_random_seed(0)
+    backbone, encoder = (two_blocks((8, 8, 1), filters=4, bn_momentum=0.5) for _ in range(2))
+    return MultimodalMAML(
+        backbone, encoder, **{"ways": 3, "embedding_size": 6, "steps": 2, **arguments}
+    )
+
+
+class TestMultimodalMAML(LearnerContract):
+    spec = SPEC
+    variants = (
+        {},
+        {"generator": "film", "bn_policy": "support", "steps": 1, "adapted": ("head",)},
+    )
+    zero_gradients = {
+        **BEFORE_NORMALIZATION,
+        "conv/head3": "normalisation takes constants away",
+    }
+    overfitting_steps = 150
+
+    def make_learner(self, **arguments) -> MultimodalMAML:
+        return small_learner(**arguments)
+
+
+def test_counts_are_the_papers():
+    shape, widths = (84, 84, 3), (32, 64, 128, 256)
+    backbone = Conv4(shape, filters=widths, num_pools=0, strides=2, bn_scale=False, bn_center=False)
+    encoder = Conv4(shape, filters=widths, num_pools=0, strides=2)
+    learner = MultimodalMAML(backbone, encoder, ways=5, pooling="average")
+    parts = {
+        name: sum(int(np.prod(weight.shape)) for weight in weights)
+        for name, weights in learner.weight_parts().items()
+    }
+    assert parts == {"network": 389_701, "modulation": 751_867}
+
+
+def test_generators_of_zero_make_it_maml():
+    learner = generic(small_learner())
+    for made in learner.generators:
+        for weight in made.weights:
+            weight.assign(np.zeros(weight.shape))
+    plain = MAML(learner.backbone, ways=3, steps=2)
+    plain.network.set_weights(learner.network.get_weights())
+    episode, _ = SPEC.random_episode(meta_batch=2)
+    np.testing.assert_allclose(
+        logits_of(learner, episode), logits_of(plain, episode), rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.fixture
+def double_precision():
+    keras.config.set_dtype_policy("float64")
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.mark.parametrize("first_order", [False, True])
+@pytest.mark.parametrize("generator", ["factorised", "film"])
+def test_the_modulated_start_by_finite_differences(generator, first_order, double_precision):
+    """Through two inner steps, which the first order alone gets wrong."""
+    learner = generic(small_learner(generator=generator, first_order=first_order))
+    episode, labels = SPEC.random_episode(seed=3)
+
+    def loss():
+        # Not the learner's own, which is float32.
+        state = learner.adapt(episode["support_images"], episode["support_labels"], training=True)
+        weights = [state[key][0] for key in learner.adapted_network.keys]
+        images = learner.preprocessing(episode["query_images"][0])
+        logits = learner.policy_network.query_outputs(weights, images, {}, training=True)
+        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels[0], logits))
+
+    weights = learner.weight_parts()["modulation"]
+    with tf.GradientTape() as tape:
+        value = loss()
+    gradients = tape.gradient(value, weights)
+    random = np.random.default_rng(0)
+    directions = [random.normal(size=weight.shape) for weight in weights]
+    along = sum(np.sum(g.numpy() * d) for g, d in zip(gradients, directions, strict=True))
+    starts, step = [weight.numpy() for weight in weights], 1e-6
+    measured = 0.0
+    for sign in (1, -1):
+        for weight, start, direction in zip(weights, starts, directions, strict=True):
+            weight.assign(start + sign * step * direction)
+        measured += sign * float(loss()) / (2 * step)
+    error = abs(along - measured) / abs(measured)
+    assert (error > 1e-2) if first_order else (error < 1e-4), (along, measured)
+
+
+def test_what_is_modulated_adapts_too():
+    learner = small_learner(adapted=("head",))
+    names = " ".join(learner.adapted_network.keys)
+    assert "block1_conv_kernel" in names
+    assert "head_kernel" in names
+    assert "block1_bn_gamma" not in names
+    film = " ".join(small_learner(adapted=("head",), generator="film").adapted_network.keys)
+    assert "block1_bn_gamma" in film
+    assert "block1_conv_kernel" not in film
+
+
+def test_the_start_depends_on_the_support_set_alone():
+    learner = generic(small_learner(steps=0))
+    episode, _ = SPEC.random_episode(meta_batch=2)
+    state = learner.adapt(episode["support_images"], episode["support_labels"])
+    kernel = next(key for key in state if "block1_conv_kernel" in key)
+    assert np.any(state[kernel][0] != state[kernel][1])

@@ -1,0 +1,131 @@
+"""Networks whose weights a task's embedding modulates, beside networks modulated by hand."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kfsl.backbones.conv4 import Conv4
+from kfsl.backbones.resnet12 import ResNet12
+from kfsl.networks.modulated_network import GENERATORS, WeightModulation
+from kfsl.networks.replaced_weights import call_with, starting_weights
+
+EMBEDDING = np.random.default_rng(5).normal(size=6).astype("float32")
+
+
+def backbone(**arguments):
+    keras.utils.set_random_seed(0)
+    return Conv4((8, 8, 1), filters=4, num_pools=2, **arguments)
+
+
+def images():
+    return np.random.default_rng(0).random((3, 8, 8, 1)).astype("float32")
+
+
+def modulated_outputs(network, modulation, training=False):
+    replaced = modulation.weights(
+        tf.constant(EMBEDDING), starting_weights(network.trainable_variables)
+    )
+    return call_with(network, replaced, images(), training)[0]
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_generators_of_zero_leave_the_network_as_it_is_to_the_bit(generator):
+    network = backbone()
+    modulation = WeightModulation(network, generator, size=6)
+    assert np.any(modulated_outputs(network, modulation) != network(images()))
+    for made in modulation.generators:
+        for weight in made.weights:
+            weight.assign(np.zeros(weight.shape))
+    np.testing.assert_array_equal(modulated_outputs(network, modulation), network(images()))
+
+
+@pytest.mark.parametrize("generator", ["factorised", "full"])
+def test_kernels_and_biases_of_convolutions_are_modulated(generator):
+    network = backbone()
+    modulation = WeightModulation(network, generator, size=6)
+    copy = backbone()
+    copy.set_weights(network.get_weights())
+    layers = [layer for layer in copy.layers if isinstance(layer, keras.layers.Conv2D)]
+    for layer, made in zip(layers, modulation.generators, strict=True):
+        factors, offsets = made(EMBEDDING)
+        layer.kernel.assign(layer.kernel * factors)
+        layer.bias.assign(layer.bias + offsets)
+    np.testing.assert_allclose(
+        modulated_outputs(network, modulation), copy(images()), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_film_acts_behind_batch_normalisation():
+    network = backbone()
+    modulation = WeightModulation(network, "film", size=6)
+    x = images()
+    generators = iter(modulation.generators)
+    for layer in network.layers[1:]:
+        x = layer(x)
+        if "bn" in layer.name:
+            gamma, beta = next(generators)(EMBEDDING)
+            x = (1.0 + gamma) * x + beta
+    np.testing.assert_allclose(modulated_outputs(network, modulation), x, rtol=1e-4, atol=1e-5)
+
+
+def test_film_without_normalisation_acts_on_the_convolution():
+    inputs = keras.Input((8, 8, 1))
+    conv = keras.layers.Conv2D(3, 3, bias_initializer="ones")
+    network = keras.Model(inputs, conv(inputs))
+    modulation = WeightModulation(network, "film", size=6)
+    gamma, beta = modulation.generators[0](EMBEDDING)
+    expected = (1.0 + gamma) * network(images()) + beta
+    np.testing.assert_allclose(
+        modulated_outputs(network, modulation), expected, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_dense_layers_by_choice():
+    network = keras.Sequential(
+        [keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3), keras.layers.Flatten(),
+         keras.layers.Dense(3)]
+    )  # fmt: skip
+    assert len(WeightModulation(network, "factorised", 6).generators) == 1
+    modulation = WeightModulation(network, "factorised", 6, dense=True)
+    assert len(modulation.generators) == 2
+    assert modulation.generators[1].sizes == (3, 72, 3)
+
+
+def test_convolutions_without_biases_and_shortcuts():
+    """ResNet-12 has neither biases nor a single path."""
+    network = ResNet12((16, 16, 3), filters=(4, 4, 8, 8))
+    kernels = WeightModulation(network, "factorised", size=6)
+    assert len(kernels.generators) == 16
+    assert all(offset is None for _, offset in kernels.modulated)
+    film = WeightModulation(network, "film", size=6)
+    assert len(film.generators) == 16
+    assert all(offset is not None for _, offset in film.modulated)
+
+
+def test_counts_are_the_papers():
+    network = Conv4((84, 84, 3), filters=(32, 64, 128, 256), num_pools=0, strides=2)
+    counts = {
+        generator: sum(
+            made.count_params() for made in WeightModulation(network, generator, 128).generators
+        )
+        for generator in GENERATORS
+    }
+    assert counts == {"film": 123_840, "factorised": 329_595, "full": 388_416 * 129}
+
+
+@pytest.mark.parametrize(
+    ("make", "generator", "message"),
+    [
+        (backbone, "gru", r"`generator` must be one of"),
+        (lambda: backbone(bn_scale=False), "film", r"'block1_bn' lacks one"),
+        (
+            lambda: keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()]),
+            "film",
+            "no convolution to modulate",
+        ),
+    ],
+)
+def test_refusals(make, generator, message):
+    with pytest.raises(ValueError, match=message):
+        WeightModulation(make(), generator, size=6)
