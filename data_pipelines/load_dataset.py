@@ -13,6 +13,7 @@ from data_pipelines.dataset import FewShotDataset
 
 DATASETS = (
     "glyphs",
+    "glyph_modes",
     "omniglot",
     "mini_imagenet",
     "cifar100",

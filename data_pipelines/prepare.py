@@ -97,6 +97,8 @@ def _prepare(options: flags.FlagValues) -> str:
         reader_options = module.parse_options(
             options.parts, options.image_size, options.channels, options.data_dir
         )
+    elif info.from_stores:
+        reader_options = {"data_dir": options.data_dir}
     preparation = Preparation(
         module=module,
         path=store_dir(options.data_dir) / name,

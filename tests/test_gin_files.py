@@ -230,15 +230,17 @@ def stanet_head(learner):
 
 @pytest.fixture(scope="session")
 def glyphs_store(tmp_path_factory):
-    """The embedded dataset, built as a user builds it, once for all workers."""
+    """The embedded datasets, built as a user builds them, once for all workers."""
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
-    command = [sys.executable, "-m", "data_pipelines.prepare", "--dataset=glyphs"]
+    command = [sys.executable, "-m", "data_pipelines.prepare", f"--data_dir={folder / 'stores'}"]
     with open(folder / "glyphs.lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        command.append(f"--data_dir={folder / 'stores'}")
-        subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+        for name in ("glyphs", "glyph_modes"):
+            if not (folder / "stores" / name).exists():
+                line = [*command, f"--dataset={name}"]
+                subprocess.run(line, check=True, capture_output=True, cwd=ROOT)
     return folder / "stores"
 
 

@@ -113,7 +113,7 @@ def test_the_same_classes_in_train_and_test_are_merged_when_asked(run_folder, st
         (["--colour=3"], "Unknown command line flag 'colour'"),
         (["surplus"], "Unexpected argument 'surplus'"),
         (["--dataset=birds"], "Unknown dataset 'birds'; known are glyphs"),
-        (["--dataset=glyphs"], "--name is for --dataset=image_folder only"),
+        (["--dataset=glyphs"], "--name is for --dataset=image_folder and mixture only"),
         (["--source=/nowhere"], "--source=/nowhere does not exist"),
     ],
 )
