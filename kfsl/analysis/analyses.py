@@ -27,6 +27,7 @@ OF_LEARNERS: dict[str, str] = {
 #: Analyses of what evaluation and training have written; they need no TensorFlow.
 OF_FILES: dict[str, str] = {
     "confusion": "kfsl.analysis.evaluations.confusion",
+    "experts": "kfsl.analysis.evaluations.experts",
     "shots_and_steps": "kfsl.analysis.evaluations.shots_and_steps",
     "validation_curves": "kfsl.analysis.evaluations.validation_curves",
 }
