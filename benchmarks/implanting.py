@@ -2,7 +2,8 @@
 
 Beside `Implanting.adapt` runs the plain form: a Keras loop that sends the images through the whole
 network, frozen and widened, at each update, with `keras.optimizers.AdamW` on the implants. Both
-begin with the same implants and end with the same to rounding, which is checked first.
+begin with the same implants and end with the same to rounding (Adam's corrections are float32),
+which is checked first.
 
 A task has 5 ways and 5 shots, ResNet-12, 50 updates; from uint8 images to the state. Each size is
 measured in rounds, the forms by turns, each in a process of its own, so that peak memory is its
@@ -30,6 +31,8 @@ from benchmarks.peak_memory import peak_memory
 importlib.import_module("kfsl")  # Before TensorFlow, whose kernels it chooses.
 
 WAYS, SHOTS = 5, 5
+#: Height and width of the images with which the forms are compared.
+CHECKED_SIZE = 32
 FORMS = ("kfsl", "plain")
 
 
@@ -114,13 +117,19 @@ def plain_adaptation(learner: Any, images: Any, labels: Any) -> Callable[[], lis
 ADAPTATIONS = {"kfsl": kfsl_adaptation, "plain": plain_adaptation}
 
 
-def check(size: int, arguments: argparse.Namespace) -> float:
-    """The largest difference of the forms' implants, as a share of the largest change of one."""
+def check(arguments: argparse.Namespace) -> float:
+    """The largest difference of the forms' implants, as a share of the largest change of one.
+
+    In double precision: Adam makes steps of one length of gradients that are rounding alone.
+    """
+    import keras
     import numpy as np
     import tensorflow as tf
 
-    learner = make_learner(size, arguments, updates=arguments.updates)
-    task = support_set(size)
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    learner = make_learner(CHECKED_SIZE, arguments, updates=arguments.updates)
+    task = support_set(CHECKED_SIZE)
     ours, plain = (ADAPTATIONS[form](learner, *task)() for form in FORMS)
     start = learner.implanted.start(tf.zeros([2], tf.int64), learner.gain).values()
     changes = [np.max(np.abs(a - b)) for a, b in zip(ours, start, strict=True)]
@@ -246,7 +255,7 @@ def main() -> None:
     if arguments.measure:
         size, form, updates = arguments.measure
         if form == "check":
-            print(json.dumps(check(int(size), arguments)))
+            print(json.dumps(check(arguments)))
         else:
             print(json.dumps(measure(int(size), form, int(updates), arguments)))
         return
@@ -259,8 +268,8 @@ def main() -> None:
         return json.loads(done.stdout.splitlines()[-1])
 
     found = []
+    difference = turn(CHECKED_SIZE, "check", arguments.updates)
     for size in arguments.size:
-        difference = turn(size, "check", arguments.updates)
         runs: dict[str, list[dict[str, Any]]] = {form: [] for form in FORMS}
         for _ in range(arguments.rounds):
             for form in FORMS:

@@ -59,8 +59,8 @@ def test_implanting(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     (found,) = json.loads(output.read_text())
-    # Of how far the implants move, after three updates.
-    assert 0 < found["largest_difference"] < 1e-3
+    # Of how far the implants move, after three updates in double precision.
+    assert 0 < found["largest_difference"] < 1e-4
     ours, plain = (found["forms"][form]["gflop"] for form in ("kfsl", "plain"))
     # The frozen network is seen once instead of three times; the widened one is seen once more.
     assert ours < plain < 3 * ours

@@ -192,6 +192,7 @@ class Implanting(DenseClassification):
         """
         maps = self.implanted.embed(seen, implants)[None]
         vectors = pooled_maps(maps, self.support_pooling)[0, :, 0]
+        one_hot = ops.cast(one_hot, vectors.dtype)
         counts = ops.sum(one_hot, axis=0)
         sums = ops.matmul(ops.transpose(one_hot), vectors)
         return {
@@ -215,8 +216,9 @@ class Implanting(DenseClassification):
         def loss(implants: gradients.Weights, step: Any) -> Any:
             del step
             logits = self.leave_one_out_logits(seen, one_hot, implants)
-            chosen = ops.sum(one_hot[:, None] * ops.log_softmax(logits, axis=-1), axis=-1)
-            return -ops.sum(ops.mean(chosen, axis=1) * present) / ops.sum(present)
+            rows, real = (ops.cast(each, logits.dtype) for each in (one_hot, present))
+            chosen = ops.sum(rows[:, None] * ops.log_softmax(logits, axis=-1), axis=-1)
+            return -ops.sum(ops.mean(chosen, axis=1) * real) / ops.sum(real)
 
         return loss
 
@@ -233,11 +235,12 @@ class Implanting(DenseClassification):
         Returns:
             Tensor, `[S, L, ways]`; `L` is 1 unless `loss_pooling="dense"`.
         """
-        counts = ops.sum(one_hot, axis=0)
-        own_count = ops.maximum(ops.matmul(one_hot, counts[:, None]) - 1.0, 1.0)
         maps = self.implanted.embed(seen, implants)[None]
         pooling = self.loss_support_pooling or self.support_pooling
         supports = pooled_maps(maps, pooling)[0, :, 0]  # [S, D]
+        one_hot = ops.cast(one_hot, supports.dtype)
+        counts = ops.sum(one_hot, axis=0)
+        own_count = ops.maximum(ops.matmul(one_hot, counts[:, None]) - 1.0, 1.0)
         queries = pooled_maps(maps, self.loss_pooling)[0]  # [S, L, D]
         sums = ops.matmul(ops.transpose(one_hot), supports)
         means = sums / ops.maximum(counts, 1.0)[:, None]

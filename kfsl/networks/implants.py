@@ -166,7 +166,7 @@ class ImplantedNetwork:
             gain: float. Multiplies the kernels. Defaults to `1.0`.
 
         Returns:
-            dict from `keys` to float32 tensors.
+            dict from `keys` to tensors of the weights' type.
         """
         seed = tf.cast(seed, "int32")
         found = {}
@@ -175,12 +175,12 @@ class ImplantedNetwork:
         ):
             shape = tuple(variable.shape)
             if len(shape) == 1:
-                found[key] = tf.zeros(shape)
+                found[key] = tf.zeros(shape, variable.dtype)
                 continue
             fan_in = shape[0] * shape[1] * shape[2]
             own = tf.random.experimental.stateless_fold_in(seed, i)
             draw = tf.random.stateless_normal(shape, own, alg="philox")
-            found[key] = gain * (2.0 / fan_in) ** 0.5 * draw
+            found[key] = tf.cast(gain * (2.0 / fan_in) ** 0.5 * draw, variable.dtype)
         return found
 
     def see(self, features: Any) -> list[Any]:
