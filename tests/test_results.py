@@ -104,6 +104,29 @@ def test_a_run_becomes_a_row(run, results, page):
         assert "1. three layers\n" in file.read()
 
 
+def test_where_runs_lie_on_a_machine_is_no_evidence(tmp_path, results):
+    run = RunDirectory(str(tmp_path / "mine/second"))
+    first = tmp_path / "mine/first"
+    run.start(f"WAYS = 5\ntrain.start_from = '{first}'\n")
+    told = ["/home/someone/kfsl/train.py", f"--run_dir={run.path}"]
+    session = {"command_line": told, "commit": "0123"}
+    run.update_metadata({**METADATA, "start_from": str(first), "sessions": [session]})
+    write_text(run.best_learner, "weights")
+    environment = {"command_line": ["/home/someone/kfsl/evaluate.py", f"--run_dir={run.path}"]}
+    found = evaluation(weights=weights_fingerprint(run), environment=environment)
+    found.save(run.evaluation_path("test"))
+    collect(run, results, "omniglot_protonet", ROW)
+    kept = {}
+    for name in os.listdir(os.path.join(results, "omniglot_protonet")):
+        with open(os.path.join(results, "omniglot_protonet", name), encoding="utf-8") as file:
+            kept[name] = file.read()
+        assert str(tmp_path) not in kept[name], name
+        assert "/home" not in kept[name], name
+    assert "train.start_from = 'runs/first'" in kept["config.gin"]
+    assert "--run_dir=runs/second" in kept["evaluation.json"]
+    assert json.loads(kept["metadata.json"])["start_from"] == "runs/first"
+
+
 def test_a_row_of_the_registry_says_what_the_registry_says(run, results, page):
     name = "omniglot_stanet_5way_1shot_3layers"
     collect(run, results, name, {"note": "Short."})

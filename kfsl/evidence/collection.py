@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import shutil
 from typing import Any
 
 from kfsl.evidence.page import results_page
@@ -88,18 +87,27 @@ def collect(
     description = {**known, **{name: v for name, v in changes.items() if v is not None}}
     description.setdefault("dataset", evaluation.dataset)
     description.setdefault("setting", evaluation.setting)
-    # Where the program lies on this machine is no evidence.
-    evaluation = dataclasses.replace(evaluation, environment=_portable(evaluation.environment))
+    # Where things lie on this machine is no evidence.
+    runs = os.path.dirname(os.path.normpath(run.path)) or "runs"
+    evaluation = dataclasses.replace(
+        evaluation, environment=_portable(evaluation.environment, runs)
+    )
     curve = ValidationCurve.of_run(run)
-    collected = ResultsRow(folder, description, _portable(run.metadata), evaluation, curve)
+    collected = ResultsRow(folder, description, _portable(run.metadata, runs), evaluation, curve)
     os.makedirs(folder, exist_ok=True)
-    shutil.copyfile(run.config_path, os.path.join(folder, "config.gin"))
+    write_text(os.path.join(folder, "config.gin"), _portable(run.config, runs))
     collected.save()
     return collected
 
 
-def _portable(environment: dict[str, Any]) -> dict[str, Any]:
-    if not environment.get("command_line"):
-        return environment
-    program, *arguments = environment["command_line"]
-    return {**environment, "command_line": [os.path.basename(program), *arguments]}
+def _portable(value: Any, runs: str) -> Any:
+    """What a run tells, without where program and runs lie on this machine."""
+    if isinstance(value, dict):
+        found = {name: _portable(each, runs) for name, each in value.items()}
+        if found.get("command_line"):
+            program, *arguments = found["command_line"]
+            found["command_line"] = [os.path.basename(program), *arguments]
+        return found
+    if isinstance(value, list):
+        return [_portable(each, runs) for each in value]
+    return value.replace(f"{runs}{os.sep}", "runs/") if isinstance(value, str) else value
