@@ -192,7 +192,7 @@ def activation_grid(columns: Sequence[ActivationColumn]) -> Figure:
         heading = f"{column.heading}\n" if column.heading else ""
         axes.set_title(f"{heading}{printable(column.name, width=18)}", fontsize=8, parse_math=False)
     for row, learner in zip(grid[1:], learners, strict=True):
-        row[0].set_ylabel(printable(learner, width=26), fontsize=8, parse_math=False)
+        row[0].set_ylabel(printable(learner, width=18), fontsize=7, parse_math=False)
         for axes, column in zip(row, columns, strict=True):
             _draw_map(axes, column.image, column.seen[learner].map)
             _write_answer(axes, column.seen[learner], column.name)
