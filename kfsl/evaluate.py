@@ -115,7 +115,10 @@ def evaluate_run(
     values = {
         "split": found.split,
         "against": against.path,
-        "against_mean": other.mean,
+        # Of the same episodes: it may have been evaluated on more.
+        "against_mean": dataclasses.replace(
+            other, accuracies=other.accuracies[: found.episodes]
+        ).mean,
         "weights": found.weights,
         "against_weights": other.weights,
         "overrides": bindings,

@@ -11,12 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kfsl.backbones.conv4 import Conv4
-from kfsl.learners.dense_classification import DenseClassification
 from kfsl.predict import predict_folders
 from kfsl.prediction import support_report
 from kfsl.prediction.image_folders import common_values, find_queries, find_support
-from kfsl.prediction.request_checks import check_base_classes, check_shots, check_ways
+from kfsl.prediction.request_checks import check_shots, check_ways
 from kfsl.prediction.served_learner import MOST_LEFT_OUT, ServedLearner
 from kfsl.prediction.table import PredictionTable
 from kfsl.serving.export import export
@@ -418,37 +416,6 @@ def test_tensorflow_waits_until_the_input_is_read(model, damaged, queries):
     assert done.stdout == "True False\n"
 
 
-def test_base_classes_are_kept_beside_the_support_sets(support, queries, tmp_path):
-    path, output = str(tmp_path / "model"), str(tmp_path / "out.json")
-    backbone = Conv4(image_shape=SHAPE, filters=4, num_pools=2)
-    learner = DenseClassification(backbone, base_classes=3)
-    # The training knew a bee too.
-    names = ["bee", "fly", "moth"]
-    export(learner, path, image_shape=SHAPE, training_data={"training_classes": names})
-    lines = predict_folders(path, support, queries, output, base_classes=True)
-    with open(output, encoding="utf-8") as file:
-        written = json.load(file)
-    assert written["classes"] == ["bee (trained)", "fly", "moth", *CLASSES]
-    assert written["base_classes"] == 3
-    assert said(lines, "Queries may be of the 3 classes of the training too")
-    files, found = find_queries(queries), find_support(support)
-    values = common_values(found, files)
-    images = found.pixels(SHAPE, values), files.pixels(SHAPE, values)
-    episode = {
-        "support_images": images[0][None],
-        "support_labels": np.array([found.labels]),
-        "query_images": images[1][None],
-    }
-    features = learner.embed_episode(episode, training=False)
-    logits = np.asarray(learner.answer(*features, episode, joint=True)["logits"])[0]
-    expected = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
-    for prediction, row in zip(written["predictions"], expected, strict=True):
-        assert list(prediction["probabilities"].values()) == pytest.approx(row, abs=2e-6)
-
-
-def test_base_classes_that_are_not_kept_are_refused(model, support, queries, tmp_path):
+def test_base_classes_that_are_not_kept_are_refused(model, support, queries):
     with pytest.raises(ValueError, match=r"PrototypicalNetwork keeps no base classes.*Leave it"):
         predict_folders(model, support, queries, base_classes=True)
-    description = {"learner": "DenseClassification", "base_classes": 3}
-    with pytest.raises(ValueError, match=r"tells 3 base classes and its classes\.json names 0"):
-        check_base_classes(description, {})

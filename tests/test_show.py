@@ -21,7 +21,8 @@ from kfsl.analysis.numbered_episode import numbered_episode
 from kfsl.episodes import EpisodeSpec
 from kfsl.evaluate import evaluate_run
 from kfsl.evaluation.evaluate import EVALUATION_SEED
-from kfsl.figures.episode import RIGHT, UNKNOWN, WRONG, episode_figure, episode_json
+from kfsl.figures.episode import episode_figure, episode_json
+from kfsl.figures.images import OTHER, RIGHT, WRONG
 from kfsl.figures.text import printable
 from kfsl.runs.evaluation_record import Evaluation
 from kfsl.runs.run_directory import RunDirectory
@@ -55,7 +56,7 @@ def test_frames_say_what_was_right(drawn):
     colors = frames(figure)
     assert colors.count(rgba(RIGHT)) == hits.sum()
     assert colors.count(rgba(WRONG)) == (~hits).sum()
-    assert colors.count(rgba(UNKNOWN)) == 3  # The support images.
+    assert colors.count(rgba(OTHER)) == 3  # The support images.
     assert figure.axes[0].get_title() == f"3-way episode: {hits.sum()} of 12 queries right"
     texts = [text.get_text() for text in figure.axes[0].texts]
     for label, i in enumerate(episode["support_classes"].numpy()[0]):
@@ -67,7 +68,7 @@ def test_frames_say_what_was_right(drawn):
 
 def test_without_a_learner_there_is_no_verdict(drawn):
     figure = episode_figure(None, *drawn[1:])
-    assert frames(figure) == [rgba(UNKNOWN)] * 15
+    assert frames(figure) == [rgba(OTHER)] * 15
     assert len(figure.axes[0].images) == 15
 
 

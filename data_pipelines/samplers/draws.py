@@ -49,8 +49,7 @@ def class_pool(split: ClassSplit, rotations: str) -> ClassPool:
     Raises:
         ValueError: for another name, or `"episode"` on a split without rotations.
     """
-    if rotations not in ROTATIONS:
-        raise ValueError(f"rotations must be one of {ROTATIONS}; received rotations={rotations!r}.")
+    check_rotations(rotations)
     total, turns = len(split.counts), int(split.rotations)
     if turns == 1 and rotations == "episode":
         raise ValueError(
@@ -187,6 +186,12 @@ def check_sizes(**sizes: int) -> None:
             raise ValueError(
                 f"{name} must be a whole number of at least 1; received {name}={size!r}."
             )
+
+
+def check_rotations(rotations: str) -> None:
+    """Raises a ValueError for another convention of rotations than there are."""
+    if rotations not in ROTATIONS:
+        raise ValueError(f"rotations must be one of {ROTATIONS}; received rotations={rotations!r}.")
 
 
 def check_ways(split: ClassSplit, pool: ClassPool, ways: int) -> None:

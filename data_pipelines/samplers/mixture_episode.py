@@ -11,6 +11,7 @@ import tensorflow as tf
 from data_pipelines.samplers.draws import (
     ALGORITHM,
     check_images,
+    check_rotations,
     check_sizes,
     random_order,
     stream_seed,
@@ -128,11 +129,7 @@ def _chosen_modes(split: ClassSplit, modes: Sequence[str] | None) -> np.ndarray:
 
 def _pool(split: ClassSplit, rotations: str) -> tuple[np.ndarray, list[int]]:
     """Positions that can be drawn, and of how many rotations each mode draws one."""
-    if rotations not in ("class", "episode", "none"):
-        raise ValueError(
-            "rotations must be one of ('class', 'episode', 'none'); received "
-            f"rotations={rotations!r}."
-        )
+    check_rotations(rotations)
     modes = np.asarray(split.modes)
     stored = np.asarray(split.mode_rotations)
     if rotations == "class":

@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from kfsl.figures.images import OTHER, RIGHT, WRONG, draw_image
 from kfsl.figures.text import printable
 
-RIGHT, WRONG, OTHER = "#2a9d4b", "#d1383d", "#9aa0a6"
 SPATIAL = ("spatial_attention_query", "spatial_attention_support")
 
 
@@ -125,10 +125,7 @@ def _grid(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
 
 def _draw_images(row: Sequence[Axes], images: Sequence[np.ndarray]) -> None:
     for axes, image in zip(row, images, strict=True):
-        if image.shape[-1] == 3:
-            axes.imshow(image)
-        else:
-            axes.imshow(image.mean(-1), cmap="gray", vmin=0, vmax=255)
+        draw_image(axes, image)
 
 
 def _title_images(

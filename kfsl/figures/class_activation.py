@@ -10,9 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kfsl.episodes import QUERY_IMAGES, SUPPORT_CLASSES, SUPPORT_IMAGES, SUPPORT_LABELS
+from kfsl.figures.images import RIGHT, WRONG, draw_image
 from kfsl.figures.text import printable
-
-RIGHT, WRONG = "#2a9d4b", "#d1383d"
 
 
 class Activation(NamedTuple):
@@ -188,7 +187,7 @@ def activation_grid(columns: Sequence[ActivationColumn]) -> Figure:
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[])
     for axes, column in zip(grid[0], columns, strict=True):
-        _draw_image(axes, column.image)
+        draw_image(axes, column.image)
         heading = f"{column.heading}\n" if column.heading else ""
         axes.set_title(f"{heading}{printable(column.name, width=18)}", fontsize=8, parse_math=False)
     for row, learner in zip(grid[1:], learners, strict=True):
@@ -229,13 +228,6 @@ def _names_of_labels(episode: dict[str, Any], class_names: Sequence[str]) -> lis
     for label, index in zip(labels, classes, strict=True):
         names[label] = class_names[index]
     return names
-
-
-def _draw_image(axes: Axes, image: np.ndarray) -> None:
-    if image.shape[-1] == 3:
-        axes.imshow(image)
-    else:
-        axes.imshow(image.mean(-1), cmap="gray", vmin=0, vmax=255)
 
 
 def _draw_map(axes: Axes, image: np.ndarray, map_: np.ndarray) -> None:

@@ -10,12 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from kfsl.figures.images import OTHER, RIGHT, WRONG, draw_image
 from kfsl.figures.text import printable
 
 if TYPE_CHECKING:
     import keras
 
-RIGHT, WRONG, UNKNOWN = "#2a9d4b", "#d1383d", "#9aa0a6"
 CELL = 0.62  # inches
 MAX_SHOTS, MAX_QUERIES = 10, 20
 
@@ -74,11 +74,11 @@ def episode_figure(
         name = class_names[episode["support_classes"][members[0]]]
         _label(axes, 0.0, top + 0.5, f"{row + 1}  {printable(name)}", fontsize=7, va="center")
         for column, i in enumerate(members[:shots]):
-            _image(axes, episode["support_images"][i], left + column, top, UNKNOWN)
+            _image(axes, episode["support_images"][i], left + column, top, OTHER)
         for column, q in enumerate(np.flatnonzero(query_labels == row)[:queries]):
             x = left + shots + 0.5 + column
             if probabilities is None:
-                _image(axes, episode["query_images"][q], x, top, UNKNOWN)
+                _image(axes, episode["query_images"][q], x, top, OTHER)
                 continue
             predicted = int(np.argmax(probabilities[q]))
             color = RIGHT if predicted == row else WRONG
@@ -154,14 +154,7 @@ def _title(ways: int, probabilities: np.ndarray | None, query_labels: np.ndarray
 
 def _image(axes: Axes, image: np.ndarray, x: float, y: float, color: str) -> None:
     extent = (x, x + 0.9, y + 0.9, y)
-    if image.shape[-1] == 3:
-        axes.imshow(image, extent=extent, aspect="auto", interpolation="nearest")
-    else:
-        grey = image.mean(axis=-1)
-        axes.imshow(
-            grey, extent=extent, aspect="auto", interpolation="nearest",
-            cmap="gray", vmin=0, vmax=255,
-        )  # fmt: skip
+    draw_image(axes, image, extent=extent, aspect="auto", interpolation="nearest")
     axes.add_patch(Rectangle((x, y), 0.9, 0.9, fill=False, edgecolor=color, linewidth=1.6))
 
 

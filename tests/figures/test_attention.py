@@ -9,7 +9,8 @@ from matplotlib.colors import to_hex
 
 from kfsl.backbones.conv4 import Conv4
 from kfsl.episodes import EpisodeSpec
-from kfsl.figures.attention import OTHER, RIGHT, WRONG, attention_figure
+from kfsl.figures.attention import attention_figure
+from kfsl.figures.images import OTHER, RIGHT, WRONG
 from kfsl.learners.prototypical_network import PrototypicalNetwork
 from kfsl.learners.stanet import STANet
 from kfsl.training.callbacks.figure_summary import figure_to_rgb

@@ -77,7 +77,8 @@ class UpdatesOfImplants:
             losses.append(float(loss))
             if update in asked:
                 answers.append(float(self._answer(seen, one_hot, implants, queries, query_labels)))
-            implants, state = self._update(tf.constant(update), implants, state, seen, one_hot)
+            if update < learner.updates:
+                implants, state = self._update(tf.constant(update), implants, state, seen, one_hot)
         return accuracies, losses, answers
 
     def _one_update(self, step: Any, implants: Any, state: Any, seen: Any, one_hot: Any) -> Any:

@@ -9,12 +9,11 @@ from matplotlib.colors import to_hex
 from kfsl.analysis.request import AnalysisRequest
 from kfsl.analyze import analyze
 from kfsl.figures.class_activation import (
-    RIGHT,
-    WRONG,
     activation_columns,
     chosen_queries,
     class_activation_figure,
 )
+from kfsl.figures.images import RIGHT, WRONG
 from kfsl.learners.prototypical_network import PrototypicalNetwork
 from kfsl.training.callbacks.figure_summary import figure_to_rgb
 from tests.support import dense_runs, letters
