@@ -20,6 +20,8 @@ DATASETS = (
     "fc100",
     "cifar_fs",
     "meta_cifar100",
+    "cub",
+    "aircraft",
     "image_folder",
     "mixture",
 )
@@ -46,8 +48,10 @@ def load_dataset(
             default), `"santoro"` (1200/423), `"crossmod"` (1000/200/423), `"leap"` (20
             characters of each of 25/11/10 alphabets) or `"mixed"` (1100/100/423, of all
             alphabets); for `meta_cifar100` `"easy"` (default),
-            `"moderate"` or `"hard"`; for an image folder a JSON or CSV file that replaces the
-            lists made when it was prepared. The other datasets have one.
+            `"moderate"` or `"hard"`; for `cub` `"meta_dataset"` (140/30/30, default),
+            `"torchmeta"` (100/50/50) or `"mmaml"` (140/30/30); for `aircraft` (70/15/15)
+            `"meta_dataset"` (default) or `"mmaml"`; for an image folder a JSON or CSV file that
+            replaces the lists made when it was prepared. The other datasets have one.
         data_dir: str, path or None. Folder of the class stores; None: the environment variable
             `KFSL_STORE_DIR`, else `~/.cache/kfsl`.
         held_out: int. Train classes that become the split `val` where the lists have none. All

@@ -116,9 +116,24 @@ def read_image(
             opened.load()
             image = _upright(opened)
             image = _flatten(image, values).convert("L" if channels == 1 else "RGB")
-        if image.size != (width, height):
-            image = image.resize((width, height), resample=Image.Resampling.LANCZOS)
-    return np.asarray(image).reshape(image_shape)
+        return scaled(np.asarray(image).reshape(*image.size[::-1], channels), (height, width))
+
+
+def scaled(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """An image in another size, by an antialiased Lanczos filter; the aspect ratio is not kept.
+
+    Args:
+        pixels: uint8 array, `[h, w, C]`, `C` 1 or 3.
+        size: tuple `(H, W)` in pixels.
+
+    Returns:
+        uint8 array, `[H, W, C]`.
+    """
+    if pixels.shape[:2] == size:
+        return pixels
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    image = image.resize(size[::-1], Image.Resampling.LANCZOS)
+    return np.asarray(image).reshape(*size, pixels.shape[-1])
 
 
 def is_blank(pixels: np.ndarray) -> bool:

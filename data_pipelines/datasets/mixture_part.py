@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from data_pipelines.datasets.image_files import scaled
+
 if TYPE_CHECKING:
     from data_pipelines.dataset import FewShotDataset
 
@@ -112,12 +114,8 @@ class MixturePart:
         Returns:
             uint8 array, `[H, W, C]`.
         """
-        height, width, channels = shape
-        if pixels.shape[:2] != (height, width):
-            resampling = Image.Resampling.LANCZOS
-            squeezed = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-            pixels = np.asarray(squeezed.resize((width, height), resampling))
-            pixels = pixels.reshape(height, width, -1)
+        channels = shape[2]
+        pixels = scaled(pixels, shape[:2])
         if pixels.shape[-1] != channels:
             grey = pixels.astype("float64").mean(-1, keepdims=True)
             pixels = np.repeat(np.round(grey).astype("uint8"), channels, axis=-1)

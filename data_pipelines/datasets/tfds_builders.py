@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,11 +107,24 @@ def _connection_problem(address: str) -> str:
     return problems[-1]
 
 
-def read_tfds(builder: Any, split: str) -> Iterator[dict[str, Any]]:
-    """Examples of a prepared split as NumPy arrays, in the order of the files."""
+def read_tfds(
+    builder: Any, split: str, features: Sequence[str] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Examples of a prepared split as NumPy arrays, in the order of the files.
+
+    Args:
+        builder: `tfds.core.DatasetBuilder`.
+        split: str.
+        features: sequence of str or None. Those to decode; None: all. Defaults to `None`.
+
+    Returns:
+        Iterator of dicts from feature to array.
+    """
     import tensorflow_datasets as tfds
 
-    yield from tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False))
+    decoders = features and tfds.decode.PartialDecoding(dict.fromkeys(features, True))
+    dataset = builder.as_dataset(split=split, shuffle_files=False, decoders=decoders)
+    yield from tfds.as_numpy(dataset)
 
 
 def read_labelled(builder: Any) -> Iterator[tuple[str, np.ndarray]]:

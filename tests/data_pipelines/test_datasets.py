@@ -11,8 +11,10 @@ import pytest
 from data_pipelines.class_store import StoredClass
 from data_pipelines.class_store_writer import write_class_store
 from data_pipelines.datasets import (
+    aircraft,
     cifar100,
     cifar_fs,
+    cub,
     fc100,
     glyphs,
     meta_cifar100,
@@ -34,6 +36,11 @@ LISTS = [
     (omniglot, "mixed", (1100, 100, 423)),
     (omniglot, "santoro", (1200, 423)),
     (omniglot, "crossmod", (1000, 200, 423)),
+    (cub, None, (140, 30, 30)),
+    (cub, "torchmeta", (100, 50, 50)),
+    (cub, "mmaml", (140, 30, 30)),
+    (aircraft, None, (70, 15, 15)),
+    (aircraft, "mmaml", (70, 15, 15)),
 ]
 
 
@@ -132,7 +139,30 @@ def test_every_dataset_describes_itself(name):
     if name not in NAMED:
         assert info.citation
         assert info.homepage.startswith("https://")
-        assert info.num_images % info.num_classes == 0
+        # Of most datasets all classes have as many images; birds have 41 to 60.
+        assert (info.num_images % info.num_classes == 0) == (name != "cub")
+
+
+def test_lists_of_birds_and_aeroplanes_follow_their_rules():
+    numbers = {
+        split: sorted(int(name[:3]) for name in names)
+        for split, names in cub.split_lists(None, "torchmeta").items()
+    }
+    assert numbers["train"] == list(range(1, 200, 2))
+    assert numbers["val"] == list(range(2, 200, 4))
+    assert numbers["test"] == list(range(4, 201, 4))
+    for module, cuts in ((cub, (140, 170)), (aircraft, (70, 85))):
+        names = {name for names in module.split_lists().values() for name in names}
+        shuffled = sorted(names)
+        np.random.RandomState(123).shuffle(shuffled)
+        drawn = np.split(np.array(shuffled), cuts)
+        lists = module.split_lists(None, "mmaml")
+        assert {name: sorted(found) for name, found in lists.items()} == {
+            name: sorted(found.tolist())
+            for name, found in zip(("train", "val", "test"), drawn, strict=True)
+        }
+    assert "F/A-18" in aircraft.split_lists(None, "mmaml")["test"]
+    assert "F-16A/B" in aircraft.split_lists(None, "mmaml")["train"]
 
 
 def write_store(folder, module, image_shape=(1, 1, 1)):
