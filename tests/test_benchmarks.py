@@ -1,10 +1,13 @@
 """The benchmarks run, at sizes that take seconds; what they measure is nobody's business here."""
 
+import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import keras
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -34,36 +37,59 @@ def test_meta_step(tmp_path):
     assert found["gflop"] == pytest.approx(expected / 1e9, rel=1e-9)
 
 
-@pytest.mark.long
-def test_cross_modulation(tmp_path):
+@pytest.fixture
+def benchmark(monkeypatch, capsys):
+    """Runs a benchmark's `main`; what it measures in processes of its own is measured here."""
+    policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
+
+    def call(name, *arguments):
+        module = importlib.import_module(f"benchmarks.{name}")
+
+        def measured(command, **_):
+            monkeypatch.setattr(sys, "argv", command[1:])
+            capsys.readouterr()
+            module.main()
+            keras.config.set_floatx(floatx)
+            keras.config.set_dtype_policy(policy)
+            return SimpleNamespace(stdout=capsys.readouterr().out)
+
+        monkeypatch.setattr(module.subprocess, "run", measured)
+        monkeypatch.setattr(sys, "argv", [module.__file__, *arguments])
+        module.main()
+
+    return call
+
+
+def test_cross_modulation(tmp_path, benchmark):
     output = tmp_path / "figures.json"
     sizes = ["--filters=4", "--size=16", "--rounds=1", "--repeats=1", "--case", "train_1shot"]
-    command = [sys.executable, BENCHMARKS / "cross_modulation.py", *sizes]
-    done = subprocess.run(
-        [*command, f"--json={output}"], capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
+    benchmark("cross_modulation", *sizes, f"--json={output}")
     (found,) = json.loads(output.read_text())
     # Loss and all gradients, in double precision up to a head in single.
     assert 0 < found["largest_difference"] < 1e-5
     assert set(found["seconds_median"]) == {"kfsl", "all at once", "plain"}
 
 
-@pytest.mark.long
-def test_implanting(tmp_path):
+def test_implanting(tmp_path, benchmark):
     output = tmp_path / "figures.json"
     sizes = ["--size", "16", "--filters=4", "--rounds=1", "--repeats=1", "--updates=3"]
-    command = [sys.executable, BENCHMARKS / "implanting.py", *sizes, "--matrix=64"]
-    done = subprocess.run(
-        [*command, f"--json={output}"], capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
+    benchmark("implanting", *sizes, "--matrix=64", f"--json={output}")
     (found,) = json.loads(output.read_text())
     # Of how far the implants move, after three updates in double precision.
     assert 0 < found["largest_difference"] < 1e-4
     ours, plain = (found["forms"][form]["gflop"] for form in ("kfsl", "plain"))
     # The frozen network is seen once instead of three times; the widened one is seen once more.
     assert ours < plain < 3 * ours
+
+
+def test_modulated_tasks(tmp_path, benchmark):
+    output = tmp_path / "figures.json"
+    sizes = ["--size=28", "--filters=2", "--rounds=1", "--repeats=1", "--tasks=2"]
+    benchmark("modulated_tasks", "--form", "kml", *sizes, "--matrix=64", f"--json={output}")
+    found = json.loads(output.read_text())
+    assert 0 < found["largest_difference"] < 1e-9
+    assert set(found["times_the_unmodulated"]) == {"kml", "prototypes"}
+    assert found["times_the_unmodulated"]["prototypes"] == 1.0
 
 
 def stand_in(folder, script):

@@ -56,8 +56,8 @@ def accumulate_tasks(
         episode: dict of tensors, `[B, ...]`; `seed`, `[2]`, belongs to the first task.
         query_labels: int tensor, `[B, Q]`.
         weights: sequence of variables, which the gradients are of.
-        outputs: mapping from the names of float32 outputs that are kept to their shapes in one
-            task.
+        outputs: mapping from the names of outputs that are kept, in float32, to their shapes in
+            one task.
         parallel: int. Tasks at once, at most; the next begins when the loss of one is computed,
             since metrics move in order.
 
@@ -79,7 +79,11 @@ def accumulate_tasks(
             for total, gradient in zip(sums, found, strict=True)
         ]
         loss = loss + tf.cast(task_loss, loss.dtype)
-        kept = {name: array.write(task, found_outputs[name][0]) for name, array in kept.items()}
+        # In double precision outputs may be too; the metrics that read them are not.
+        kept = {
+            name: array.write(task, tf.cast(found_outputs[name][0], "float32"))
+            for name, array in kept.items()
+        }
         return task + 1, loss, sums, kept
 
     zeros = [tf.zeros(weight.shape, weight.dtype) for weight in weights]
