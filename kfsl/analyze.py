@@ -3,6 +3,7 @@
     python -m kfsl.analyze --analysis=NAME --run_dir=DIR [--compare=OTHER_DIR ...]
         [--split=val] [--index=0] [--query=0] [--count=10] [--episodes=100]
         [--levels=0,0.1,1] [--noise_scale=std] [--noise_seeds=3]
+        [--source_mode=NAME] [--target_mode=NAME] [--targets=1] [--rate=0.001] [--kept_epochs=5,10]
     python -m kfsl.analyze --analysis=second_order --model=FILE.keras
 
 Writes a PNG, a JSON file and tables as Markdown into `DIR/analysis/`, or beside the model's file.
@@ -34,6 +35,11 @@ OPTIONS = (
     "episodes",
     "noise_scale",
     "noise_seeds",
+    "source_mode",
+    "target_mode",
+    "targets",
+    "rate",
+    "kept_epochs",
     "model",
 )
 
@@ -52,6 +58,11 @@ def main() -> None:
     flags.DEFINE_integer("episodes", None, "How many, where several are drawn.", lower_bound=2)
     flags.DEFINE_enum("noise_scale", "std", ("std", "variance"), "What a level of noise is.")
     flags.DEFINE_integer("noise_seeds", 3, "Draws of the noise to average.", lower_bound=1)
+    flags.DEFINE_string("source_mode", None, "Mode of a mixture to learn from; all if not given.")
+    flags.DEFINE_string("target_mode", None, "Mode of a mixture to be asked; all if not given.")
+    flags.DEFINE_integer("targets", 1, "Target tasks, where sources act on them.", lower_bound=1)
+    flags.DEFINE_float("rate", None, "Of an update that is looked at.", lower_bound=0.0)
+    flags.DEFINE_list("kept_epochs", [], "Epochs of train.keep_epochs to look at, as 5,10.")
     flags.DEFINE_string("model", None, "A .keras file to audit (second_order) instead of a run.")
     command.run(_main)
 
@@ -67,8 +78,10 @@ def _main() -> None:
     if "compare" in options:
         options["compare"] = tuple(RunDirectory(path) for path in given.compare)
     if "levels" in options:
-        options["levels"] = _numbers(given.levels)
+        options["levels"] = _numbers("levels", given.levels, float, "numbers", "0,0.1,1")
         analyses.check_levels(name, options["levels"])
+    if "kept_epochs" in options:
+        options["kept_epochs"] = _numbers("kept_epochs", given.kept_epochs, int, "epochs", "5,10")
     run = _run(name, options.get("model"))
     request = AnalysisRequest(run, tuple(GIN_PARAM.value))
     found, files = _found_and_files(name, request, options)
@@ -91,13 +104,13 @@ def _run(analysis: str, model: str | None) -> RunDirectory | None:
     return None
 
 
-def _numbers(levels: list[str]) -> tuple[float, ...]:
+def _numbers(flag: str, given: list[str], kind: type, what: str, example: str) -> tuple[Any, ...]:
     try:
-        return tuple(float(level) for level in levels)
+        return tuple(kind(each) for each in given)
     except ValueError:
         raise ValueError(
-            f"--levels takes numbers with commas between them, such as 0,0.1,1; received "
-            f"{','.join(levels)!r}."
+            f"--{flag} takes {what} with commas between them, such as {example}; received "
+            f"{','.join(given)!r}."
         ) from None
 
 
@@ -149,7 +162,7 @@ def _found_and_files(
     if found.figure is not None:
         found.figure.savefig(f"{stem}.png")
         files.insert(0, f"{stem}.png")
-    return found, files
+    return found, [*files, *found.files]
 
 
 if __name__ == "__main__":

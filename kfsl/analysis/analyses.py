@@ -22,6 +22,8 @@ OF_LEARNERS: dict[str, str] = {
     "multishot": "kfsl.analysis.gradient_learners.multishot",
     "pooling_grid": "kfsl.analysis.dense_classification.pooling_grid",
     "second_order": "kfsl.analysis.second_order.report",
+    "task_embeddings": "kfsl.analysis.multimodal.task_embeddings",
+    "transference": "kfsl.analysis.multimodal.transference",
 }
 
 #: Analyses of what evaluation and training have written; they need no TensorFlow.

@@ -16,6 +16,7 @@ class Analysis(NamedTuple):
         table: str. Printed, where there is something to read.
         conclusion: str. The last line printed.
         markdown: str. The table for a page, written beside the numbers where there is one.
+        files: tuple of str. What the analysis wrote besides.
     """
 
     name: str
@@ -24,3 +25,4 @@ class Analysis(NamedTuple):
     table: str = ""
     conclusion: str = ""
     markdown: str = ""
+    files: tuple[str, ...] = ()

@@ -22,7 +22,8 @@ class RunDirectory:
 
     - `config.gin`: the whole configuration; `operative.gin`: what of it was used.
     - `metadata.json`: versions, commit, seed, threads, dataset fingerprint, command line.
-    - `checkpoints/`: what resumes; `best/learner.keras`: the best learner by validation.
+    - `checkpoints/`: what resumes; `best/learner.keras`: the best learner by validation;
+      `kept/`: those of the epochs in `train.keep_epochs`.
     - `tensorboard/`, `metrics.jsonl` (one line an epoch).
     - `evaluation/<split>.json`, `saved_model/`.
     - `training.lock`: who trains into it now; locks nothing once that process has ended.
@@ -66,6 +67,10 @@ class RunDirectory:
     @property
     def best_learner(self) -> str:
         return self._in("best", "learner.keras")
+
+    def kept_learner(self, epoch: int) -> str:
+        """The file of the learner as it was after an epoch, from 1."""
+        return self._in("kept", f"epoch_{epoch:05d}.keras")
 
     @property
     def tensorboard(self) -> str:

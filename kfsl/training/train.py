@@ -25,6 +25,7 @@ def train(
     patience: int | None = None,
     seed: int = 0,
     start_from: str | None = None,
+    keep_epochs: Sequence[int] = (),
     jit_compile: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     figures: Sequence[FigureFunction] = (),
@@ -57,6 +58,8 @@ def train(
         seed: int. Which episodes training draws.
         start_from: str or None. A run directory, or a `.keras` file, whose weights the learner
             begins with wherever it has the same ones; see `copy_initial_weights`.
+        keep_epochs: sequence of int. Epochs, from 1, after which the learner is kept besides the
+            best one, for analyses that look back.
         jit_compile: bool. XLA; slower on CPU as a rule, and not deterministic: bind
             `set_up.deterministic = False` with it.
         callbacks: Keras callbacks of your own; they come before those that save.
@@ -117,6 +120,7 @@ def train(
         patience=patience,
         seed=seed,
         start_from=start_from,
+        keep_epochs=keep_epochs,
         jit_compile=jit_compile,
         callbacks=callbacks,
         figures=figures,

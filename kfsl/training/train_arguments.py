@@ -52,6 +52,7 @@ class TrainArguments:
     patience: int | None
     seed: int
     start_from: str | None
+    keep_epochs: Sequence[int]
     jit_compile: bool
     callbacks: Sequence[keras.callbacks.Callback]
     figures: Sequence[FigureFunction]
@@ -89,6 +90,12 @@ class TrainArguments:
                 f"received {self.start_from!r}."
             )
         check_flag("train.jit_compile", self.jit_compile)
+        check_listed(
+            "train.keep_epochs",
+            self.keep_epochs,
+            f"epochs from 1 to train.epochs = {self.epochs}",
+            lambda value: type(value) is int and 1 <= value <= self.epochs,
+        )
         check_listed(
             "train.callbacks",
             self.callbacks,

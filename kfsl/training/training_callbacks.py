@@ -9,6 +9,7 @@ from kfsl.experiment import Experiment
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.training.callbacks.best_learner import BestLearner
 from kfsl.training.callbacks.figure_summary import FigureSummary
+from kfsl.training.callbacks.kept_learners import KeptLearners
 from kfsl.training.callbacks.metrics_log import MetricsLog
 from kfsl.training.callbacks.run_summary import RunSummary
 from kfsl.training.callbacks.training_checkpoint import TrainingCheckpoint
@@ -54,6 +55,7 @@ def training_callbacks(
             profile_batch=arguments.profile_steps or 0,
         ),
         MetricsLog(run, arguments.steps_per_epoch),
+        KeptLearners({epoch: run.kept_learner(epoch) for epoch in arguments.keep_epochs}),
         best,
         checkpoint,
     ]

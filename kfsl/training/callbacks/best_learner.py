@@ -1,12 +1,12 @@
 """Keeps the best learner, and stops when it no longer improves."""
 
-import contextlib
 import math
 import os
 
 import keras
 
 from kfsl.metrics.finite_weights import weight_not_finite
+from kfsl.training.callbacks.whole_file import save_whole
 
 
 class BestLearner(keras.callbacks.Callback):
@@ -67,12 +67,4 @@ class BestLearner(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def _save(self) -> None:
-        os.makedirs(os.path.dirname(self.path), exist_ok=True)
-        temporary = f"{self.path.removesuffix('.keras')}.tmp{os.getpid()}.keras"
-        try:
-            self.model.save(temporary, include_optimizer=False)
-            os.replace(temporary, self.path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.remove(temporary)
-            raise
+        save_whole(self.model, self.path)

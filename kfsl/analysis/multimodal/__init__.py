@@ -1,0 +1,1 @@
+"""Analyses of learners that are trained on tasks of several kinds."""

@@ -1,0 +1,24 @@
+"""Keeps the learner as it is after some of the epochs."""
+
+from collections.abc import Mapping
+
+import keras
+
+from kfsl.training.callbacks.whole_file import save_whole
+
+
+class KeptLearners(keras.callbacks.Callback):
+    """Saves the learner after each of the epochs that were asked for, however it validates.
+
+    Args:
+        paths: mapping from the number of an epoch, from 1, to a `.keras` file.
+    """
+
+    def __init__(self, paths: Mapping[int, str]) -> None:
+        super().__init__()
+        self.paths = dict(paths)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        del logs
+        if epoch + 1 in self.paths:
+            save_whole(self.model, self.paths[epoch + 1])
