@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import subprocess
-import sys
 
 import pytest
 
@@ -15,14 +14,12 @@ from kfsl.runs.evaluation_record import Evaluation
 from kfsl.runs.learner_file import file_fingerprint
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import fitting_evaluation
-from tests.support import letters
+from tests.support import forked, letters
 from tests.support.refusals import refusal
 
 
 def command(module: str, *arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", module, *arguments], capture_output=True, text=True, timeout=120
-    )
+    return forked.python(["-m", module, *arguments])
 
 
 def test_writes_and_prints(run):

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +13,7 @@ from data_pipelines.class_store_writer import write_class_store
 from kfsl import exported_run, predict
 from kfsl.command_line import command
 from kfsl.runs.learner_file import file_fingerprint
-from tests.support import letters
+from tests.support import forked, letters
 from tests.support.exported_model import CLASSES, write_folder, write_queries
 
 CONFIG = """
@@ -32,9 +31,7 @@ fixed_episode.ways = 3
 
 
 def run_command(module: str, *arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", module, *arguments], capture_output=True, text=True, timeout=120
-    )
+    return forked.python(["-m", module, *arguments])
 
 
 def write_store(path):

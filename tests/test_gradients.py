@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -17,6 +15,7 @@ from kfsl.layers.normalization import BatchNormalization
 from kfsl.learners.maml import MAML
 from kfsl.networks.replaced_weights import call_with, starting_weights
 from kfsl.update_rules.sgd import SGD
+from tests.support import forked
 from tests.support.refusals import CHECKOUT
 
 RATE = 0.2
@@ -267,12 +266,10 @@ def test_precisions_agree(policy, tolerance):
 
 def process(*arguments):
     """What `gradients_process.py` prints as its last line, read as JSON."""
-    result = subprocess.run(
-        [sys.executable, "-m", "tests.support.gradients_process", *map(str, arguments)],
+    result = forked.python(
+        ["-m", "tests.support.gradients_process", *map(str, arguments)],
         cwd=CHECKOUT,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
     )
     assert result.returncode == 0, result.stderr[-2000:]
     return json.loads(result.stdout.splitlines()[-1])

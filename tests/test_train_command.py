@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from kfsl.runs.run_directory import RunDirectory
-from tests.support import letters
+from tests.support import forked, letters
 from tests.support.commands import refused, run_command
 from tests.support.refusals import refusal
 
@@ -51,10 +51,7 @@ def train(folder, *arguments):
         "PYTHONPATH": CHECKOUT,
         "KFSL_STORE_DIR": str(folder / "stores"),
     }
-    command = [sys.executable, "-m", "kfsl.train", *arguments]
-    return subprocess.run(
-        command, env=environment, cwd=folder, capture_output=True, text=True, check=False
-    )
+    return forked.python(["-m", "kfsl.train", *arguments], env=environment, cwd=folder)
 
 
 @pytest.fixture

@@ -2,12 +2,10 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 
-from tests.support import letters
+from tests.support import forked, letters
 from tests.support.refusals import CHECKOUT, refusal
 
 LEARNER = '''
@@ -82,10 +80,8 @@ def run(folder, command, *arguments):
         "PYTHONPATH": CHECKOUT,
         "KFSL_STORE_DIR": str(folder / "stores"),
     }
-    return subprocess.run(
-        [sys.executable, "-m", f"kfsl.{command}", "--run_dir=runs/base", *arguments],
-        env=environment, cwd=folder, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    command = ["-m", f"kfsl.{command}", "--run_dir=runs/base", *arguments]
+    return forked.python(command, env=environment, cwd=folder)
 
 
 @pytest.mark.long

@@ -5,8 +5,6 @@ import inspect
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -22,7 +20,7 @@ from kfsl.training.callbacks.best_learner import BestLearner
 from kfsl.training.train_arguments import TrainArguments
 from kfsl.training.training_episodes import validation_episodes
 from kfsl.training.training_session import TrainingError
-from tests.support import letters
+from tests.support import forked, letters
 
 PROCESS = str(Path(__file__).parents[1] / "support" / "training_process.py")
 CHECKOUT = str(Path(__file__).parents[2])
@@ -30,8 +28,7 @@ CHECKOUT = str(Path(__file__).parents[2])
 
 def run_process(store, run_dir, *arguments):
     environment = {**os.environ, "PYTHONPATH": CHECKOUT}
-    command = [sys.executable, PROCESS, store, str(run_dir), "6", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return forked.python([PROCESS, store, str(run_dir), "6", *arguments], env=environment)
 
 
 def checkpoint_values(run_dir):
@@ -250,3 +247,18 @@ def test_another_learners_checkpoint_is_refused(store, run):
     wider.backbone = letters.Conv4(image_shape=letters.SHAPE, filters=6, num_pools=2)
     with pytest.raises(ValueError, match="does not fit this learner"):
         training.train(letters.experiment(store, learner=wider), run, epochs=3)
+
+
+def test_epochs_that_are_asked_for_are_kept(store, tmp_path):
+    runs = {epochs: RunDirectory(str(tmp_path / str(epochs))) for epochs in (1, 3)}
+    for epochs, run in runs.items():
+        keep = (1, 3) if epochs == 3 else ()
+        arguments = {"steps_per_epoch": 2, "validation_episodes": 0, "keep_epochs": keep}
+        training.train(letters.experiment(store), run, epochs=epochs, **arguments).fit()
+    kept = sorted(os.listdir(os.path.dirname(runs[3].kept_learner(1))))
+    assert kept == ["epoch_00001.keras", "epoch_00003.keras"]
+    # Without validation the latest learner is the best one.
+    for file, run in ((runs[3].kept_learner(1), runs[1]), (runs[3].kept_learner(3), runs[3])):
+        one, other = (keras.saving.load_model(path) for path in (file, run.best_learner))
+        for value, expected in zip(one.get_weights(), other.get_weights(), strict=True):
+            np.testing.assert_array_equal(value, expected)

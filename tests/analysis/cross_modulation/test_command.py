@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 
@@ -13,7 +11,7 @@ from kfsl.analyze import analyze
 from kfsl.evaluation.evaluate import EVALUATION_SEED, evaluate
 from kfsl.figures import cross_modulation_weights
 from kfsl.runs.run_directory import RunDirectory
-from tests.support import letters
+from tests.support import forked, letters
 from tests.support.cross_modulation_runs import cross_modulation_run
 from tests.support.refusals import CHECKOUT, refusal
 
@@ -49,11 +47,11 @@ def test_modulation_noise_as_a_process(run):
         "--noise_seeds=1",
         "--split=val",
     ]
-    result = subprocess.run(
-        [sys.executable, "-c", COMMAND, "--run_dir=run", *arguments],
-        capture_output=True, text=True, timeout=120, cwd=folder,
+    result = forked.python(
+        ["-c", COMMAND, "--run_dir=run", *arguments],
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": CHECKOUT},
-    )  # fmt: skip
+    )
     assert (result.returncode, result.stderr) == (0, "")
     stem = os.path.join("run", "analysis", "cross_modulation_noise_val")
     files = [f"{stem}.{end}" for end in ("png", "json")]
