@@ -2,6 +2,7 @@
 
 python -m tests.support.gradients_process replicas
 python -m tests.support.gradients_process memory
+python -m tests.support.gradients_process long_loop
 """
 
 import json
@@ -14,6 +15,7 @@ import tensorflow as tf
 from benchmarks.peak_memory import peak_memory
 from kfsl.backbones.conv4 import Conv4
 from kfsl.episodes import EpisodeSpec
+from kfsl.gradients import MOST_UNROLLED
 from kfsl.learners.base.learner import Learner
 from kfsl.learners.maml import MAML
 
@@ -77,6 +79,17 @@ def after_step(tasks: int, one_tape: bool = False) -> int:
     return peak_memory()
 
 
+def long_loop() -> list[float]:
+    """Losses of two steps through a loop that is not unrolled, of large maps, graphs rewritten."""
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+    backbone = Conv4(image_shape=(84, 84, 1), filters=8)
+    maml = MAML(backbone, ways=2, inner_rate=0.01, steps=MOST_UNROLLED + 1)
+    maml.compile("sgd")
+    episode, labels = EpisodeSpec(2, 50, 2, (84, 84, 1)).random_episode()
+    logs = [maml.train_on_batch(episode, labels, return_dict=True) for _ in range(2)]
+    return [float(each["loss"]) for each in logs]
+
+
 if __name__ == "__main__":
-    commands = {"replicas": replicas, "memory": memory}
+    commands = {"replicas": replicas, "memory": memory, "long_loop": long_loop}
     print(json.dumps(commands[sys.argv[1]]()))
