@@ -3,7 +3,14 @@
 import difflib
 
 from kfsl.evidence.paper_row import PaperRow, row_name
-from kfsl.evidence.papers import cross_modulation, dense_classification, maml, modgrad, stanet
+from kfsl.evidence.papers import (
+    cross_modulation,
+    dense_classification,
+    kml,
+    maml,
+    modgrad,
+    stanet,
+)
 
 ROWS: tuple[PaperRow, ...] = (
     *stanet.OMNIGLOT_ROWS,
@@ -18,11 +25,13 @@ ROWS: tuple[PaperRow, ...] = (
     *modgrad.MULTI_SHOT_ROWS,
     *dense_classification.FC100_ROWS,
     *dense_classification.MINI_IMAGENET_ROWS,
+    *kml.TWO_MODE_ROWS,
     *stanet.FURTHER_ROWS,
     *cross_modulation.FURTHER_ROWS,
     *modgrad.FURTHER_ROWS,
     *maml.FURTHER_ROWS,
     *dense_classification.FURTHER_ROWS,
+    *kml.FURTHER_ROWS,
 )
 
 _BY_NAME = {row.name: row for row in ROWS}

@@ -1,5 +1,6 @@
 """Commands as processes of their own, without the seconds that TensorFlow takes to be imported."""
 
+import atexit
 import functools
 import json
 import os
@@ -52,7 +53,7 @@ def python(
 @functools.cache
 def _process() -> subprocess.Popen:
     """One for all tests of a worker; it ends when its input does."""
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.forked_process"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -61,3 +62,5 @@ def _process() -> subprocess.Popen:
         cwd=CHECKOUT,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
     )
+    atexit.register(process.communicate)
+    return process

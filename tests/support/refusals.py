@@ -1,5 +1,6 @@
 """Commands given bad input, in a process in which TensorFlow cannot be imported."""
 
+import atexit
 import functools
 import json
 import os
@@ -38,10 +39,12 @@ def light_run(folder: pathlib.Path, module: str, *arguments: str) -> dict[str, A
 @functools.cache
 def _process() -> subprocess.Popen:
     """One for all tests of a worker; it ends when its input does."""
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.refusals_process"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         cwd=CHECKOUT,
     )
+    atexit.register(process.communicate)
+    return process
