@@ -1,7 +1,7 @@
 """Episodes per second from a class store: `python benchmarks/pipeline.py`.
 
 Makes stores of the sizes of Omniglot, miniImageNet and a mixture of both with FC100 in a temporary
-folder (6 GB), streams 5-way 1-shot 15-query episodes and prints, for each: the time from the end
+folder (5 GB), streams 5-way 1-shot 15-query episodes and prints, for each: the time from the end
 of imports to the first episode, episodes per second (each of `--repeats` runs, then the median),
 and by how much private memory grew while the store was in use. Numbers depend on what else the
 machine does: its load is printed.

@@ -162,7 +162,7 @@ def _found_and_files(
     if found.figure is not None:
         found.figure.savefig(f"{stem}.png")
         files.insert(0, f"{stem}.png")
-    return found, [*files, *found.files]
+    return found, files if found.write is None else [*files, *found.write()]
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from data_pipelines.class_store import StoredClass
 from data_pipelines.class_store_writer import write_class_store
 from data_pipelines.datasets import cifar100, mini_imagenet, omniglot
 from kfsl import configurables
+from kfsl.command_line import gin_files
 from kfsl.learners.implanting import Implanting
 from kfsl.learners.stanet import STANet
 from kfsl.runs.run_directory import RunDirectory
@@ -331,6 +332,15 @@ def bindings(config):
 def any_run(config):
     """The same, wherever the run lies that it begins with: that is for who trains to say."""
     return [re.sub(r"^(train.start_from = )'runs/\w+'$", r"\1'...'", line) for line in config]
+
+
+def test_one_mode_is_trained_and_all_are_tested():
+    """As the experts of a mixture are made."""
+    config = configurables.parse(["gin/kml.gin"], ["mixture_episode.modes = ('glyphs',)"])
+    assert gin.get_bindings("mixture_episode")["modes"] == ("glyphs",)
+    assert gin_files.value(config, "mixture_episode", "modes") == "('glyphs',)"
+    with gin.config_scope("evaluation"):
+        assert gin.get_bindings("mixture_episode")["modes"] is None
 
 
 def test_the_lists_of_gin_files_are_not_empty():

@@ -1,5 +1,6 @@
 """What an analysis hands back."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ class Analysis(NamedTuple):
         table: str. Printed, where there is something to read.
         conclusion: str. The last line printed.
         markdown: str. The table for a page, written beside the numbers where there is one.
-        files: tuple of str. What the analysis wrote besides.
+        write: function or None. Writes what there is besides, and returns the files.
     """
 
     name: str
@@ -25,4 +26,4 @@ class Analysis(NamedTuple):
     table: str = ""
     conclusion: str = ""
     markdown: str = ""
-    files: tuple[str, ...] = ()
+    write: Callable[[], list[str]] | None = None

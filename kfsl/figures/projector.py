@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from kfsl.figures.text import printable
-
 #: Pixels of a picture; the projector takes sprites of at most 8192 on a side.
 THUMBNAIL = 48
 MOST = (8192 // THUMBNAIL) ** 2
@@ -47,7 +45,8 @@ def write_projector(
         if len(columns) > 1:  # A single column has no header, says the projector.
             file.write("\t".join(columns) + "\n")
         for row in zip(*columns.values(), strict=True):
-            file.write("\t".join(printable(cell).replace("\t", " ") for cell in row) + "\n")
+            # A tab or a new line would begin another cell.
+            file.write("\t".join(" ".join(cell.split()) for cell in row) + "\n")
     Image.fromarray(sheet(pictures)).save(files[2])
     config = projector.ProjectorConfig()
     embedding = config.embeddings.add(

@@ -87,7 +87,13 @@ class WeightModulation:
             (self._places[factor.path], None if offset is None else self._places[offset.path])
         )
         if self.generator == "film":
-            made = FiLMGenerator(channels=factor.shape[-1], dtype=dtype, name=f"film_{name}")
+            made = FiLMGenerator(
+                channels=factor.shape[-1],
+                # PyTorch's default, as of the other generators.
+                kernel_initializer=keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform"),
+                dtype=dtype,
+                name=f"film_{name}",
+            )
         else:
             made = KernelModulation(
                 factor.shape, offset is not None, self.generator, self.residual, dtype=dtype,

@@ -25,7 +25,8 @@ def python(
     """Runs Python with some arguments, as `subprocess.run([sys.executable, *arguments])` would.
 
     Args:
-        arguments: sequence of str: `-m` and a module, `-c` and code, or a script, and its own.
+        arguments: sequence of str or path: `-m` and a module, `-c` and code, or a script; and its
+            own.
         cwd: path or None. The folder it runs in; None is the present one.
         env: mapping or None. Its environment; None is the present one.
 
@@ -44,7 +45,9 @@ def python(
         process = _process()
         process.stdin.write(json.dumps(request) + "\n")
         process.stdin.flush()
-        answer = json.loads(process.stdout.readline())
+        line = process.stdout.readline()
+        assert line, "the process that forks ended; python -m tests.support.forked_process says why"
+        answer = json.loads(line)
         out, err = (Path(request[name]).read_text("utf-8") for name in ("stdout", "stderr"))
     largest = max(largest, answer["kilobytes"] / 2**20)
     return subprocess.CompletedProcess([sys.executable, *arguments], answer["code"], out, err)

@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import runpy
+import signal
 import sys
 import traceback
 from typing import Any
@@ -21,6 +22,10 @@ WARM = (
     "kfsl.configurables", "kfsl.serving.export", "matplotlib.backends.backend_agg",
     "data_pipelines.preparation", "tensorflow_datasets",
 )  # fmt: skip
+
+
+#: The longest that a command may take.
+SECONDS = 300
 
 
 def main() -> None:
@@ -33,6 +38,7 @@ def main() -> None:
         request = json.loads(line)
         child = os.fork()
         if child == 0:
+            signal.alarm(SECONDS)  # Ends what hangs.
             _become(request, own_path)
             sys.exit(_run(request["arguments"]))
         _, status, usage = os.wait4(child, 0)

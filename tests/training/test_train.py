@@ -17,6 +17,7 @@ from kfsl.runs.run_directory import RunDirectory
 from kfsl.training import process as runtime
 from kfsl.training import train as training
 from kfsl.training.callbacks.best_learner import BestLearner
+from kfsl.training.callbacks.kept_learners import KeptLearners
 from kfsl.training.train_arguments import TrainArguments
 from kfsl.training.training_episodes import validation_episodes
 from kfsl.training.training_session import TrainingError
@@ -247,6 +248,15 @@ def test_another_learners_checkpoint_is_refused(store, run):
     wider.backbone = letters.Conv4(image_shape=letters.SHAPE, filters=6, num_pools=2)
     with pytest.raises(ValueError, match="does not fit this learner"):
         training.train(letters.experiment(store, learner=wider), run, epochs=3)
+
+
+def test_a_learner_that_diverged_is_not_kept(tmp_path):
+    learner = letters.prototypical_network()
+    kept = KeptLearners({1: str(tmp_path / "kept.keras")})
+    kept.set_model(learner)
+    learner.weights[0].assign(np.full(learner.weights[0].shape, np.nan))
+    kept.on_epoch_end(0)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_epochs_that_are_asked_for_are_kept(store, tmp_path):

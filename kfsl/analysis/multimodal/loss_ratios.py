@@ -68,10 +68,26 @@ class LossRatios:
 
         Returns:
             float64 array, `[sources, targets]`.
+
+        Raises:
+            ValueError: if a target's loss is 0, so that nothing can be divided by it, or a loss is
+                not finite.
         """
         before = self.losses(targets)
+        if not np.all(before > 0.0):
+            number = int(np.argmin(before > 0.0))
+            raise ValueError(
+                f"The loss of target task {number} is {before[number]}, so there is no ratio to "
+                "it. Take other target tasks, by --index say."
+            )
         rows = [self.losses(targets, source) for source in sources]
-        return np.array(rows).reshape(-1, len(targets)) / before
+        ratios = np.array(rows).reshape(-1, len(targets)) / before
+        if not np.isfinite(ratios).all():
+            raise ValueError(
+                f"After a step of rate {self.rate:g} a loss is no longer finite; take a smaller "
+                "rate."
+            )
+        return ratios
 
     def losses(self, targets: Sequence[Task], source: Task | None = None) -> np.ndarray:
         """The targets' losses, after a step for the source task if there is one.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -66,8 +67,8 @@ def embedded_tasks(
         ids = episode["support_classes"].numpy()[0]
         first = np.unique(ids, return_index=True)[1]
         pictures.append(thumbnail(images.numpy()[np.sort(first)]))
-        mode = classes.mode_names[int(episode["mode"][0])] if "mode" in episode else NO_MODE
-        known["mode"].append(mode)
+        mode = int(episode["mode"][0]) if "mode" in episode else None
+        known["mode"].append(NO_MODE if mode is None else classes.mode_names[mode])
         known["number"].append(str(number))
         known["classes"].append(", ".join(classes.class_names[i] for i in ids[np.sort(first)]))
     return np.array(vectors), known, pictures
@@ -94,7 +95,9 @@ def principal_axes(vectors: np.ndarray) -> tuple[np.ndarray, list[float]]:
     centred = vectors - vectors.mean(0)
     left, scales, _ = np.linalg.svd(centred, full_matrices=False)
     total = max(float(np.sum(scales**2)), np.finfo("float64").tiny)
-    return left[:, :2] * scales[:2], [float(scale**2 / total) for scale in scales[:2]]
+    points, shares = left[:, :2] * scales[:2], [float(scale**2 / total) for scale in scales[:2]]
+    missing = 2 - len(shares)  # Vectors of one number vary along one axis.
+    return np.pad(points, ((0, 0), (0, missing))), [*shares, *[0.0] * missing]
 
 
 def nearest_alike(vectors: np.ndarray, modes: Sequence[str]) -> float:
@@ -161,20 +164,26 @@ def analyze(request: AnalysisRequest, *, split: str = "test", episodes: int = TA
     values = {
         "split": split, "episodes": episodes, "modes": known["mode"],
         "embeddings": vectors.tolist(), "principal": points.tolist(), "variance_shares": shares,
-        "nearest_alike": nearest_alike(vectors, known["mode"]),
     }  # fmt: skip
+    line = f"The projector shows them: tensorboard --logdir={request.run.tensorboard}"
+    if len(set(known["mode"])) > 1:
+        values["nearest_alike"] = nearest_alike(vectors, known["mode"])
+        share = f"{100 * values['nearest_alike']:.1f} %"
+        line = f"{share} of the tasks lie nearest to one of their own mode. {line}"
     figure = scatter_figure(values)
-    folder = os.path.join(request.run.tensorboard, "task_embeddings")
-    files = write_projector(folder, f"task_embeddings_{split}", vectors, known, pictures)
-    _show(folder, figure)
-    line = (
-        f"{100 * values['nearest_alike']:.1f} % of the tasks lie nearest to one of their own mode. "
-        f"The projector shows them: tensorboard --logdir={request.run.tensorboard}"
-    )
-    return Analysis(f"task_embeddings_{split}", figure, values, "", line, files=tuple(files))
+    name = f"task_embeddings_{split}"
+    folder = os.path.join(request.run.tensorboard, name)
+
+    def write() -> list[str]:
+        shutil.rmtree(folder, ignore_errors=True)  # Those of an earlier call.
+        files = write_projector(folder, name, vectors, known, pictures)
+        _show(folder, name, figure)
+        return files
+
+    return Analysis(name, figure, values, conclusion=line, write=write)
 
 
-def _show(folder: str, figure: Figure) -> None:
+def _show(folder: str, name: str, figure: Figure) -> None:
     """The figure among TensorBoard's images, which makes the folder a run to the projector."""
     import tensorflow as tf
 
@@ -182,7 +191,7 @@ def _show(folder: str, figure: Figure) -> None:
 
     writer = tf.summary.create_file_writer(folder)
     with writer.as_default(step=0):
-        tf.summary.image("task_embeddings", figure_to_rgb(figure)[None])
+        tf.summary.image(name, figure_to_rgb(figure)[None])
     writer.close()
 
 

@@ -73,7 +73,8 @@ def _of_mode(sampler: Callable, mode: str) -> Callable:
             f"A mode, {mode!r}, is named, and the run's episodes are of no mixture: leave the mode "
             "out, or analyse a run whose sampler is mixture_episode."
         )
-    return functools.partial(sampler, modes=(mode,))
+    # Weights of all modes would not be of this one.
+    return functools.partial(sampler, modes=(mode,), weights=None)
 
 
 def summary(ratios: np.ndarray) -> dict[str, Any]:

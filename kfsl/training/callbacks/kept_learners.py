@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import keras
 
+from kfsl.metrics.finite_weights import weight_not_finite
 from kfsl.training.callbacks.whole_file import save_whole
 
 
@@ -20,5 +21,6 @@ class KeptLearners(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         del logs
-        if epoch + 1 in self.paths:
+        # An epoch that diverged ends early, and is no epoch.
+        if epoch + 1 in self.paths and weight_not_finite(self.model) is None:
             save_whole(self.model, self.paths[epoch + 1])

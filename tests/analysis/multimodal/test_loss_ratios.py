@@ -90,3 +90,17 @@ def test_an_error_leaves_the_learner_whole():
 def test_a_negative_rate_is_refused():
     with pytest.raises(ValueError, match="at least 0; received rate=-1"):
         LossRatios(letters.prototypical_network(), -1.0)
+
+
+def test_a_loss_of_zero_is_refused(monkeypatch):
+    measured = LossRatios(letters.prototypical_network(), RATE)
+    monkeypatch.setattr(measured, "losses", lambda targets: np.array([0.5, 0.0]))
+    with pytest.raises(ValueError, match=r"loss of target task 1 is 0\.0, so there is no ratio"):
+        measured.of([], tasks(2))
+
+
+def test_a_step_that_is_too_large_is_refused():
+    learner = letters.prototypical_network()
+    with pytest.raises(ValueError, match="no longer finite; take a smaller rate"):
+        LossRatios(learner, rate=1e38).of(tasks(1), tasks(1, first=10))
+    assert all(np.isfinite(value).all() for value in learner.get_weights())

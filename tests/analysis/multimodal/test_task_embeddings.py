@@ -11,6 +11,7 @@ from PIL import Image
 from tensorboard.plugins import projector
 
 from kfsl import configurables
+from kfsl.analysis.multimodal import task_embeddings
 from kfsl.analysis.multimodal.task_embeddings import (
     embedded_tasks,
     nearest_alike,
@@ -54,7 +55,7 @@ def test_tensorboard_reads_what_is_written(mixed, tmp_path):
     run = mixed_runs.mixed_run(str(tmp_path / "kml"), mixed)
     files = analyze("task_embeddings", AnalysisRequest(run), episodes=6)
     assert all(os.path.isfile(file) for file in files)
-    folder = os.path.join(run.tensorboard, "task_embeddings")
+    folder = os.path.join(run.tensorboard, "task_embeddings_test")
     with open(os.path.join(folder, "projector_config.pbtxt"), encoding="utf-8") as file:
         config = text_format.Parse(file.read(), projector.ProjectorConfig())
     (embedding,) = config.embeddings
@@ -65,11 +66,28 @@ def test_tensorboard_reads_what_is_written(mixed, tmp_path):
     with open(os.path.join(folder, embedding.metadata_path), encoding="utf-8") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     assert [row["mode"] for row in rows] == values["modes"]
+    _, known, _ = embedded_tasks(configurables.trained_experiment(run), "test", 6)
+    assert [row["classes"] for row in rows] == known["classes"]
     with Image.open(os.path.join(folder, embedding.sprite.image_path)) as sprite:
         assert sprite.size == (3 * THUMBNAIL, 3 * THUMBNAIL)
     assert list(embedding.sprite.single_image_dim) == [THUMBNAIL, THUMBNAIL]
     # Events of its own make the folder a run, and only runs are asked for a projector.
     assert any("tfevents" in name for name in os.listdir(folder))
+    there = sorted(os.listdir(folder))
+    assert "% of the tasks lie nearest" in _analysis(run).conclusion
+    assert sorted(os.listdir(folder)) == there
+
+
+def _analysis(run):
+    return task_embeddings.analyze(AnalysisRequest(run), episodes=4)
+
+
+def test_a_binding_without_effect_writes_nothing(mixed, tmp_path):
+    run = mixed_runs.mixed_run(str(tmp_path / "kml"), mixed)
+    request = AnalysisRequest(run, ("fixed_episode.shots = 2",))
+    with pytest.raises(configurables.BindingError, match="nothing was written"):
+        analyze("task_embeddings", request, episodes=2)
+    assert not os.path.exists(run.tensorboard)
 
 
 def test_learners_without_task_encoder_are_refused(run):
@@ -85,6 +103,9 @@ def test_principal_axes_and_neighbours():
     expected = (vectors - vectors.mean(0)) @ directions[:, ::-1][:, :2]
     np.testing.assert_allclose(np.abs(points), np.abs(expected), atol=1e-9)
     np.testing.assert_allclose(shares, values[::-1][:2] / values.sum())
+    points, shares = principal_axes(vectors[:, :1])
+    np.testing.assert_array_equal(points[:, 1], 0.0)
+    assert shares == [pytest.approx(1.0), 0.0]
     line = np.array([[0.0], [1.0], [10.0], [12.0], [4.0]])
     assert nearest_alike(line, ["a", "a", "b", "b", "b"]) == 0.8
 

@@ -60,6 +60,11 @@ def test_modes_change_the_tasks(mixed, tmp_path):
         found[source] = np.ravel(read(files)["runs"]["prototypes"]["best"]["ratios"])
     assert not np.allclose(found["plain"], found["dark"])
     # Tasks of any mode in turn are of one and of the other.
+    # Weights of all modes say nothing of one.
+    weighted = AnalysisRequest(run, ("mixture_episode.weights = (1.0, 3.0)",))
+    files = analyze("transference", weighted, episodes=2, source_mode="plain", rate=0.05)
+    sources = read(files)["runs"]["prototypes"]["best"]["ratios"]
+    assert len(sources) == 2
     for i in range(2):
         assert found[None][i] in (found["plain"][i], found["dark"][i])
 
@@ -93,8 +98,8 @@ def test_the_command(mixed, tmp_path, monkeypatch, capsys):
     [
         (["--kept_epochs=1,x"], "--kept_epochs takes epochs with commas between them"),
         (["--kept_epochs=7"], "did not keep its learner of epoch 7: bind train.keep_epochs = (7,)"),
-        (["--rate=-1"], "rate"),
-        (["--targets=0"], "targets"),
+        (["--rate=-1"], "flag --rate=-1"),
+        (["--targets=0"], "flag --targets=0"),
         (["--query=1"], "--query is not read by --analysis=transference"),
     ],
 )
