@@ -224,9 +224,10 @@ def analyze(
     Raises:
         ValueError: if a run learns no implants.
     """
+    # First, since it holds back what TensorFlow prints while it is imported.
+    experiment, learners = compared(request, compare)
     from kfsl.evaluation.evaluate import EVALUATION_SEED
 
-    experiment, learners = compared(request, compare)
     for path, learner in learners.items():
         _check_implanting(path, learner)
     named = dict(zip(run_names(list(learners)), learners.values(), strict=True))

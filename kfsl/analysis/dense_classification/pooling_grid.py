@@ -249,9 +249,10 @@ def analyze(
     Raises:
         ValueError: if a run is of another method.
     """
+    # First, since it holds back what TensorFlow prints while it is imported.
+    experiment, learners = compared(request, compare)
     from kfsl.evaluation.evaluate import EVALUATION_SEED
 
-    experiment, learners = compared(request, compare)
     _check_alike(learners)
     measure = functools.partial(
         grid_accuracies, experiment, split=split, episodes=episodes, seed=EVALUATION_SEED
