@@ -52,9 +52,11 @@ def benchmark(monkeypatch, capsys):
         def measured(command, **_):
             monkeypatch.setattr(sys, "argv", command[1:])
             capsys.readouterr()
-            module.main()
-            keras.config.set_floatx(floatx)
-            keras.config.set_dtype_policy(policy)
+            try:
+                module.main()
+            finally:
+                keras.config.set_floatx(floatx)
+                keras.config.set_dtype_policy(policy)
             return SimpleNamespace(stdout=capsys.readouterr().out)
 
         monkeypatch.setattr(module.subprocess, "run", measured)

@@ -3,9 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
-from data_pipelines.class_store import ClassStore, StoredClass
+from data_pipelines.class_store import ClassStore
 from data_pipelines.datasets.class_lists import read_class_lists, split_lists_in
 from data_pipelines.datasets.dataset_info import DatasetInfo
 from data_pipelines.datasets.dataset_reader import DatasetReader
@@ -71,21 +69,8 @@ def reader(source: Path | None, work_dir: Path) -> DatasetReader:
         )
     root = _data_folder(source)
     files = find_files(root)
-    makers = _makers(root, files)
-    source_images = ImageSet(source, files)
-
-    def images() -> Iterator[tuple[int, np.ndarray]]:
-        for index, name in enumerate(files):
-            for file in files[name]:
-                yield index, source_images.read(file, INFO.image_shape)
-
-    return DatasetReader(
-        [StoredClass(name, makers[name], len(found)) for name, found in files.items()],
-        images,
-        INFO.image_shape,
-        {"source": "archive"},
-        source=source_images,
-    )
+    images = ImageSet(source, files)
+    return DatasetReader.of_files(images, _makers(root, files), INFO.image_shape, "archive")
 
 
 def find_files(root: Path) -> dict[str, list[Path]]:

@@ -69,15 +69,9 @@ def reader(source: Path | None, work_dir: Path) -> DatasetReader:
                 f"{source}/test, expected {IMAGES_PER_CLASS}."
             )
         files[entry.name] = found
-    source_images = ImageSet(source, files)
-
-    def images() -> Iterator[tuple[int, np.ndarray]]:
-        for index, entry in enumerate(classes):
-            for file in files[entry.name]:
-                yield index, source_images.read(file, INFO.image_shape)
-
-    metadata = {"source": "class folders"}
-    return DatasetReader(classes, images, INFO.image_shape, metadata, source=source_images)
+    return DatasetReader.of_files(
+        ImageSet(source, files), coarse, INFO.image_shape, "class folders"
+    )
 
 
 def _tfds_reader(classes: list[StoredClass]) -> DatasetReader:

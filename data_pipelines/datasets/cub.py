@@ -65,19 +65,8 @@ def reader(source: Path | None, work_dir: Path) -> DatasetReader:
     if source is None:
         return _tfds_reader()
     files = find_files(source)
-    source_images = ImageSet(source, files)
-
-    def images() -> Iterator[tuple[int, np.ndarray]]:
-        for index, name in enumerate(files):
-            for file in files[name]:
-                yield index, source_images.read(file, INFO.image_shape)
-
-    return DatasetReader(
-        [StoredClass(name, "all", len(found)) for name, found in files.items()],
-        images,
-        INFO.image_shape,
-        {"source": "class folders"},
-        source=source_images,
+    return DatasetReader.of_files(
+        ImageSet(source, files), dict.fromkeys(files, "all"), INFO.image_shape, "class folders"
     )
 
 

@@ -1,6 +1,8 @@
 """What `prepare` needs to write a class store."""
 
-from collections.abc import Callable, Iterator, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +33,34 @@ class DatasetReader:
     metadata: dict[str, Any] = field(default_factory=dict)
     build: Callable[[], object] | None = None
     source: ImageSet | None = None
+
+    @classmethod
+    def of_files(
+        cls,
+        source: ImageSet,
+        superclasses: Mapping[str, str],
+        image_shape: tuple[int, int, int],
+        origin: str,
+    ) -> DatasetReader:
+        """Reads image files, class by class.
+
+        Args:
+            source: `ImageSet`.
+            superclasses: mapping from the names of its classes, in their order.
+            image_shape: tuple `(H, W, C)` in pixels.
+            origin: str. What the store's metadata shall say of the source.
+        """
+        classes = [
+            StoredClass(name, superclass, len(source.files[name]))
+            for name, superclass in superclasses.items()
+        ]
+
+        def images() -> Iterator[tuple[int, np.ndarray]]:
+            for index, entry in enumerate(classes):
+                for file in source.files[entry.name]:
+                    yield index, source.read(file, image_shape)
+
+        return cls(classes, images, image_shape, {"source": origin}, source=source)
 
     @property
     def num_images(self) -> int:
