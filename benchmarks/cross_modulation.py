@@ -14,7 +14,6 @@ import importlib
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -25,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from benchmarks.peak_memory import peak_memory
+from benchmarks.timing import measured_apart
 
 importlib.import_module("kfsl")  # Before TensorFlow, whose kernels it chooses.
 
@@ -192,9 +192,7 @@ def main() -> None:
     print(f"{os.cpu_count()} cores, load before {os.getloadavg()[0]:.2f}", flush=True)
 
     def turn(name: str, form: str) -> Any:
-        command = [sys.executable, __file__, *sys.argv[1:], "--measure", name, form]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        return json.loads(done.stdout.splitlines()[-1])
+        return measured_apart(name, form)
 
     found = []
     for name in arguments.case or CASES:

@@ -15,9 +15,7 @@ import importlib
 import json
 import os
 import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from benchmarks.graph_flop import graph_flop
 from benchmarks.peak_memory import peak_memory
+from benchmarks.timing import measured_apart, seconds_of
 
 importlib.import_module("kfsl")  # Before TensorFlow, whose kernels it chooses.
 
@@ -174,15 +173,15 @@ def measure(size: int, form: str, updates: int, arguments: argparse.Namespace) -
     task = support_set(size)
     adaptation = ADAPTATIONS[form](learner, *task)
     before = peak_memory()
-    first = _seconds(adaptation)
+    first = seconds_of(adaptation)
     after = peak_memory()
     matrix = tf.random.normal((arguments.matrix, arguments.matrix))
     product = tf.function(lambda: tf.reduce_sum(tf.matmul(matrix, matrix)), autograph=False)
-    _seconds(lambda: product().numpy())
+    seconds_of(lambda: product().numpy())
     seconds, products = [], []
     for _ in range(arguments.repeats):
-        products.append(_seconds(lambda: product().numpy()))
-        seconds.append(_seconds(adaptation))
+        products.append(seconds_of(lambda: product().numpy()))
+        seconds.append(seconds_of(adaptation))
     return {
         "seconds": seconds,
         "first_call_seconds": first,
@@ -191,12 +190,6 @@ def measure(size: int, form: str, updates: int, arguments: argparse.Namespace) -
         "peak_megabytes": after / 2**20,
         "peak_megabytes_before": before / 2**20,
     }
-
-
-def _seconds(function: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
 
 
 def summary(
@@ -262,10 +255,7 @@ def main() -> None:
     print(f"{os.cpu_count()} cores, load before {os.getloadavg()[0]:.2f}", flush=True)
 
     def turn(size: int, form: str, updates: int) -> Any:
-        turned = ["--measure", str(size), form, str(updates)]
-        command = [sys.executable, __file__, *sys.argv[1:], *turned]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        return json.loads(done.stdout.splitlines()[-1])
+        return measured_apart(str(size), form, str(updates))
 
     found = []
     difference = turn(CHECKED_SIZE, "check", arguments.updates)

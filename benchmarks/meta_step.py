@@ -18,10 +18,7 @@ import importlib
 import json
 import os
 import statistics
-import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +27,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from benchmarks.graph_flop import graph_flop
 from benchmarks.peak_memory import peak_memory
+from benchmarks.timing import measured_apart, seconds_of
 
 importlib.import_module("kfsl")  # Before TensorFlow, whose kernels it chooses.
 
@@ -101,16 +99,16 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         train_step(data)["loss"].numpy()
 
     before = _peak_megabytes()
-    first = _seconds(step)
+    first = seconds_of(step)
     step()
     after = _peak_megabytes()
     matrix = tf.random.normal((arguments.matrix, arguments.matrix))
     product = tf.function(lambda: tf.reduce_sum(tf.matmul(matrix, matrix)), autograph=False)
-    _seconds(lambda: product().numpy())
+    seconds_of(lambda: product().numpy())
     products, steps = [], []
     for _ in range(arguments.repeats):
-        products.append(_seconds(lambda: product().numpy()))
-        steps.append(_seconds(step))
+        products.append(seconds_of(lambda: product().numpy()))
+        steps.append(seconds_of(step))
     flop = flop_of_step(learner, *data)
     seconds, rate = statistics.median(steps), 2 * arguments.matrix**3 / statistics.median(products)
     return {
@@ -126,12 +124,6 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         "peak_megabytes": after,
         "peak_megabytes_before_first_call": before,
     }
-
-
-def _seconds(function: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
 
 
 def _peak_megabytes() -> float:
@@ -174,9 +166,7 @@ def main() -> None:
     print(f"{os.cpu_count()} cores, load before {os.getloadavg()[0]:.2f}", flush=True)
     found = []
     for name in arguments.learner or LEARNERS:
-        command = [sys.executable, __file__, *sys.argv[1:], "--measure", name]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        found.append(json.loads(done.stdout.splitlines()[-1]))
+        found.append(measured_apart(name))
         print(line(found[-1]), flush=True)
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

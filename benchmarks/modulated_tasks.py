@@ -20,10 +20,7 @@ import importlib
 import json
 import os
 import statistics
-import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from benchmarks.peak_memory import peak_memory
+from benchmarks.timing import measured_apart, seconds_of
 
 importlib.import_module("kfsl")  # Before TensorFlow, whose kernels it chooses.
 
@@ -103,27 +101,21 @@ def measure(form: str, tasks: int, arguments: argparse.Namespace) -> dict[str, A
     data = meta_batch(arguments.size, tasks)
     step = tf.function(learner.train_step, autograph=False)
     before = peak_memory()
-    first = _seconds(lambda: step(data))
-    _seconds(lambda: step(data))
+    first = seconds_of(lambda: step(data))
+    seconds_of(lambda: step(data))
     matrix = tf.random.normal((arguments.matrix, arguments.matrix))
     product = tf.function(lambda: tf.reduce_sum(tf.matmul(matrix, matrix)), autograph=False)
-    _seconds(lambda: product().numpy())
+    seconds_of(lambda: product().numpy())
     seconds, products = [], []
     for _ in range(arguments.repeats):
-        products.append(_seconds(lambda: product().numpy()))
-        seconds.append(_seconds(lambda: step(data)["loss"].numpy()))
+        products.append(seconds_of(lambda: product().numpy()))
+        seconds.append(seconds_of(lambda: step(data)["loss"].numpy()))
     return {
         "seconds": seconds,
         "first_call_seconds": first,
         "matmul_gflop_per_second": 2 * arguments.matrix**3 / statistics.median(products) / 1e9,
         "megabytes": (peak_memory() - before) / 2**20,
     }
-
-
-def _seconds(function: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
 
 
 def summary(
@@ -181,9 +173,7 @@ def main() -> None:
     print(f"{os.cpu_count()} cores, load before {os.getloadavg()[0]:.2f}", flush=True)
 
     def turn(form: str, tasks: int) -> Any:
-        command = [sys.executable, __file__, *sys.argv[1:], "--measure", form, str(tasks)]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        return json.loads(done.stdout.splitlines()[-1])
+        return measured_apart(form, str(tasks))
 
     difference = turn("check", CHECKED_TASKS)
     runs: dict[str, list[dict[str, Any]]] = {form: [] for form in (*arguments.form, "prototypes")}

@@ -59,7 +59,7 @@ def benchmark(monkeypatch, capsys):
                 keras.config.set_dtype_policy(policy)
             return SimpleNamespace(stdout=capsys.readouterr().out)
 
-        monkeypatch.setattr(module.subprocess, "run", measured)
+        monkeypatch.setattr(subprocess, "run", measured)
         monkeypatch.setattr(sys, "argv", [module.__file__, *arguments])
         module.main()
 
