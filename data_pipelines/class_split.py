@@ -28,6 +28,7 @@ class ClassSplit:
             from.
         mode_names: tuple of str. The datasets of a mixture.
         mode_rotations: tuple of int. As `rotations`, of each dataset of a mixture.
+        image_shape: tuple of three ints or None. Height, width and channels of the images.
 
     Example:
     ```python
@@ -53,6 +54,7 @@ class ClassSplit:
     modes: np.ndarray | None = None
     mode_names: tuple[str, ...] = ()
     mode_rotations: tuple[int, ...] = ()
+    image_shape: tuple[int, int, int] | None = None
 
     def part(
         self, first: int | None, last: int | None = None, name: str | None = None

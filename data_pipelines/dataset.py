@@ -168,5 +168,6 @@ class FewShotDataset:
             superclasses=dense.astype(np.int32),
             superclass_names=tuple(self.store.superclass_names[i] for i in used),
             rotations=self.store.rotations,
+            image_shape=self.store.image_shape,
             **mixed,
         )

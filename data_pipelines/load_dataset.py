@@ -10,6 +10,7 @@ import numpy as np
 
 from data_pipelines.class_store import ClassStore
 from data_pipelines.dataset import FewShotDataset
+from data_pipelines.function_dataset import FUNCTIONS, FunctionDataset
 
 DATASETS = (
     "glyphs",
@@ -22,6 +23,7 @@ DATASETS = (
     "meta_cifar100",
     "cub",
     "aircraft",
+    "celeb_a",
     "image_folder",
     "mixture",
 )
@@ -38,12 +40,12 @@ def load_dataset(
     held_out_seed: int = 0,
     split_seed: int = 0,
     held_out_images: int = 0,
-) -> FewShotDataset:
+) -> FewShotDataset | FunctionDataset:
     """Opens a prepared dataset.
 
     Args:
         name: str. One of `DATASETS`, or the `--name` under which your own image folder or mixture
-            was prepared.
+            was prepared; or `"sinusoids"`, which needs no preparation.
         split: str or None. Which lists of classes: for `omniglot` `"vinyals"` (1028/172/423,
             default), `"santoro"` (1200/423), `"crossmod"` (1000/200/423), `"leap"` (20
             characters of each of 25/11/10 alphabets) or `"mixed"` (1100/100/423, of all
@@ -64,7 +66,8 @@ def load_dataset(
             they become the split `base_test`. Defaults to `0`.
 
     Returns:
-        A `FewShotDataset`. Nothing but the names is read from disk.
+        A `FewShotDataset`, of which nothing but the names is read from disk; of `"sinusoids"` a
+        `FunctionDataset`.
 
     Raises:
         FileNotFoundError: the dataset is not prepared; the message names the command.
@@ -82,6 +85,9 @@ def load_dataset(
             assert "data_pipelines.prepare --dataset=glyphs" in str(error)
     ```
     """
+    if name in FUNCTIONS:
+        _check_functions(name, split, held_out, held_out_images)
+        return FunctionDataset(name)
     folder = store_dir(data_dir)
     if name in DATASETS and name not in NAMED:
         module = dataset_module(name)
@@ -124,6 +130,17 @@ def _open_store(
     raise FileNotFoundError(
         f"Dataset {name!r} is not prepared in {path.parent}. Run: {command}{option}.{known}"
     )
+
+
+def _check_functions(name: str, split: str | None, held_out: int, held_out_images: int) -> None:
+    """Refuses what has a meaning for images alone."""
+    given = {"split": split, "held_out": held_out, "held_out_images": held_out_images}
+    for argument, value in given.items():
+        if value:
+            raise ValueError(
+                f"{argument}={value!r} has no meaning for {name}, which has no classes. Leave it "
+                "out."
+            )
 
 
 def _hold_out(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
+from data_pipelines.completion import completion
 from data_pipelines.samplers.draws import check_sizes
 from data_pipelines.streaming import (
     check_not_negative,
@@ -22,6 +23,7 @@ from kfsl.episodes import (
     MODE,
     QUERY_CLASSES,
     QUERY_IMAGES,
+    QUERY_TARGETS,
     SUPPORT_CLASSES,
     SUPPORT_IMAGES,
     SUPPORT_LABELS,
@@ -30,12 +32,13 @@ from kfsl.episodes import (
 
 if TYPE_CHECKING:
     from data_pipelines.dataset import FewShotDataset
+    from data_pipelines.function_dataset import FunctionDataset
 
 Sampler = Callable[..., dict[str, tf.Tensor]]
 
 
 def episodes(
-    dataset: FewShotDataset,
+    dataset: FewShotDataset | FunctionDataset,
     split: str,
     sampler: Sampler,
     *,
@@ -55,7 +58,7 @@ def episodes(
     time. To resume after `n` meta-batches, pass `start=n`.
 
     Args:
-        dataset: `FewShotDataset`.
+        dataset: `FewShotDataset`, or `FunctionDataset`.
         split: str. Name of the split, such as `"train"`.
         sampler: function `(split, seed, index) -> dict`, such as
             `data_pipelines.samplers.fixed_episode` with its sizes bound by gin or
@@ -75,7 +78,8 @@ def episodes(
         `kfsl.episodes.EpisodeSpec` describes it: uint8 images `[B, S, H, W, C]` and
         `[B, Q, H, W, C]`, `support_labels`, `support_classes`, `query_classes`, and
         `support_mask` if the sampler pads; `query_labels` int32 `[B, Q]`. Batches of base
-        classes have queries alone, and labels at the chosen level.
+        classes have queries alone, and labels at the chosen level. Functions have
+        `support_inputs`, `support_targets` and `query_inputs`, and targets `[B, Q, width]`.
 
     Raises:
         ValueError: if an argument is out of range, or the sampler asks for more than the split
@@ -108,14 +112,14 @@ def episodes(
     check_sizes(meta_batch=meta_batch)
     check_shard(shard_index, num_shards)
     classes = dataset.split(split)
-    images = mapped_images(dataset)
+    images = None if dataset.store is None else mapped_images(dataset)
     level = label_table(classes, label_level)
 
     def sample(number: tf.Tensor) -> dict[str, tf.Tensor]:
         return sampler(classes, seed, number * num_shards + shard_index)
 
     def gather(draw: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        return _episode(images.read_value(), level, draw)
+        return _episode(None if images is None else images.read_value(), level, draw)
 
     numbers = episode_numbers(start, count, meta_batch)
     drawn = mapped(numbers, sample).batch(meta_batch, drop_remainder=True)
@@ -123,7 +127,7 @@ def episodes(
 
 
 def episode_at(
-    dataset: FewShotDataset,
+    dataset: FewShotDataset | FunctionDataset,
     split: str,
     sampler: Sampler,
     seed: int,
@@ -134,7 +138,7 @@ def episode_at(
     """Looks up one episode by its number.
 
     Args:
-        dataset: `FewShotDataset`.
+        dataset: `FewShotDataset`, or `FunctionDataset`.
         split: str. Name of the split.
         sampler: function `(split, seed, index) -> dict`, as `episodes` takes it.
         seed: int. The seed of the stream.
@@ -174,10 +178,27 @@ def episode_at(
     classes = dataset.split(split)
     draw = sampler(classes, seed, tf.constant(index, tf.int64))
     draw = {name: tensor[None] for name, tensor in draw.items()}
-    return _episode(dataset.store.tensor(), label_table(classes, label_level), draw)
+    images = None if dataset.store is None else dataset.store.tensor()
+    return _episode(images, label_table(classes, label_level), draw)
 
 
 def _episode(
+    images: tf.Tensor | None, level: tf.Tensor | None, draw: dict[str, tf.Tensor]
+) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    """The drawn episodes: of functions their numbers, of classes their images."""
+    if QUERY_TARGETS in draw:
+        return {name: draw[name] for name in draw if name != QUERY_TARGETS}, draw[QUERY_TARGETS]
+    if images is None:
+        raise ValueError(
+            "This sampler draws images, and functions have none: bind the sampler of these "
+            "functions, such as Experiment.sampler = @sinusoid_episode."
+        )
+    if "support_points" in draw:
+        return completion(images, draw)
+    return _image_episode(images, level, draw)
+
+
+def _image_episode(
     images: tf.Tensor, level: tf.Tensor | None, draw: dict[str, tf.Tensor]
 ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
     """Fetches the images of drawn episodes: one gather per set, so neither is copied again."""

@@ -18,6 +18,7 @@ SEED = "seed"
 SUPPORT_INPUTS = "support_inputs"
 SUPPORT_TARGETS = "support_targets"
 QUERY_INPUTS = "query_inputs"
+QUERY_TARGETS = "query_targets"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +42,7 @@ class EpisodeSpec:
     targets are ids of classes within the whole split. A task that is a function has
     `support_inputs`, `support_targets` and `query_inputs`, `[B, n, ...]`, instead of images.
 
-    The targets travel beside it: `query_labels`, int32, `[B, Q]`.
+    The targets travel beside it: `query_labels`, int32, `[B, Q]`; of functions `query_targets`.
 
     Args:
         ways: int. Classes in an episode.

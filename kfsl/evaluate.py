@@ -18,8 +18,9 @@ from absl import flags
 
 from kfsl.command_line import command, gin_files
 from kfsl.command_line.flags import GIN_FILE, GIN_PARAM, RUN_DIR, refuse, require
-from kfsl.runs.evaluation_record import Evaluation, paired_by_mode, paired_difference
+from kfsl.runs.evaluation_record import Evaluation
 from kfsl.runs.files import write_json
+from kfsl.runs.paired_difference import paired_by_mode, paired_difference
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import check_trained, fitting_evaluation
 
@@ -116,9 +117,7 @@ def evaluate_run(
         "split": found.split,
         "against": against.path,
         # Of the same episodes: it may have been evaluated on more.
-        "against_mean": dataclasses.replace(
-            other, accuracies=other.accuracies[: found.episodes]
-        ).mean,
+        "against_mean": dataclasses.replace(other, values=other.values[: found.episodes]).mean,
         "weights": found.weights,
         "against_weights": other.weights,
         "overrides": bindings,

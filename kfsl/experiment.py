@@ -8,6 +8,7 @@ import keras
 
 from data_pipelines.class_split import LABEL_LEVELS
 from data_pipelines.dataset import FewShotDataset
+from data_pipelines.function_dataset import FunctionDataset
 from kfsl.learners.base.learner import Learner
 from kfsl.runs.run_directory import RunDirectory
 
@@ -18,7 +19,7 @@ class Experiment:
 
     Args:
         learner: `Learner`.
-        dataset: `FewShotDataset`.
+        dataset: `FewShotDataset`, or `FunctionDataset`.
         sampler: callable, `(split, seed, index) -> indices`, for training episodes.
         evaluation_sampler: callable or None, for validation and test; `sampler` when None.
         label_level: str. `"class"` or `"superclass"`: whose ids travel with the episodes as
@@ -34,7 +35,7 @@ class Experiment:
     """
 
     learner: Learner
-    dataset: FewShotDataset
+    dataset: FewShotDataset | FunctionDataset
     sampler: Callable
     evaluation_sampler: Callable | None = None
     label_level: str = "class"
@@ -117,10 +118,16 @@ def _base_name(class_name: str) -> str:
     return re.sub(r"/rot\d+$", "", class_name)
 
 
-def _check_image_shape(learner: Learner, dataset: FewShotDataset) -> None:
+def _check_image_shape(learner: Learner, dataset: FewShotDataset | FunctionDataset) -> None:
     backbone = getattr(learner, "backbone", None)
-    if backbone is None:
-        return
+    if backbone is None or not learner.objective.has_classes:
+        return  # Numbers are looked at when they are drawn.
+    if dataset.image_shape is None:
+        raise ValueError(
+            f"{dataset.name!r} has functions and no images, and {type(learner).__name__} tells "
+            "classes of images apart. Bind an objective of numbers, such as "
+            "MAML.objective = @Regression()."
+        )
     expected, given = _image_shape(backbone), tuple(dataset.image_shape)
     if len(expected) != len(given) or any(
         size not in (None, own) for size, own in zip(expected, given, strict=True)

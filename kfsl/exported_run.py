@@ -65,12 +65,14 @@ def training_data(dataset: Any) -> dict[str, Any]:
     """What `classes.json` says: the dataset, its licence, and the classes that were trained on.
 
     Args:
-        dataset: `FewShotDataset`.
+        dataset: `FewShotDataset` or `FunctionDataset`.
 
     Returns:
         dict that JSON can hold.
     """
     store, train = dataset.store, dataset.split("train")
+    if store is None:
+        return {"dataset": dataset.name, "fingerprint": dataset.fingerprint}
     # One image a class, of some classes; the other splits are not looked at.
     offsets = train.offsets[:: -(-train.num_classes // MOST_IMAGES) or 1]
     return {
@@ -93,6 +95,8 @@ def summary(path: str, description: dict[str, Any]) -> list[str]:
     Returns:
         list of str.
     """
+    if description["image"] is None:
+        return _summary_of_numbers(path, description)
     ways = description["ways"]["fixed"]
     number = "any number of new classes" if ways is None else f"{ways} new classes"
     height, width, channels = description["image"]["trained_shape"]
@@ -103,4 +107,15 @@ def summary(path: str, description: dict[str, Any]) -> list[str]:
         f"{description['bn_policy']}.{transductive}",
         f"Try it:          python {os.path.join(path, EXAMPLE_FILE)}",
         f"On your images:  python -m kfsl.predict --saved_model={path} --support=DIR --query=DIR",
+    ]
+
+
+def _summary_of_numbers(path: str, description: dict[str, Any]) -> list[str]:
+    (inputs,), (targets,) = description["inputs"]["shape"], description["targets"]["shape"]
+    script = os.path.join(path, EXAMPLE_FILE)
+    return [
+        f"{description['learner']} is in {path}",
+        f"It takes points of {inputs} numbers with {targets} for each, and answers with {targets}.",
+        f"Try it:          python {script}",
+        f"On your points:  python {script} GIVEN.csv ASKED.csv",
     ]

@@ -39,7 +39,14 @@ from kfsl.prediction.table import MOST_ROWS, PredictionTable
 from kfsl.runs.files import write_text
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import check_trained, weights_fingerprint
-from kfsl.serving.files import CLASSES_FILE, GRAPH_FILE, chosen_steps, read_description, read_json
+from kfsl.serving.files import (
+    CLASSES_FILE,
+    EXAMPLE_FILE,
+    GRAPH_FILE,
+    chosen_steps,
+    read_description,
+    read_json,
+)
 
 CLASSES = ("new", "both")
 
@@ -110,6 +117,12 @@ def predict_folders(
     # Everything a user can get wrong shows before TensorFlow is imported.
     check_output(output)
     description = read_description(saved_model)
+    if description["image"] is None:
+        raise ValueError(
+            f"{saved_model} answers with numbers ({description['learner']}), not with classes of "
+            f"images. On points of yours: python {os.path.join(saved_model, EXAMPLE_FILE)} "
+            "GIVEN.csv ASKED.csv"
+        )
     steps = chosen_steps(description, steps)
     trained_on = _training_data(saved_model)
     if base_classes:

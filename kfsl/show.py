@@ -105,7 +105,7 @@ def show_episode(
     with command.quiet_start():
         from kfsl import configurables
         from kfsl.analysis.numbered_episode import numbered_episode
-        from kfsl.figures.episode import episode_figure
+        from kfsl.figures.any_episode import any_episode_figure
 
     if run is None:
         configurables.parse(gin_paths, bindings)
@@ -116,7 +116,7 @@ def show_episode(
     drawn = numbered_episode(experiment, split, index, seed)
     if run is not None:
         configurables.check_overrides(bindings, run, "this episode")
-    figure = episode_figure(learner, *drawn)
+    figure = any_episode_figure(learner, *drawn)
     os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
     figure.savefig(output)
     return output

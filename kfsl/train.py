@@ -11,6 +11,7 @@ import os
 
 from kfsl.command_line import command, gin_files
 from kfsl.command_line.flags import GIN_FILE, GIN_PARAM, RUN_DIR
+from kfsl.runs.measure import MEASURES
 from kfsl.runs.run_directory import RunDirectory
 
 
@@ -46,7 +47,7 @@ def _main() -> None:
         return
     run.start(config)
     logs = session.fit(configurables.operative())
-    print(_summary(run, logs))
+    print(_summary(run, logs, experiment.learner.objective.reported[0]))
 
 
 def _run_directory(paths: list[str]) -> str:
@@ -56,16 +57,14 @@ def _run_directory(paths: list[str]) -> str:
     return os.path.join("runs", name)
 
 
-def _summary(run: RunDirectory, logs: dict[str, float]) -> str:
-    accuracy = ""
-    if "val_accuracy" in logs:
-        accuracy = (
-            f", validation accuracy {100 * logs['val_accuracy']:.2f} "
-            f"± {100 * logs['val_accuracy_interval']:.2f} %"
-        )
+def _summary(run: RunDirectory, logs: dict[str, float], metric: str) -> str:
+    validation = ""
+    if f"val_{metric}" in logs:
+        told = MEASURES[metric].text(logs[f"val_{metric}"], logs[f"val_{metric}_interval"])
+        validation = f", validation {metric} {told}"
     told = _trained(run)
     return (
-        f"{told[0].upper()}{told[1:]}{accuracy}. The run is in {run.path}; "
+        f"{told[0].upper()}{told[1:]}{validation}. The run is in {run.path}; "
         f"evaluate it: python -m kfsl.evaluate --run_dir={run.path}"
     )
 

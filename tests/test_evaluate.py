@@ -27,7 +27,7 @@ def test_writes_and_prints(run):
     found = Evaluation.load(run.evaluation_path("test"))
     assert lines[0] == found.summary()
     assert lines[0].startswith("test: 3-way 1-shot, 12 episodes: ")
-    assert found.accuracies != [1.0] * 12
+    assert found.values != [1.0] * 12
     assert len(found.weights) == 64
     assert found.overrides == []
     assert not os.path.exists(run.evaluation_path("val"))
@@ -103,7 +103,7 @@ def test_against_what_is_stored(run, store, tmp_path):
     evaluate_run(other, "test", episodes=4)
     stored = Evaluation.load(other.evaluation_path("test"))
     # No accuracy over 12 queries: it can only come from the file.
-    dataclasses.replace(stored, accuracies=[0.125] * 4).save(other.evaluation_path("test"))
+    dataclasses.replace(stored, values=[0.125] * 4).save(other.evaluation_path("test"))
     evaluate_run(run, "test", episodes=4, against=other)
     with open(run.evaluation_path("test_against_other"), encoding="utf-8") as file:
         assert json.load(file)["against_mean"] == 0.125
@@ -145,7 +145,7 @@ def test_what_is_stored_must_fit(run):
     for changes in (
         {"split": "val"},
         {"seed": 1},
-        {"accuracies": [0.5] * 8},
+        {"values": [0.5] * 8},
         {"overrides": ["WAYS = 3"]},
         {"episodes_fingerprint": "other"},
     ):

@@ -34,6 +34,13 @@ from tests.support import forked
 
 ROOT = Path(__file__).parents[1]
 TOP_LEVEL = sorted((ROOT / "gin").glob("*.gin"))
+REGRESSION = sorted(p for p in (ROOT / "gin/regression").glob("*.gin") if p.name[0] != "_")
+#: The same commands on the same images: another of them is run whole.
+TRAINED_ALONE = [path for path in REGRESSION if path.stem.startswith("glyphs_")][1:]
+#: Methods that complete images, in the names of their files.
+COMPLETION = {
+    "cnp": "ConditionalNeuralProcess", "maml": "MAML", "cavia": "CAVIA", "modgrad": "ModGrad",
+}  # fmt: skip
 PAPERS = sorted(p for p in (ROOT / "gin/papers").rglob("*.gin") if p.name[0] != "_")
 #: 10 shots and 30 queries.
 IMAGES = 40
@@ -54,6 +61,7 @@ NUMBERS = re.compile(
     r"|Conv4\.bn_(momentum|epsilon)|\w+\.(inner_rate|(small|larg)est_rate|weight_decay)"
     r"|\w+\.(semantic_weight|gaussian_sigma|scale_penalty)|CLIP"
     # How many images and columns, and how large they are.
+    r"|POINTS|CHANNELS|ORDERED|Regression\.width|encoder/MLP\.image_shape|POINT_SHAPE"
     r"|SHOTS|QUERIES|TRAINING_WAYS|IMAGE_SHAPE|(\w+/)?\w+_episode\.queries"
     r"|Reptile\.evaluation_batch|ModGrad\.columns)"
 )
@@ -71,6 +79,9 @@ SMALL = {
     "Implanting.updates": "1",
     "DEPTH": "10",
     "WIDTH": "1",
+    "POINTS": "5",
+    "MAML.steps": "1",
+    "CAVIA.steps": "1",
 }
 #: The same for backbones whose width no macro gives.
 NARROW = {
@@ -109,6 +120,7 @@ def paper_stores(tmp_path_factory):
         for turns in range(4)
     ]
     write("omniglot", characters, (28, 28, 1), rotations=4)
+    write("celeb_a", [(part, "all") for part in ("train", "val", "test")], (32, 32, 3))
     for name, modes in MIXTURES.items():
         write_mixture(folder / name, name, modes)
     return folder
@@ -209,6 +221,9 @@ def step(experiment):
     # there, and Meta-SGD's rates nothing to multiply. The first kernels of the cells, which the
     # small initial context alone reaches, have a gradient below Adam's epsilon.
     still = r"_conv_bias|phi\d_hidden/kernel"
+    if not learner.objective.has_classes:
+        # Of one step from small factors the first layers' gradients are below it, too.
+        still += r"|phi\d"
     # Of one location attention has no choice, whatever its kernels are.
     if isinstance(learner, STANet) and learner.backbone.output_shape[1:3] == (1, 1):
         still += "|/spatial/"
@@ -221,7 +236,10 @@ def step(experiment):
     after = [weight.numpy() for weight in weights]
     assert all(np.any(b != a) for b, a in zip(before, after, strict=True))
     dataset, sampler = experiment.dataset, experiment.evaluation_sampler
-    episode, _ = pipeline.episode_at(dataset, "test", sampler, seed=0, index=0)
+    episode, targets = pipeline.episode_at(dataset, "test", sampler, seed=0, index=0)
+    if not learner.objective.has_classes:
+        assert learner(episode)["predictions"].shape == targets.shape
+        return
     ways = evaluation_episode("ways")
     assert episode["query_images"].shape[1] == evaluation_episode("queries") * ways
     episode["query_images"] = episode["query_images"][:, :2]
@@ -292,13 +310,15 @@ def tiny_training(path):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("path", TOP_LEVEL, ids=relative)
+@pytest.mark.parametrize("path", [*TOP_LEVEL, *REGRESSION], ids=relative)
 def test_top_level_gin_file_as_a_user_runs_it(path, glyphs_store, tmp_path):
     run_dir = tmp_path / "run"
     environment = {**os.environ, "KFSL_STORE_DIR": str(glyphs_store), "PYTHONPATH": str(ROOT)}
 
     commands = [tiny_training(path), ["kfsl.evaluate", "--episodes=8"], ["kfsl.export"]]
     commands = [[*command, f"--run_dir={run_dir}"] for command in commands]
+    if path in TRAINED_ALONE:
+        commands = commands[:1]
     begins_with = re.search(START_FROM, path.read_text(), re.MULTILINE)
     if begins_with:
         commands.insert(0, tiny_training(ROOT / f"gin/{begins_with[1]}.gin"))
@@ -307,9 +327,13 @@ def test_top_level_gin_file_as_a_user_runs_it(path, glyphs_store, tmp_path):
         result = forked.python(["-m", *command], env=environment, cwd=tmp_path)
         assert result.returncode == 0, result.stderr
         printed += result.stdout
-    assert re.search(r"test: 5-way [15]-shot", printed)
+    if path in TRAINED_ALONE:
+        return
+    completes = path in REGRESSION
+    setting = r"\d+ given, \d+ asked, 8 episodes: error" if completes else "5-way [15]-shot"
+    assert re.search(f"test: {setting}", printed)
     with open(run_dir / "evaluation" / "test.json", encoding="utf-8") as file:
-        assert len(json.load(file)["accuracies"]) == 8
+        assert len(json.load(file)["errors" if completes else "accuracies"]) == 8
     assert (run_dir / "saved_model" / "saved_model.pb").exists()
 
 
@@ -346,11 +370,13 @@ def test_one_mode_is_trained_and_all_are_tested():
 def test_the_lists_of_gin_files_are_not_empty():
     assert {path.stem for path in TOP_LEVEL} >= {"stanet", "prototypical_network"}
     assert len(PAPERS) > 30
+    assert len(COMPLETIONS) == 32
+    assert len(REGRESSION) == 5
 
 
 def test_no_two_files_are_the_same_configuration():
     paths = {}
-    for path in (*PAPERS, *TOP_LEVEL):
+    for path in (*PAPERS, *TOP_LEVEL, *REGRESSION):
         paths.setdefault(whole(path), []).append(relative(path))
     assert [same for same in paths.values() if len(same) > 1] == []
 
@@ -364,7 +390,25 @@ NAME = re.compile(
 )
 
 
-@pytest.mark.parametrize("path", PAPERS, ids=relative)
+#: A file of image completion: dataset, method, which pixels are given and how many.
+COMPLETION_NAME = re.compile(
+    rf"(?P<dataset>celeb_a|cifar_fs)_(?P<method>{'|'.join(COMPLETION)})"
+    r"_(?P<order>random|ordered)_(?P<points>10|100)"
+)
+COMPLETIONS = [path for path in PAPERS if COMPLETION_NAME.fullmatch(path.stem)]
+
+
+@pytest.mark.parametrize("path", COMPLETIONS, ids=relative)
+def test_a_name_says_what_is_completed(path):
+    name = COMPLETION_NAME.fullmatch(path.stem)
+    config = configurables.parse([relative(path)])
+    assert gin.query_parameter("load_dataset.name") == name["dataset"]
+    assert f"\nExperiment.learner = @{COMPLETION[name['method']]}()\n" in config
+    assert gin.query_parameter("%POINTS") == int(name["points"])
+    assert gin.query_parameter("%ORDERED") == (name["order"] == "ordered")
+
+
+@pytest.mark.parametrize("path", [p for p in PAPERS if p not in COMPLETIONS], ids=relative)
 def test_a_name_says_what_the_file_configures(path):
     name = NAME.fullmatch(path.stem)
     config = configurables.parse([relative(path)])
@@ -388,7 +432,7 @@ def test_a_name_says_what_the_file_configures(path):
     assert f"Experiment.learner = @{learner}()" in (ROOT / f"gin/{method}.gin").read_text()
 
 
-SWEEPS = [path for path in PAPERS if NAME.fullmatch(path.stem)["sweep"]]
+SWEEPS = [path for path in PAPERS if path not in COMPLETIONS and NAME.fullmatch(path.stem)["sweep"]]
 
 
 def test_only_sweeps_name_parameters():

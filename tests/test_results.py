@@ -30,7 +30,7 @@ ROW = {"table": "Omniglot", "method": "ProtoNet", "paper": 97.4, "note": "three\
 def evaluation(**changes) -> Evaluation:
     fields = {
         "split": "test",
-        "accuracies": [1.0, 0.9, 1.0, 0.9],
+        "values": [1.0, 0.9, 1.0, 0.9],
         "ways": 5,
         "shots": 1,
         "queries": 15,
@@ -144,7 +144,7 @@ def test_a_row_of_the_registry_says_what_the_registry_says(run, results, page):
 def learnt(run, accuracies, seed=0, **changes):
     """Makes a run one of a seed that was evaluated with these accuracies."""
     run.update_metadata({"seed": seed})
-    fields = {"accuracies": accuracies, "weights": weights_fingerprint(run), **changes}
+    fields = {"values": accuracies, "weights": weights_fingerprint(run), **changes}
     evaluation(**fields).save(run.evaluation_path("test"))
 
 

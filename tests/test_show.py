@@ -142,7 +142,7 @@ def test_shows_an_episode_of_a_configuration(store, tmp_path):
 
 
 EVALUATION = Evaluation(
-    split="test", accuracies=[0.5, 1.0], ways=2, shots=1, queries=3, seed=0, dataset="letters",
+    split="test", values=[0.5, 1.0], ways=2, shots=1, queries=3, seed=0, dataset="letters",
     dataset_fingerprint="", episodes_fingerprint="", learner="PrototypicalNetwork",
     bn_policy="running", transductive=False,
     classes={"a": [6, 6], "b": [1, 6], "c": [2, 12], "d": [4, 6]},

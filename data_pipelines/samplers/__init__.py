@@ -13,6 +13,9 @@ Every sampler returns rows of the class store, not images:
 - `support_mask`: bool, `[S]`, only where ways or shots vary; `False` marks padding.
 - `mode`: int32, only of mixtures; which of its datasets the episode is from.
 
+Two samplers draw functions instead: `pixel_episode` an image and places in it, `sinusoid_episode`
+the numbers of an episode themselves.
+
 A batch of base classes is an episode without `support_*`: its `query_labels` are positions in the
 split.
 
@@ -26,6 +29,8 @@ from data_pipelines.samplers.epoch_episode import epoch_episode
 from data_pipelines.samplers.fixed_episode import fixed_episode
 from data_pipelines.samplers.hierarchical_episode import hierarchical_episode
 from data_pipelines.samplers.mixture_episode import mixture_episode
+from data_pipelines.samplers.pixel_episode import pixel_episode
+from data_pipelines.samplers.sinusoid_episode import sinusoid_episode
 from data_pipelines.samplers.variable_episode import variable_episode
 
 __all__ = [
@@ -35,5 +40,7 @@ __all__ = [
     "fixed_episode",
     "hierarchical_episode",
     "mixture_episode",
+    "pixel_episode",
+    "sinusoid_episode",
     "variable_episode",
 ]

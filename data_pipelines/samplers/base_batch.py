@@ -11,6 +11,7 @@ from data_pipelines.samplers.draws import (
     check_sizes,
     class_pool,
     random_order,
+    rows_of,
     stream_seed,
 )
 
@@ -69,8 +70,7 @@ def base_batch(
             "rotations='episode' has no meaning for plain batches. Use 'class' or 'none'."
         )
     positions = class_pool(split, rotations).positions
-    ends = np.cumsum(np.asarray(split.counts)[positions])
-    total = int(ends[-1])
+    total = int(np.sum(np.asarray(split.counts)[positions]))
     if batch_size > total:
         raise ValueError(
             f"batch_size={batch_size}, but split {split.name!r} has {total} images to draw from. "
@@ -81,13 +81,9 @@ def base_batch(
     epoch_seed = stream_seed(split, seed, index // batches_per_epoch, purpose="batches")
     order = random_order(epoch_seed, [total], total)
     images = tf.gather(order, index % batches_per_epoch * batch_size + np.arange(batch_size))
-    images = tf.cast(images, tf.int64)
-    # Image j of the split belongs to the first class whose images end after it.
-    place = tf.searchsorted(ends.astype("int64"), images, side="right")
-    shifts = np.asarray(split.offsets)[positions] - (ends - np.asarray(split.counts)[positions])
-    class_ids = tf.gather(positions.astype("int32"), place)
+    rows, class_ids = rows_of(split, positions, images)
     return {
-        "query_indices": images + tf.gather(shifts.astype("int64"), place),
+        "query_indices": rows,
         "query_labels": class_ids,
         "query_class_ids": class_ids,
     }

@@ -163,6 +163,28 @@ def draw_images(split: ClassSplit, seed: tf.Tensor, class_ids: tf.Tensor, k: int
     return first[:, None] + tf.cast(picks, tf.int64)
 
 
+def rows_of(
+    split: ClassSplit, positions: np.ndarray, images: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Finds images that are numbered from 0 over some classes, one class after another.
+
+    Args:
+        split: `ClassSplit`.
+        positions: int array. Those classes, by their positions in the split.
+        images: int tensor. Numbers of images.
+
+    Returns:
+        Rows of the store, int64, and positions of the images' classes, int32.
+    """
+    images = tf.cast(images, tf.int64)
+    counts = np.asarray(split.counts, "int64")[positions]
+    ends = np.cumsum(counts)
+    # Image j belongs to the first class whose images end after it.
+    place = tf.searchsorted(ends, images, side="right")
+    shifts = np.asarray(split.offsets, "int64")[positions] - (ends - counts)
+    return images + tf.gather(shifts, place), tf.gather(positions.astype("int32"), place)
+
+
 def padding_last(drawn: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Orders places so that those drawn come first; the order within each group is kept.
 

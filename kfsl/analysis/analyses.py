@@ -11,6 +11,7 @@ from kfsl.analysis.answer import Analysis
 OF_LEARNERS: dict[str, str] = {
     "attention": "kfsl.analysis.attention",
     "class_activation": "kfsl.analysis.dense_classification.class_activation",
+    "completions": "kfsl.analysis.regression.completions",
     "cross_modulation_commutativity": "kfsl.analysis.cross_modulation.commutativity",
     "cross_modulation_noise": "kfsl.analysis.cross_modulation.noise",
     "cross_modulation_norms": "kfsl.analysis.cross_modulation.norms",

@@ -20,11 +20,17 @@ class Backbone(keras.Model):
         image_shape: tuple of three ints, height, width (either may be None) and channels.
         dtype: str or `keras.DTypePolicy`. The policy the graph's layers were built with.
         **kwargs: Arguments of `keras.Model`: `name` and `trainable`.
+
+    Raises:
+        TypeError: for another argument, which Keras would ignore.
     """
 
     def __init__(
         self, images: Any, features: Any, image_shape: Sequence[int | None], dtype: Any, **kwargs
     ) -> None:
+        unknown = sorted(set(kwargs) - {"name", "trainable"})
+        if unknown:
+            raise TypeError(f"{type(self).__name__} has no argument {unknown[0]!r}.")
         super().__init__(inputs=images, outputs=features, **kwargs)
         # A functional model takes no policy of its own from its layers.
         self.dtype_policy = keras.dtype_policies.get(dtype)

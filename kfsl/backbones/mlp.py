@@ -65,7 +65,8 @@ class MLP(Backbone):
         dtype = keras.dtype_policies.get(kwargs.pop("dtype", None))
 
         # === Layers and functional model ===
-        x = inputs = layers.Input(tuple(image_shape), name="images")
+        # In double precision too: a context that belongs to the input is differentiated.
+        x = inputs = layers.Input(tuple(image_shape), dtype=dtype.variable_dtype, name="images")
         if len(image_shape) > 1:
             x = layers.Flatten(dtype=dtype, name="flatten")(x)
         for number, width in enumerate(hidden, start=1):

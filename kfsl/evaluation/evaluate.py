@@ -1,4 +1,4 @@
-"""Accuracy of a learner on fixed episodes, with its 95 % interval."""
+"""What a learner reaches on fixed episodes, with its 95 % interval."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +14,7 @@ from kfsl.episodes import (
     SUPPORT_LABELS,
     SUPPORT_MASK,
 )
+from kfsl.evaluation.error_tally import ErrorTally
 from kfsl.evaluation.streams import EvaluationStreams
 from kfsl.evaluation.tally import EvaluationTally
 from kfsl.experiment import Experiment
@@ -60,7 +61,8 @@ def evaluate(
 
     Raises:
         ValueError: if an argument is out of range, the split lacks classes or images for its
-            episodes, the learner is made for fewer ways, or its logits are not numbers.
+            episodes, the learner is made for fewer ways or another kind of task, or its outputs
+            are not numbers.
 
     Example:
     ```python
@@ -113,23 +115,25 @@ def evaluate(
         base_queries=base_queries,
     )
     predict = compiled_prediction(learner, streams.embedded, joint=streams.base_classes > 0)
-    tally = EvaluationTally(streams.class_names, streams.base_classes)
+    tally: EvaluationTally | ErrorTally = ErrorTally()
+    if learner.objective.has_classes:
+        tally = EvaluationTally(streams.class_names, streams.base_classes)
     with tqdm.tqdm(total=episodes, desc=f"evaluate {split}", unit="ep", disable=None) as bar:
         for episode, query_labels in streams.elements():
-            done = len(tally.accuracies)
+            done = len(tally.values)
             _check_ways(learner, episode)
-            predictions = _predictions(predict, episode, seed, done)
+            outputs = _outputs(predict, episode, seed, done)
             kept = min(meta_batch, episodes - done)
             small = {
                 name: tensor.numpy()[:kept]
                 for name, tensor in episode.items()
                 if name not in (SUPPORT_IMAGES, QUERY_IMAGES)
             }
-            tally.add(small, query_labels.numpy()[:kept], predictions[:kept])
+            tally.add(small, query_labels.numpy()[:kept], outputs[:kept])
             bar.update(kept)
     return Evaluation(
         split=split,
-        accuracies=tally.accuracies,
+        values=tally.values,
         ways=tally.ways,
         shots=tally.shots,
         queries=tally.queries,
@@ -148,11 +152,12 @@ def evaluate(
         earlier_fingerprints=tally.earlier_fingerprints,
         modes=tally.modes,
         mode_names=list(classes.mode_names) if tally.modes else [],
+        metric=learner.objective.reported[0],
     )
 
 
 def compiled_prediction(learner: Learner, embedded: bool = False, joint: bool = False) -> Callable:
-    """A compiled function from episodes to logits.
+    """A compiled function from episodes to a learner's outputs.
 
     Args:
         learner: `Learner`.
@@ -160,38 +165,40 @@ def compiled_prediction(learner: Learner, embedded: bool = False, joint: bool = 
         joint: bool. Queries may be of base classes too.
 
     Returns:
-        `(episode, seed) -> logits [B, Q, ways]`. The seed, int64 `[2]`, is for learners that
-        draw at adaptation: episode `b` of a meta-batch is number `seed[1] + b` of stream
-        `seed[0]`.
+        `(episode, seed) -> outputs [B, Q, width]`, of classes logits. The seed, int64 `[2]`, is
+        for learners that draw at adaptation: episode `b` of a meta-batch is number `seed[1] + b`
+        of stream `seed[0]`.
     """
 
+    objective = learner.objective
+    inputs, queries = objective.support_inputs, objective.query_inputs
+
     @tf.function(reduce_retracing=True)
-    def logits(episode: dict[str, tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
-        query = episode[QUERY_IMAGES]
-        if SUPPORT_LABELS not in episode:
-            query = query if embedded else learner.embed(query)
-            return learner.classify_base(query)["logits"]
+    def outputs(episode: dict[str, tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
+        if objective.has_classes and SUPPORT_LABELS not in episode:
+            query = episode[queries] if embedded else learner.embed(episode[queries])
+            return learner.classify_base(query)[objective.output]
         episode = {**episode, SEED: seed}
         if not (embedded or joint):
-            return learner(episode, training=False)["logits"]
-        support = episode[SUPPORT_IMAGES]
+            return learner(episode, training=False)[objective.output]
+        support, query = episode[inputs], episode[queries]
         if not embedded:
             support, query = learner.embed_episode(episode, training=False)
-        return learner.answer(support, query, episode, joint=joint)["logits"]
+        return learner.answer(support, query, episode, joint=joint)[objective.output]
 
-    return logits
+    return outputs
 
 
-def _predictions(
+def _outputs(
     predict: Callable, episode: dict[str, tf.Tensor], seed: int, number: int
 ) -> np.ndarray:
-    logits = predict(episode, tf.constant([seed, number], tf.int64)).numpy()
-    if np.isnan(logits).any():
+    outputs = predict(episode, tf.constant([seed, number], tf.int64)).numpy()
+    if np.isnan(outputs).any():
         raise ValueError(
-            f"The logits of episode {number}, or one soon after, are not numbers: training "
+            f"The outputs of episode {number}, or one soon after, are not numbers: training "
             "diverged. Train with a smaller learning rate."
         )
-    return np.argmax(logits, axis=-1)
+    return outputs
 
 
 def _check_finite(learner: Learner) -> None:

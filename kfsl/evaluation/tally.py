@@ -30,8 +30,8 @@ class EvaluationTally:
     spec = EpisodeSpec(ways=2, shots=1, queries=2, image_shape=(8, 8, 1))
     episode, query_labels = spec.random_episode(classes=3)
     tally = EvaluationTally(("a", "b", "c"))
-    tally.add(episode, query_labels, predictions=np.array([[0, 0, 1, 0]]))
-    assert tally.accuracies == [0.75]
+    tally.add(episode, query_labels, logits=np.eye(2)[[[0, 0, 1, 0]]])
+    assert tally.values == [0.75]
     assert tally.ways == 2 and tally.queries == 2
     ```
     """
@@ -39,7 +39,7 @@ class EvaluationTally:
     def __init__(self, class_names: Sequence[str], base_classes: int = 0) -> None:
         self.base_classes = base_classes
         self.class_names = tuple(class_names)
-        self.accuracies: list[float] = []
+        self.values: list[float] = []
         #: Of a mixture, which dataset each episode is from.
         self.modes: list[int] = []
         self._digest = hashlib.sha256()
@@ -53,7 +53,7 @@ class EvaluationTally:
         self._met_queries: list[np.ndarray] = []
 
     def add(
-        self, episode: dict[str, np.ndarray], query_labels: np.ndarray, predictions: np.ndarray
+        self, episode: dict[str, np.ndarray], query_labels: np.ndarray, logits: np.ndarray
     ) -> None:
         """Adds a meta-batch.
 
@@ -62,9 +62,10 @@ class EvaluationTally:
                 `[B, ...]`, and `support_mask` if there is padding; of a batch of base classes,
                 `query_classes` alone.
             query_labels: int array, `[B, Q]`.
-            predictions: int array, `[B, Q]`. Labels and predictions count base classes first;
+            logits: array, `[B, Q, ways]`. Labels and columns count base classes first;
                 `query_classes` too, `support_classes` are those of the split.
         """
+        predictions = np.argmax(logits, axis=-1)
         masks = episode.get("support_mask")
         self.modes += [int(mode) for mode in episode.get(MODE, ())][: len(query_labels)]
         for b in range(len(query_labels)):
@@ -87,9 +88,9 @@ class EvaluationTally:
         for part in (*support, labels, classes):
             self._digest.update(np.ascontiguousarray(part, dtype="<i4").tobytes() + b"|")
         hits = predictions == labels
-        self.accuracies.append(float(np.mean(hits)))
-        if len(self.accuracies) in KEPT_AFTER:
-            self.earlier_fingerprints[str(len(self.accuracies))] = self.fingerprint
+        self.values.append(float(np.mean(hits)))
+        if len(self.values) in KEPT_AFTER:
+            self.earlier_fingerprints[str(len(self.values))] = self.fingerprint
         if support:
             support_labels, support_classes = support
             class_of_label = np.arange(self.base_classes + support_labels.max() + 1)

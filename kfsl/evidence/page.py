@@ -11,10 +11,11 @@ from kfsl.evidence.table_line import TableLine
 HEADER = """# Results
 
 Made by `python -m kfsl.results` from the evidence in `results/`; do not edit. Accuracies are in
-per cent, the mean over episodes ± its 95 % interval (1.96 · std / √episodes); of several seeds,
-which meet the same episodes, the mean. A row is met when ours and its interval reach the paper's
-number. A difference is one on the same episodes, with its own interval. Training time is that of
-one run on the named machine. `python -m kfsl.reproduce --row=NAME` makes a row anew.
+per cent, errors are mean squared errors, of which less is better: the mean over episodes ± its
+95 % interval (1.96 · std / √episodes); of several seeds, which meet the same episodes, the mean. A
+row is met when ours and its interval reach the paper's number. A difference is one on the same
+episodes, with its own interval. Training time is that of one run on the named machine.
+`python -m kfsl.reproduce --row=NAME` makes a row anew.
 """
 COLUMNS = (
     "Method", "Data and protocol", "Setting", "Paper", "Ours", "Reached", "Beside", "Episodes",
@@ -107,18 +108,18 @@ def _published(line: TableLine) -> str:
 
 
 def _ours(line: TableLine) -> str:
-    text = f"{line.accuracy:.2f} ± {line.interval:.2f}"
+    text = line.measure.number(line.evaluation.mean, line.evaluation.interval)
     if len(line.runs) == 1:
         return text
-    each = ", ".join(f"{100 * run.evaluation.mean:.2f}" for run in line.runs)
+    each = ", ".join(line.measure.number(run.evaluation.mean) for run in line.runs)
     return f"{text} ({each})"
 
 
 def _reached(line: TableLine) -> str:
     if line.published is None:
         return "–"
-    gap = line.accuracy - line.published
-    return f"met, {gap:+.2f}" if line.met else f"{-gap:.2f} short"
+    gap, digits = line.mean - line.published, line.measure.digits
+    return f"met, {gap:+.{digits}f}" if line.met else f"{abs(gap):.{digits}f} short"
 
 
 def _beside(line: TableLine, by_name: dict[str, TableLine]) -> str:
@@ -127,13 +128,11 @@ def _beside(line: TableLine, by_name: dict[str, TableLine]) -> str:
     difference = line.beside(other) if other else None
     if difference is None:
         return "–"
-    text = (
-        f"{100 * difference.mean:+.2f} ± {100 * difference.interval:.2f} against "
-        f"{other.first.fields['method']}"
-    )
+    told = line.measure.number(difference.mean, difference.interval, sign=True)
+    text = f"{told} against {other.first.fields['method']}"
     if line.published is None or other.published is None:
         return text
-    return f"{text}; paper {line.published - other.published:+.2f}"
+    return f"{text}; paper {line.published - other.published:+.{line.measure.digits}f}"
 
 
 def _note(line: TableLine) -> str:

@@ -19,12 +19,13 @@ class PaperRow:
         method: str. As the table calls it.
         dataset: str. Data and their division.
         protocol: str. How episodes are drawn and normalised, as far as rows differ in it.
-        published: float or None. The paper's number, in per cent.
-        interval: float or None. The paper's interval, in per cent.
+        published: float or None. The paper's number; accuracies in per cent.
+        interval: float or None. The paper's interval, likewise.
         source: str. Where in the paper the number stands; empty where the paper has none.
         against: str or None. The row that the paper compares this one with.
         seeds: tuple of int. Two or more where a claim is a difference.
         starts_from: str or None. The row whose run this one begins with.
+        task: str. The setting, where the name has no ways and shots.
 
     Example:
     ```python
@@ -50,6 +51,7 @@ class PaperRow:
     against: str | None = None
     seeds: tuple[int, ...] = (0,)
     starts_from: str | None = None
+    task: str = ""
 
     @property
     def gin_file(self) -> str:
@@ -59,6 +61,8 @@ class PaperRow:
     @property
     def setting(self) -> str:
         """Such as `5-way 1-shot`."""
+        if self.task:
+            return self.task
         ways, shots = re.search(r"_(\d+)way_(\d+)shot", self.name).groups()
         return f"{ways}-way {shots}-shot"
 

@@ -22,7 +22,7 @@ class ResultsRow:
     Args:
         folder: str. `results/<row>`.
         description: dict. `table`, `method`, `dataset`, `setting`, and perhaps `paper` and
-            `paper_interval` (per cent) and `note`.
+            `paper_interval` (accuracies in per cent) and `note`.
         metadata: dict. The run's.
         evaluation: `Evaluation`. The run's.
         curve: `ValidationCurve` or None. The run's.
@@ -57,8 +57,10 @@ class ResultsRow:
         for name in ("paper", "paper_interval"):
             value = self.fields[name]
             number = isinstance(value, int | float) and not isinstance(value, bool)
-            if value is not None and not (number and 0 <= value <= 100):
-                raise ValueError(f"{where}: {name!r} must be in per cent; received {value!r}.")
+            per_cent = self.evaluation.metric == "accuracy"
+            if value is not None and not (number and (0 <= value <= 100 or not per_cent)):
+                unit = "in per cent" if per_cent else "a number"
+                raise ValueError(f"{where}: {name!r} must be {unit}; received {value!r}.")
         for name in METADATA:
             if name not in self.metadata:
                 raise ValueError(f"{self.folder}/metadata.json has no {name!r}.")

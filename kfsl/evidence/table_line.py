@@ -6,12 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from kfsl.evidence.row import ResultsRow
-from kfsl.runs.evaluation_record import (
-    Evaluation,
-    PairedDifference,
-    differences,
-    paired_difference,
-)
+from kfsl.runs.evaluation_record import Evaluation
+from kfsl.runs.measure import Measure
+from kfsl.runs.paired_difference import PairedDifference, differences, paired_difference
 
 
 class TableLine:
@@ -30,7 +27,7 @@ class TableLine:
         self.evaluation = self._together()
 
     def _together(self) -> Evaluation:
-        """An episode's accuracy is its mean over the runs: their episodes are the same."""
+        """An episode's number is its mean over the runs: their episodes are the same."""
         first = self.first.evaluation
         for run in self.runs[1:]:
             apart = differences(first, run.evaluation)
@@ -40,26 +37,31 @@ class TableLine:
                     f"{'; '.join(apart) or 'the number of episodes'}. Evaluate the runs of a row "
                     "alike."
                 )
-        accuracies = np.mean([run.evaluation.accuracies for run in self.runs], axis=0)
-        return dataclasses.replace(first, accuracies=accuracies.tolist())
+        means = np.mean([run.evaluation.values for run in self.runs], axis=0)
+        return dataclasses.replace(first, values=means.tolist())
 
     @property
     def name(self) -> str:
         return self.first.name
 
     @property
-    def accuracy(self) -> float:
-        """Per cent."""
-        return 100 * self.evaluation.mean
+    def measure(self) -> Measure:
+        """How its numbers are written."""
+        return self.evaluation.measure
+
+    @property
+    def mean(self) -> float:
+        """As it is written; accuracies in per cent."""
+        return self.measure.scale * self.evaluation.mean
 
     @property
     def interval(self) -> float:
-        """Per cent."""
-        return 100 * self.evaluation.interval
+        """As it is written; accuracies in per cent."""
+        return self.measure.scale * self.evaluation.interval
 
     @property
     def published(self) -> float | None:
-        """The paper's number, per cent."""
+        """The paper's number, as it is written."""
         return self.first.fields["paper"]
 
     @property
@@ -67,10 +69,12 @@ class TableLine:
         """Whether ours and its interval reach the paper's number; None where it has none."""
         if self.published is None:
             return None
-        return self.accuracy + self.interval >= self.published
+        if self.measure.larger_is_better:
+            return self.mean + self.interval >= self.published
+        return self.mean - self.interval <= self.published
 
     def beside(self, other: "TableLine") -> PairedDifference | None:
-        """How much better this one is on the episodes of both; None if they are not the same."""
+        """This one's minus the other's on the episodes of both; None if they are not the same."""
         if differences(self.evaluation, other.evaluation):
             return None
         return paired_difference(self.evaluation, other.evaluation)

@@ -6,6 +6,7 @@ import dataclasses
 import os
 
 from kfsl.runs.files import read_json, write_json
+from kfsl.runs.measure import MEASURES
 from kfsl.runs.run_directory import RunDirectory
 
 #: How many points a line of text shows.
@@ -14,11 +15,12 @@ POINTS = 6
 
 @dataclasses.dataclass(frozen=True)
 class ValidationCurve:
-    """Accuracy on the validation episodes after some numbers of updates.
+    """What was measured on the validation episodes after some numbers of updates.
 
     Args:
         steps: list of int. Updates.
-        accuracies: list of float, in 0..1.
+        values: list of float; accuracies are in 0..1.
+        metric: str. Key of `kfsl.runs.measure.MEASURES`.
 
     Example:
     ```python
@@ -30,20 +32,18 @@ class ValidationCurve:
     """
 
     steps: list[int]
-    accuracies: list[float]
+    values: list[float]
+    metric: str = "accuracy"
 
     @classmethod
     def of_run(cls, run: RunDirectory) -> ValidationCurve | None:
         """The curve of a run; None if it was never validated."""
-        points = [
-            (line["step"], round(line["val_accuracy"], 5))
-            for line in run.metrics()
-            if "val_accuracy" in line
-        ]
+        key = f"val_{run.validation_metric}"
+        points = [(line["step"], round(line[key], 5)) for line in run.metrics() if key in line]
         if not points:
             return None
-        steps, accuracies = zip(*points, strict=True)
-        return cls(list(steps), list(accuracies))
+        steps, values = zip(*points, strict=True)
+        return cls(list(steps), list(values), run.validation_metric)
 
     @classmethod
     def load(cls, path: str) -> ValidationCurve | None:
@@ -56,18 +56,22 @@ class ValidationCurve:
             return None
         value = read_json(path)
         try:
-            return cls(value["updates"], value["accuracies"])
-        except (TypeError, KeyError) as error:
+            (name,) = (name for name in MEASURES if MEASURES[name].plural in value)
+            return cls(value["updates"], value[MEASURES[name].plural], name)
+        except (TypeError, KeyError, ValueError) as error:
             raise ValueError(f"{path} is no validation curve: collect the run again.") from error
 
     def save(self, path: str) -> None:
         """Writes JSON."""
-        write_json(path, {"updates": self.steps, "accuracies": self.accuracies})
+        write_json(path, {"updates": self.steps, MEASURES[self.metric].plural: self.values})
 
     def summary(self) -> str:
-        """A few points, the best and the last among them, in per cent."""
+        """A few points, the best and the last among them; accuracies in per cent."""
+        measure = MEASURES[self.metric]
         last = len(self.steps) - 1
-        best = max(range(last + 1), key=lambda i: self.accuracies[i])
+        sign = 1 if measure.larger_is_better else -1
+        best = max(range(last + 1), key=lambda i: sign * self.values[i])
+        digits = max(measure.digits - 1, 0)
         # Doubling from the first: curves rise early.
         shown = {best, last}
         index = last
@@ -75,7 +79,7 @@ class ValidationCurve:
             index //= 2
             shown.add(index)
         words = [
-            f"{100 * self.accuracies[i]:.1f} after {self.steps[i]:,}"
+            f"{measure.scale * self.values[i]:.{digits}f} after {self.steps[i]:,}"
             + (" updates" if i == min(shown) else "")
             + (" (best)" if i == best else "")
             for i in sorted(shown)

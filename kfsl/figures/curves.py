@@ -12,16 +12,19 @@ from matplotlib.ticker import NullLocator, PercentFormatter
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 
 
-def level_figure(levels: Sequence[float], label: str, panels: int = 1) -> tuple[Figure, Any]:
-    """A figure for accuracies over levels that may span decades and begin at 0.
+def level_figure(
+    levels: Sequence[float], label: str, panels: int = 1, metric: str = "accuracy"
+) -> tuple[Figure, Any]:
+    """A figure for what is measured over levels that may span decades and begin at 0.
 
     Args:
         levels: sequence of float.
         label: str. What the levels are.
         panels: int. Further panels stay empty.
+        metric: str. What is measured; accuracies are shown in per cent.
 
     Returns:
-        `Figure`, and its axes: one `Axes`, or a list of them. The first is for accuracies.
+        `Figure`, and its axes: one `Axes`, or a list of them. The first is for what is measured.
 
     Example:
     ```python
@@ -40,8 +43,9 @@ def level_figure(levels: Sequence[float], label: str, panels: int = 1) -> tuple[
         axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks(sorted(set(levels)), [f"{level:g}" for level in sorted(set(levels))])
     axes.set_xlabel(label)
-    axes.set_ylabel("accuracy")
-    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0))
+    axes.set_ylabel(metric)
+    if metric == "accuracy":
+        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0))
     return figure, axes if panels == 1 else panes
 
 

@@ -1,6 +1,7 @@
 """Few-shot learners, one method a file."""
 
 from kfsl.learners.cavia import CAVIA
+from kfsl.learners.conditional_neural_process import ConditionalNeuralProcess
 from kfsl.learners.cross_modulation_network import CrossModulationNetwork
 from kfsl.learners.cross_modulation_prototypical_network import CrossModulationPrototypicalNetwork
 from kfsl.learners.dense_classification import DenseClassification
@@ -18,6 +19,7 @@ from kfsl.learners.stanet import STANet
 __all__ = [
     "CAVIA",
     "MAML",
+    "ConditionalNeuralProcess",
     "CrossModulationNetwork",
     "CrossModulationPrototypicalNetwork",
     "DenseClassification",

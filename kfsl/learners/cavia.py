@@ -6,7 +6,12 @@ import keras
 
 from kfsl import gradients
 from kfsl.learners.base.gradient_learner import GradientLearner
-from kfsl.networks.context_network import INITIALIZER, ContextNetwork
+from kfsl.networks.context_network import (
+    INITIALIZER,
+    ContextNetwork,
+    joined_by_context,
+    modulated_by_context,
+)
 from kfsl.networks.head import Head
 from kfsl.update_rules.sgd import SGD
 
@@ -15,15 +20,17 @@ from kfsl.update_rules.sgd import SGD
 class CAVIA(GradientLearner):
     """CAVIA: a context vector adapts to each episode, and no weight does.
 
-    The context starts at zero. A generator makes from it a factor and an offset for each
-    channel (FiLM) after one layer of the backbone; with a context of zero they are its biases,
-    which start uniformly within 1 / sqrt(context_size) of zero, as PyTorch's do.
+    The context starts at zero. Of images a generator makes from it a factor and an offset for
+    each channel (FiLM) after one layer of the backbone; with a context of zero they are its
+    biases, which start uniformly within 1 / sqrt(context_size) of zero, as PyTorch's do. Of
+    numbers, `modulated=None`, the context stands behind the inputs, and the backbone has to take
+    `context_size` numbers more than a task has.
 
     Args:
         backbone: see `GradientLearner`; a functional model.
-        modulated: str. Name of the backbone's layer whose output is modulated. The paper has
-            pooling, modulation, ReLU: that is `"block3_pool"` of a `Conv4` with
-            `order="bn-pool-activation"`.
+        modulated: str or None. Name of the backbone's layer whose output is modulated; None: the
+            context joins the inputs. The paper has pooling, modulation, ReLU: that is
+            `"block3_pool"` of a `Conv4` with `order="bn-pool-activation"`.
         context_size: int. Numbers in the context.
         inner_rate: float. Multiplies the gradient of the *mean* loss.
         steps: int. Inner steps.
@@ -31,7 +38,8 @@ class CAVIA(GradientLearner):
         **kwargs: see `GradientLearner`; `adapted` has no meaning here.
 
     Raises:
-        ValueError: for `adapted`, or a layer that the backbone does not have.
+        ValueError: for `adapted`, a layer that the backbone does not have, or a backbone without
+            place for the context.
 
     Reference:
         [Zintgraf et al., 2019](https://arxiv.org/abs/1810.03642), equations 3 and 5.
@@ -54,7 +62,7 @@ class CAVIA(GradientLearner):
         self,
         backbone: keras.Model,
         *,
-        modulated: str = "block3_pool",
+        modulated: str | None = "block3_pool",
         context_size: int = 100,
         inner_rate: float = 1.0,
         steps: int = 2,
@@ -70,7 +78,9 @@ class CAVIA(GradientLearner):
             raise ValueError(f"`context_size` must be at least 1; received {context_size}.")
 
         def network(backbone: keras.Model, head: Head) -> ContextNetwork:
-            return ContextNetwork(backbone, head, modulated, context_size)
+            if modulated is None:
+                return joined_by_context(backbone, head, context_size)
+            return modulated_by_context(backbone, head, modulated, context_size)
 
         super().__init__(
             backbone, steps=steps, network=network, head_initializer=head_initializer, **kwargs

@@ -53,6 +53,8 @@ class MultimodalMAML(MAML):
     ```
     """
 
+    regresses = False  # Its encoder embeds images.
+
     def __init__(
         self,
         backbone: keras.Model,

@@ -46,6 +46,11 @@ class AdaptedNetwork:
         return [self.network.trainable_variables[i] for i in self.positions]
 
     @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        """The shape of one input."""
+        return tuple(self.network.inputs[0].shape[1:])
+
+    @property
     def keys(self) -> list[str]:
         """Identifiers of what adapts, in order; they name it in a learner's state."""
         names = [re.sub(r"\W", "_", variable.path) for variable in self.variables]

@@ -1,11 +1,13 @@
 """One of an episode's classes for each query."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from kfsl.episodes import EpisodeSpec
 from kfsl.metrics.episode_accuracy import EpisodeAccuracy
 from kfsl.objectives.objective import Objective, readable
 
@@ -106,8 +108,30 @@ class Classification(Objective):
     def prediction(self, outputs: Any) -> Any:
         return ops.softmax(ops.cast(outputs, "float32"), axis=-1)
 
+    def served(self, outputs: Any) -> dict[str, Any]:
+        return {"logits": ops.cast(outputs, "float32"), **super().served(outputs)}
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        return ()
+
+    def random_episode(
+        self,
+        input_shape: Sequence[int],
+        *,
+        ways: int | None = None,
+        shots: int = 1,
+        queries: int = 2,
+        seed: int = 0,
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        spec = EpisodeSpec(ways or self.ways or 3, shots, queries, tuple(input_shape))
+        return spec.random_episode(seed)
+
     def metric(self) -> keras.metrics.Metric:
         return EpisodeAccuracy()
+
+    def scores(self, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+        return np.mean(np.argmax(outputs, axis=-1) == targets, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         return {"ways": self.ways}

@@ -1,5 +1,6 @@
 """What a learner is asked for, and how its answers are judged."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -22,6 +23,14 @@ class Objective:
     query_inputs: str = QUERY_IMAGES
     #: Name of the learner's output that the targets belong to.
     output: str = "logits"
+    #: What a served model calls its answer, and what is embedded.
+    answer: str = "probabilities"
+    embedded: str = "images"
+    #: What inputs and targets are made of, and the shape of one target.
+    input_dtype: str = "uint8"
+    target_dtype: str = "int32"
+    #: Whether an answer is one of an episode's classes.
+    has_classes: bool = True
     #: The metric's results, as logs name them; the first decides which weights are best.
     reported: tuple[str, ...] = ()
     #: Whether more of the first of `reported` is better.
@@ -30,6 +39,34 @@ class Objective:
     @property
     def width(self) -> int | None:
         """Columns of the outputs; None where each episode has a number of its own."""
+        raise NotImplementedError
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """The shape of one target."""
+        raise NotImplementedError
+
+    def random_episode(
+        self,
+        input_shape: Sequence[int],
+        *,
+        ways: int | None = None,
+        shots: int = 1,
+        queries: int = 2,
+        seed: int = 0,
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """A task of this kind to try a learner on.
+
+        Args:
+            input_shape: sequence of ints. The shape of one input.
+            ways: int or None. Classes, where there are any; None: `width`, or 3.
+            shots: int. Given inputs of each class, or of the task.
+            queries: int. Asked ones, as many.
+            seed: int.
+
+        Returns:
+            The episode, with `B = 1`, and the queries' targets.
+        """
         raise NotImplementedError
 
     @property
@@ -92,10 +129,23 @@ class Objective:
 
     def prediction(self, outputs: Any) -> Any:
         """What a person wants to be told: probabilities, or the numbers themselves."""
-        return outputs
+        return ops.cast(outputs, "float32")
+
+    def served(self, outputs: Any) -> dict[str, Any]:
+        """What a served model tells of its outputs: among others its `answer`."""
+        return {self.answer: self.prediction(outputs)}
 
     def metric(self) -> keras.metrics.Metric:
         """A new metric over episodes, whose results are `reported`."""
+        raise NotImplementedError
+
+    def scores(self, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+        """The first of `reported` for each episode, `[B]`, in double precision.
+
+        Args:
+            targets: array, `[B, Q, ...]`.
+            outputs: array, `[B, Q, width]`.
+        """
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:

@@ -1,13 +1,16 @@
 """Numbers for each query."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from kfsl.episodes import QUERY_INPUTS, SUPPORT_INPUTS, SUPPORT_TARGETS
 from kfsl.metrics.episode_error import EpisodeError
 from kfsl.objectives.objective import Objective
+from kfsl.objectives.regression_spec import RegressionSpec
 
 
 @keras.saving.register_keras_serializable(package="kfsl")
@@ -34,7 +37,10 @@ class Regression(Objective):
     support_inputs = SUPPORT_INPUTS
     support_targets = SUPPORT_TARGETS
     query_inputs = QUERY_INPUTS
-    output = "predictions"
+    output = answer = "predictions"
+    embedded = "inputs"
+    input_dtype = target_dtype = "float32"
+    has_classes = False
     reported = ("error", "error_interval")
     larger_is_better = False
 
@@ -46,6 +52,22 @@ class Regression(Objective):
     @property
     def width(self) -> int:
         return self._width
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        return (self.width,)
+
+    def random_episode(
+        self,
+        input_shape: Sequence[int],
+        *,
+        ways: int | None = None,
+        shots: int = 1,
+        queries: int = 2,
+        seed: int = 0,
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        del ways
+        return RegressionSpec(shots, queries, tuple(input_shape), self.width).random_episode(seed)
 
     def check_targets(self, targets: Any) -> None:
         dtype = keras.backend.standardize_dtype(targets.dtype)
@@ -60,6 +82,9 @@ class Regression(Objective):
 
     def metric(self) -> keras.metrics.Metric:
         return EpisodeError()
+
+    def scores(self, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+        return np.mean(np.square(outputs.astype("float64") - targets), axis=(-2, -1))
 
     def get_config(self) -> dict[str, Any]:
         return {"width": self.width}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from kfsl.evidence.paper_row import PaperRow
 from kfsl.reproduction.row_run import BEGUN, DONE, MISSING, RowRun
 from kfsl.runs.evaluation_record import Evaluation
+from kfsl.runs.measure import MEASURES
 
 
 def listing(row_runs: Sequence[RowRun]) -> str:
@@ -58,7 +59,8 @@ def _progress(run: RowRun) -> str:
     state = run.state
     if state == DONE:
         found = Evaluation.load(f"{run.evidence}/evaluation.json")
-        told = f"{100 * found.mean:.2f} ± {100 * found.interval:.2f}, paper {_number(run.row)}"
+        ours = found.measure.number(found.mean, found.interval)
+        told = f"{ours}, paper {_number(run.row)}"
     elif state == BEGUN:
         left = run.seconds_left
         share = 100 * run.updates / run.planned_updates
@@ -73,8 +75,11 @@ def _progress(run: RowRun) -> str:
 
 
 def _best(run: RowRun) -> str:
-    found = [line["val_accuracy"] for line in run.directory.metrics() if "val_accuracy" in line]
-    return f", validation {100 * max(found):.2f} at best" if found else ""
+    measure = MEASURES[run.directory.validation_metric]
+    key = f"val_{measure.name}"
+    found = [line[key] for line in run.directory.metrics() if key in line]
+    best = max if measure.larger_is_better else min
+    return f", validation {measure.number(best(found))} at best" if found else ""
 
 
 def _number(row: PaperRow) -> str:

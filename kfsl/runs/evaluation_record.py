@@ -1,4 +1,4 @@
-"""What an evaluation found: every episode's accuracy, and enough to compare it with another."""
+"""What an evaluation found: a number of every episode, and enough to compare it with another."""
 
 import dataclasses
 import json
@@ -9,31 +9,25 @@ from typing import Any
 import numpy as np
 
 from kfsl.runs.files import write_text
-
-#: Two evaluations saw the same episodes, as far as both go, if these agree and what follows.
-SAME_EPISODES = (
-    "split",
-    "seed",
-    "dataset_fingerprint",
-    "ways",
-    "shots",
-    "queries",
-    "base_classes",
-)
+from kfsl.runs.measure import MEASURES, Measure, half_interval
 
 Size = int | list[int] | None
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """Accuracies of a learner on fixed episodes of one split.
+    """What a learner reaches on fixed episodes of one split.
 
     Args:
         split: str. The split.
-        accuracies: list of float, in 0..1, one for each episode, in their order.
-        ways: int, or `[smallest, largest]` where episodes differ. Classes per episode.
-        shots: int or `[smallest, largest]`. Support images per class.
-        queries: int or `[smallest, largest]`. Query images per class.
+        values: list of float, one for each episode, in their order: what `metric` says. In JSON
+            they are called after it: `accuracies`, `errors`.
+        ways: int, or `[smallest, largest]` where episodes differ. Classes per episode; None
+            where a task has none.
+        shots: int or `[smallest, largest]`. Support images per class; of a task without classes
+            the given points.
+        queries: int or `[smallest, largest]`. Query images per class; of a task without classes
+            the points that are asked.
         seed: int. Seed of the stream of episodes.
         dataset: str. Name of the dataset.
         dataset_fingerprint: str. Of its pixels, names and lists of classes.
@@ -55,13 +49,14 @@ class Evaluation:
             none.
         modes: list of int. Of a mixture of datasets: which one each episode is from.
         mode_names: list of str. The datasets of a mixture.
+        metric: str. Key of `kfsl.runs.measure.MEASURES`. Accuracies are in 0..1.
 
     Example:
     ```python
     from kfsl.runs.evaluation_record import Evaluation
 
     evaluation = Evaluation(
-        split="test", accuracies=[0.8, 1.0], ways=5, shots=1, queries=15, seed=0,
+        split="test", values=[0.8, 1.0], ways=5, shots=1, queries=15, seed=0,
         dataset="letters", dataset_fingerprint="", episodes_fingerprint="",
         learner="PrototypicalNetwork", bn_policy="running", transductive=False,
     )
@@ -70,7 +65,7 @@ class Evaluation:
     """
 
     split: str
-    accuracies: list[float]
+    values: list[float]
     ways: Size
     shots: Size
     queries: Size
@@ -91,26 +86,32 @@ class Evaluation:
     earlier_fingerprints: dict[str, str] = dataclasses.field(default_factory=dict)
     modes: list[int] = dataclasses.field(default_factory=list)
     mode_names: list[str] = dataclasses.field(default_factory=list)
+    metric: str = "accuracy"
+
+    @property
+    def measure(self) -> Measure:
+        """How its numbers are written."""
+        return MEASURES[self.metric]
 
     @property
     def episodes(self) -> int:
         """Number of episodes."""
-        return len(self.accuracies)
+        return len(self.values)
 
     @property
     def mean(self) -> float:
-        """Mean accuracy, in 0..1."""
-        return float(np.mean(self.accuracies))
+        """Mean over the episodes."""
+        return float(np.mean(self.values))
 
     @property
     def interval(self) -> float:
-        """Half the width of the 95 % interval of the mean, in 0..1."""
-        return half_interval(self.accuracies)
+        """Half the width of the 95 % interval of the mean."""
+        return half_interval(self.values)
 
     @property
     def by_mode(self) -> dict[str, list[float]]:
-        """Accuracies of the episodes of each mode, for the modes that occur."""
-        return by_mode(self, self.accuracies)
+        """Numbers of the episodes of each mode, for the modes that occur."""
+        return by_mode(self, self.values)
 
     @property
     def macro(self) -> tuple[float, float]:
@@ -128,6 +129,8 @@ class Evaluation:
     @property
     def setting(self) -> str:
         """Such as `5-way 1-shot`, or `64 base classes` where there is no support set."""
+        if self.ways is None:
+            return f"{_size_text(self.shots)} given, {_size_text(self.queries)} asked"
         if self.shots == 0:
             return f"{_size_text(self.ways)} base classes"
         told = f"{_size_text(self.ways)}-way {_size_text(self.shots)}-shot"
@@ -135,9 +138,10 @@ class Evaluation:
 
     def summary(self) -> str:
         """One line for people."""
+        named = "" if self.metric == "accuracy" else f"{self.metric} "
         return (
-            f"{self.split}: {self.setting}, {self.episodes} episodes: "
-            f"{100 * self.mean:.2f} ± {100 * self.interval:.2f} %"
+            f"{self.split}: {self.setting}, {self.episodes} episodes: {named}"
+            f"{self.measure.text(self.mean, self.interval)}"
         )
 
     def mode_lines(self) -> list[str]:
@@ -145,12 +149,12 @@ class Evaluation:
         if not self.modes:
             return []
         lines = [
-            f"  {name}: {len(group)} episodes: {100 * float(np.mean(group)):.2f} ± "
-            f"{100 * half_interval(group):.2f} %"
+            f"  {name}: {len(group)} episodes: "
+            f"{self.measure.text(float(np.mean(group)), half_interval(group))}"
             for name, group in self.by_mode.items()
         ]
         mean, half = self.macro
-        return [*lines, f"  mean over {len(lines)} modes: {100 * mean:.2f} ± {100 * half:.2f} %"]
+        return [*lines, f"  mean over {len(lines)} modes: {self.measure.text(mean, half)}"]
 
     def to_json(self) -> dict[str, Any]:
         """The fields, and what follows from them, as JSON can hold them."""
@@ -160,12 +164,14 @@ class Evaluation:
             "interval": self.interval,
             "episodes": self.episodes,
             "inductive": not self.transductive,
-            "accuracy_by_mode": {
+            f"{self.metric}_by_mode": {
                 name: {"mean": float(np.mean(group)), "interval": half_interval(group)}
                 for name, group in self.by_mode.items()
             },
         }
-        return {**derived, **dataclasses.asdict(self)}
+        fields = dataclasses.asdict(self)
+        named = {self.measure.plural if name == "values" else name: fields[name] for name in fields}
+        return {**derived, **named}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Evaluation":
@@ -175,6 +181,10 @@ class Evaluation:
             ValueError: naming a field that is missing.
         """
         fields = {field.name: field for field in dataclasses.fields(cls)}
+        value = dict(value)
+        plural = MEASURES[value.get("metric", "accuracy")].plural
+        if plural in value:
+            value["values"] = value.pop(plural)
         missing = [
             name
             for name, field in fields.items()
@@ -183,7 +193,8 @@ class Evaluation:
             and field.default_factory is dataclasses.MISSING
         ]
         if missing:
-            raise ValueError(f"This is no evaluation of kfsl: it has no {missing[0]!r}.")
+            lacking = plural if missing[0] == "values" else missing[0]
+            raise ValueError(f"This is no evaluation of kfsl: it has no {lacking!r}.")
         return cls(**{name: value[name] for name in fields if name in value})
 
     def save(self, path: str) -> None:
@@ -205,76 +216,10 @@ class Evaluation:
         with open(path, encoding="utf-8-sig") as file:
             try:
                 return cls.from_json(json.load(file))
-            except (ValueError, TypeError, AttributeError) as error:
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise ValueError(
                     f"{path!r} cannot be read ({error}). Delete it and evaluate again."
                 ) from error
-
-
-@dataclasses.dataclass(frozen=True)
-class PairedDifference:
-    """Mean difference of two learners' accuracies on the same episodes.
-
-    Args:
-        mean: float. The first's accuracy minus the second's, in -1..1.
-        interval: float. Half the width of its 95 % interval.
-        episodes: int. Number of pairs.
-    """
-
-    mean: float
-    interval: float
-    episodes: int
-
-    def summary(self) -> str:
-        """One line for people."""
-        verdict = "" if abs(self.mean) > self.interval else "; no difference beyond chance"
-        return (
-            f"difference on the same {self.episodes} episodes: {100 * self.mean:+.2f} ± "
-            f"{100 * self.interval:.2f} points{verdict}"
-        )
-
-
-def paired_difference(first: Evaluation, second: Evaluation) -> PairedDifference:
-    """Compares two learners episode by episode.
-
-    Episodes differ in difficulty, and both learners feel it: the differences vary less than
-    the accuracies, so the interval is narrower than the two intervals suggest.
-
-    Args:
-        first: `Evaluation`.
-        second: `Evaluation`, on the same episodes.
-
-    Returns:
-        `PairedDifference`, first minus second, over the episodes that both saw.
-
-    Raises:
-        ValueError: if they saw different episodes, naming what differs.
-    """
-    different = differences(first, second)
-    if different:
-        raise ValueError(
-            "A paired comparison needs the same episodes, but these differ in "
-            f"{'; '.join(different)}. Evaluate both alike."
-        )
-    both = min(first.episodes, second.episodes)
-    gaps = np.subtract(first.accuracies[:both], second.accuracies[:both])
-    return PairedDifference(float(np.mean(gaps)), half_interval(gaps), len(gaps))
-
-
-def paired_by_mode(first: Evaluation, second: Evaluation) -> dict[str, PairedDifference]:
-    """`paired_difference` of each mode's episodes; empty where there are no modes.
-
-    Raises:
-        ValueError: as `paired_difference`.
-    """
-    together = paired_difference(first, second)
-    gaps = np.subtract(
-        first.accuracies[: together.episodes], second.accuracies[: together.episodes]
-    )
-    return {
-        name: PairedDifference(float(np.mean(group)), half_interval(group), len(group))
-        for name, group in by_mode(first, gaps.tolist()).items()
-    }
 
 
 def by_mode(evaluation: Evaluation, values: list[float]) -> dict[str, list[float]]:
@@ -293,39 +238,6 @@ def by_mode(evaluation: Evaluation, values: list[float]) -> dict[str, list[float
         for place, name in enumerate(evaluation.mode_names)
         if place in modes
     }
-
-
-def differences(first: Evaluation, second: Evaluation) -> list[str]:
-    """What keeps two evaluations from having seen the same episodes; empty if nothing does.
-
-    One may have seen more than the other, if it is known what it saw at first.
-    """
-    different = {
-        name: [getattr(one, name) for one in (first, second)]
-        for name in SAME_EPISODES
-        if getattr(first, name) != getattr(second, name)
-    }
-    both = min(first.episodes, second.episodes)
-    fingerprints = [_fingerprint_of(one, both) for one in (first, second)]
-    if None in fingerprints:
-        different["episodes"] = [first.episodes, second.episodes]
-    elif fingerprints[0] != fingerprints[1]:
-        different["episodes_fingerprint"] = fingerprints
-    return [f"{name} ({one} and {other})" for name, (one, other) in different.items()]
-
-
-def _fingerprint_of(evaluation: Evaluation, episodes: int) -> str | None:
-    """Of the first episodes; None where it was not kept."""
-    if episodes == evaluation.episodes:
-        return evaluation.episodes_fingerprint
-    return evaluation.earlier_fingerprints.get(str(episodes))
-
-
-def half_interval(values: Any) -> float:
-    """1.96 * std / sqrt(n), std being that of a sample; 0 for less than two values."""
-    if len(values) < 2:
-        return 0.0
-    return 1.96 * float(np.std(values, ddof=1)) / math.sqrt(len(values))
 
 
 def _size_text(size: Size) -> str:

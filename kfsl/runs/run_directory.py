@@ -8,6 +8,7 @@ from typing import Any
 from kfsl.runs.environment import now
 from kfsl.runs.files import read_json, read_text, write_json, write_text
 from kfsl.runs.grown_epochs import first_difference, grown_epochs
+from kfsl.runs.measure import MEASURES
 
 #: What metadata say of a training that came to its end.
 ENDED = ("finished", "steps", "training_seconds")
@@ -199,6 +200,13 @@ class RunDirectory:
         with open(self.metrics_path, encoding="utf-8") as file:
             lines = file.readlines()
         write_text(self.metrics_path, "".join(line for line in lines if _step(line) <= step))
+
+    @property
+    def validation_metric(self) -> str:
+        """What validation measures; accuracy where nothing was validated yet."""
+        lines = self.metrics()
+        found = (name for name in MEASURES if any(f"val_{name}" in line for line in lines))
+        return next(found, "accuracy")
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of `metrics.jsonl`, one an epoch."""

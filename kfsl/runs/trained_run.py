@@ -2,8 +2,9 @@
 
 import os
 
-from kfsl.runs.evaluation_record import Evaluation, differences
+from kfsl.runs.evaluation_record import Evaluation
 from kfsl.runs.learner_file import file_fingerprint
+from kfsl.runs.paired_difference import differences
 from kfsl.runs.run_directory import RunDirectory
 
 

@@ -7,16 +7,14 @@ import numpy as np
 import tensorflow as tf
 
 from kfsl.command_line.command import one_line
-from kfsl.episodes import QUERY_IMAGES, SUPPORT_IMAGES, SUPPORT_LABELS, EpisodeSpec
 from kfsl.learners.base.learner import Learner
 from kfsl.serving.signatures import INFER_JOINTLY, STEPS
 
-SERVED_INPUTS = (SUPPORT_IMAGES, SUPPORT_LABELS, QUERY_IMAGES)
-#: Of the probabilities, where the logits are of size 1; half precision rounds coarser.
+#: Of the answers, where the outputs are of size 1; half precision rounds coarser.
 TOLERANCES = {"float64": 1e-5, "float32": 1e-5, "float16": 2e-2, "bfloat16": 1e-1}
-#: Smaller logits are held to the accuracy of logits of that size. In float32 an error of 1e-6 is
-#: left to them, which moves no probability by more; a wrong graph moves them by their own size.
-SMALLEST_LOGITS = 0.1
+#: Smaller outputs are held to the accuracy of outputs of that size. In float32 an error of 1e-6
+#: is left to them, which moves no probability by more; a wrong graph moves them by their own size.
+SMALLEST_OUTPUTS = 0.1
 OTHER_SIZE = 5
 REFUSALS = (ValueError, TypeError, tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
 
@@ -25,6 +23,8 @@ def takes_any_size(
     learner: Learner, image_shape: tuple[int, int, int], trace: Callable[[], Any]
 ) -> bool:
     """Whether a learner works on images of another size than those of its training.
+
+    Numbers have one size.
 
     Args:
         learner: `Learner`.
@@ -35,6 +35,8 @@ def takes_any_size(
         True if its backbone says so, or it has none, and both a larger image and the tracing
         succeed.
     """
+    if not learner.objective.has_classes:
+        return False
     declared = getattr(getattr(learner, "backbone", None), "image_shape", (None, None))
     if any(size is not None for size in declared[:2]):
         return False
@@ -84,8 +86,10 @@ def serves_fewer_ways(learner: Learner) -> bool:
         learner: `Learner`. What it declares counts; `check_fewer_ways` holds it to it.
 
     Returns:
-        bool. False for two ways: one class is no task.
+        bool. False for two ways: one class is no task; and where there are no classes.
     """
+    if not learner.objective.has_classes:
+        return False
     return learner.ways is None or (learner.ways > 2 and learner.takes_fewer_ways)
 
 
@@ -111,27 +115,28 @@ def smallest_size(learner: Learner, image_shape: tuple[int, int, int]) -> int:
 
 
 def difference_from_learner(
-    learner: Learner, path: str, image_shape: tuple[int, int, int], any_size: bool
+    learner: Learner, path: str, input_shape: tuple[int, ...], any_size: bool
 ) -> float:
-    """Loads a SavedModel and compares its probabilities with the learner's.
+    """Loads a SavedModel and compares its answers with the learner's.
 
     Args:
         learner: `Learner`.
         path: str. The folder of the SavedModel.
-        image_shape: tuple of three ints.
+        input_shape: tuple of ints. Of one input.
         any_size: bool. Whether to compare on images of another size too.
 
     Returns:
-        The largest difference of a probability that was found.
+        The largest difference of an answer that was found.
 
     Raises:
         ValueError: if it is more than rounding.
     """
     loaded = tf.saved_model.load(path)
-    sizes = [image_shape, _larger(image_shape)] if any_size else [image_shape]
+    sizes = [input_shape, _larger(input_shape)] if any_size else [input_shape]
     largest = 0.0
     for number, shape in enumerate(sizes):
-        episode = _episode(learner, shape, ways=learner.ways or 3 + number, shots=1 + number)
+        ways = (learner.ways or 3 + number) if learner.objective.has_classes else None
+        episode = _episode(learner, shape, ways=ways, shots=1 + number)
         for steps in _steps_to_compare(learner):
             served = _served(learner, loaded.signatures, episode, steps)
             largest = max(largest, _difference(learner, episode, steps, served))
@@ -148,8 +153,9 @@ def _steps_to_compare(learner: Learner) -> list[int | None]:
 def _served(
     learner: Learner, signatures: Any, episode: dict[str, np.ndarray], steps: int | None
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-    """The probabilities of the whole, and what `infer` says after `embed` and `adapt`."""
-    inputs = {name: tf.constant(episode[name][0]) for name in SERVED_INPUTS}
+    """The answers of the whole, and what `infer` says after `embed` and `adapt`."""
+    objective = learner.objective
+    inputs = {name: tf.constant(value[0]) for name, value in episode.items()}
     if steps is None:
         whole = signatures["serving_default"](**inputs)
     else:
@@ -158,16 +164,16 @@ def _served(
     if learner.adapts_in_steps:
         chosen[STEPS] = tf.constant(learner.default_steps if steps is None else steps)
     support, query = (
-        signatures["embed"](images=inputs[name])["features"]
-        for name in (SUPPORT_IMAGES, QUERY_IMAGES)
+        signatures["embed"](**{objective.embedded: inputs[name]})["features"]
+        for name in (objective.support_inputs, objective.query_inputs)
     )
-    labels = inputs[SUPPORT_LABELS]
-    state = signatures["adapt"](support_features=support, support_labels=labels, **chosen)
+    targets = {objective.support_targets: inputs[objective.support_targets]}
+    state = signatures["adapt"](support_features=support, **targets, **chosen)
     inferred = signatures["infer"](**state, query_features=query)
     if learner.kept_base_classes:
         jointly = signatures[INFER_JOINTLY](**state, query_features=query)
         inferred[INFER_JOINTLY] = jointly["logits"]
-    return whole["probabilities"], inferred
+    return whole[objective.answer], inferred
 
 
 def _difference(
@@ -176,43 +182,48 @@ def _difference(
     steps: int | None,
     served: tuple[tf.Tensor, dict[str, tf.Tensor]],
 ) -> float:
-    """The largest difference of a probability; what is more than rounding is refused."""
-    logits = _logits(learner, episode, steps)
-    probabilities = tf.nn.softmax(logits).numpy()
-    size = float(np.max(np.abs(logits)))
+    """The largest difference of an answer; what is more than rounding is refused."""
+    objective = learner.objective
+    outputs = _outputs(learner, episode, steps)
+    answers = np.asarray(objective.prediction(outputs))
+    size = float(np.max(np.abs(outputs)))
     tolerance = TOLERANCES[learner.compute_dtype]
     whole, inferred = served
     signature = "serving_default" if steps is None else f"serve_with_steps(steps={steps})"
+    name = objective.answer
+    # Outputs are sums of larger terms, whose rounding stays when they cancel.
+    strict = tolerance * max(SMALLEST_OUTPUTS, size)
     compared = [
-        (f"{signature}'s probabilities", whole, probabilities, tolerance * max(1.0, size)),
-        ("infer's probabilities", inferred["probabilities"], probabilities,
-         tolerance * max(1.0, size)),
-        # Logits are sums of larger terms, whose rounding stays when they cancel.
-        ("infer's logits", inferred["logits"], logits, tolerance * max(SMALLEST_LOGITS, size)),
-    ]  # fmt: skip
+        (f"{signature}'s {name}", whole, answers, tolerance * max(1.0, size)),
+        (f"infer's {name}", inferred[name], answers, tolerance * max(1.0, size)),
+    ]
+    if "logits" in inferred:
+        compared.append(("infer's logits", inferred["logits"], outputs, strict))
     if INFER_JOINTLY in inferred:
         joint = _joint_logits(learner, episode)
-        allowed = tolerance * max(SMALLEST_LOGITS, float(np.max(np.abs(joint))))
+        allowed = tolerance * max(SMALLEST_OUTPUTS, float(np.max(np.abs(joint))))
         compared.append((f"{INFER_JOINTLY}'s logits", inferred[INFER_JOINTLY], joint, allowed))
     for name, found, expected, allowed in compared:
         difference = float(np.max(np.abs(found.numpy() - expected)))
         if not difference <= allowed:
             raise ValueError(
                 f"The exported graph of {type(learner).__name__} differs from the learner: "
-                f"{name} by {difference:.2g} where {allowed:.2g} is rounding, images "
-                f"{episode[QUERY_IMAGES].shape[2:]}. Nothing was written. A method cannot be "
-                "served if its state hides in attributes, or if adapt draws other random numbers "
-                "at each call: it has to draw from its seed, and without one always the same."
+                f"{name} by {difference:.2g} where {allowed:.2g} is rounding, inputs "
+                f"{episode[objective.query_inputs].shape[2:]}. Nothing was written. A method can "
+                "not be served if its state hides in attributes, or if adapt draws other random "
+                "numbers at each call: it has to draw from its seed, and without one always the "
+                "same."
             )
-    return float(np.max(np.abs(whole.numpy() - probabilities)))
+    return float(np.max(np.abs(whole.numpy() - answers)))
 
 
-def _logits(learner: Learner, episode: dict[str, np.ndarray], steps: int | None) -> np.ndarray:
+def _outputs(learner: Learner, episode: dict[str, np.ndarray], steps: int | None) -> np.ndarray:
+    objective = learner.objective
     if steps is None:
-        return learner(episode, training=False)["logits"][0].numpy()
+        return learner(episode, training=False)[objective.output][0].numpy()
     support, query = learner.embed_episode(episode, training=False)
-    state = learner.adapt(support, episode[SUPPORT_LABELS], steps=steps)
-    return learner.infer(state, query)["logits"][0].numpy()
+    state = learner.adapt(support, episode[objective.support_targets], steps=steps)
+    return learner.infer(state, query)[objective.output][0].numpy()
 
 
 def _joint_logits(learner: Learner, episode: dict[str, np.ndarray]) -> np.ndarray:
@@ -221,12 +232,13 @@ def _joint_logits(learner: Learner, episode: dict[str, np.ndarray]) -> np.ndarra
 
 
 def _episode(
-    learner: Learner, image_shape: tuple[int, int, int], ways: int | None = None, shots: int = 1
+    learner: Learner, input_shape: tuple[int, ...], ways: int | None = None, shots: int = 1
 ) -> dict[str, np.ndarray]:
+    objective = learner.objective
     shots += learner.smallest_shots - 1
-    spec = EpisodeSpec(ways or learner.ways or 3, shots, 2, image_shape)
-    episode, _ = spec.random_episode(seed=0)
-    return {name: episode[name] for name in SERVED_INPUTS}
+    episode, _ = objective.random_episode(input_shape, ways=ways, shots=shots)
+    served = (objective.support_inputs, objective.support_targets, objective.query_inputs)
+    return {name: episode[name] for name in served}
 
 
 def _larger(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from kfsl.learners.base.learner import Learner
 from kfsl.runs.environment import environment, now
 from kfsl.runs.files import write_text
-from kfsl.serving import example
+from kfsl.serving import example, example_of_numbers
 from kfsl.serving.check import (
     check_fewer_ways,
     difference_from_learner,
@@ -37,7 +37,7 @@ def export(
     learner: Learner,
     path: str,
     *,
-    image_shape: tuple[int, int, int],
+    image_shape: tuple[int, int, int] | None,
     any_size: bool | None = None,
     training_data: Mapping[str, Any] | None = None,
     overrides: Sequence[str] = (),
@@ -50,6 +50,8 @@ def export(
     - `serving_default`: `support_images`, `support_labels`, `query_images` -> `probabilities`.
     - `embed`: `images` -> `features`; `adapt`: `support_features`, `support_labels` -> the
       state; `infer`: the state and `query_features` -> `probabilities`, `logits`.
+    - Of a learner of numbers `support_inputs`, `support_targets`, `query_inputs` ->
+      `predictions`, and `embed` takes `inputs`.
     - Where `learner.adapts_in_steps`, `adapt` takes `steps` too, and `serve_with_steps` is
       `serving_default` with it; `serving_default` takes the learner's own number of steps.
 
@@ -64,7 +66,8 @@ def export(
     Args:
         learner: `Learner`, with its weights.
         path: str. The folder to write; an earlier export there is replaced.
-        image_shape: tuple of three ints. Height, width and channels of the training images.
+        image_shape: tuple of three ints, height, width and channels of the training images; None
+            for a learner of numbers, whose network says what it takes.
         any_size: bool or None. Whether height and width stay free; None finds out.
         training_data: mapping that JSON can hold, or None. What `classes.json` shall say.
         overrides: sequence of str. Bindings in which the learner differs from its training.
@@ -106,15 +109,15 @@ def export(
         raise ValueError(
             f"{path!r} holds something that kfsl did not export; name another folder, or empty it."
         )
-    image_shape = tuple(image_shape)
-    check_fewer_ways(learner, image_shape)
-    free: Shape = (None, None, image_shape[-1])
+    shape = tuple(image_shape if learner.objective.has_classes else learner.input_shape)
+    check_fewer_ways(learner, shape)
+    free: Shape = (None, None, shape[-1])
     if any_size is None:
-        any_size = takes_any_size(learner, image_shape, lambda: signatures_of(learner, free))
-    served_shape = free if any_size else image_shape
-    smallest = smallest_size(learner, image_shape) if any_size else None
+        any_size = takes_any_size(learner, shape, lambda: signatures_of(learner, free))
+    served_shape = free if any_size else shape
+    smallest = smallest_size(learner, shape) if any_size else None
     signatures = signatures_of(learner, served_shape, smallest)
-    description = _describe(learner, image_shape, served_shape, smallest, signatures)
+    description = _describe(learner, shape, served_shape, smallest, signatures)
     partial = os.path.join(
         os.path.dirname(path), f".{os.path.basename(path)}.writing-{os.getpid()}"
     )
@@ -123,10 +126,10 @@ def export(
         with _writing(path):
             _write_graph(learner, signatures, partial)
         description["difference_from_python"] = difference_from_learner(
-            learner, partial, image_shape, any_size
+            learner, partial, shape, any_size
         )
         with _writing(path):
-            _write_files(partial, description, training_data or {})
+            _write_files(learner, partial, description, training_data or {})
             _replace(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -159,25 +162,34 @@ def _writing(path: str) -> Iterator[None]:
 
 def _describe(
     learner: Learner,
-    image_shape: tuple[int, int, int],
+    trained_shape: tuple[int, ...],
     served_shape: Shape,
     smallest: int | None,
     signatures: Mapping[str, Any],
 ) -> dict[str, Any]:
     state = signatures["adapt"].structured_outputs
+    objective = learner.objective
+    image = {
+        "shape": list(served_shape),
+        "trained_shape": list(trained_shape),
+        "smallest_size": smallest,
+        "dtype": "uint8",
+        "pixel_range": [0, 255],
+    }
     return {
         "format_version": FORMAT_VERSION,
         "learner": type(learner).__name__,
+        "objective": type(objective).__name__,
         "bn_policy": learner.bn_policy,
         "transductive": learner.transductive,
-        "image": {
-            "shape": list(served_shape),
-            "trained_shape": list(image_shape),
-            "smallest_size": smallest,
-            "dtype": "uint8",
-            "pixel_range": [0, 255],
+        # Null where there are none.
+        "image": image if objective.has_classes else None,
+        "ways": {
+            "fixed": learner.ways if objective.has_classes else None,
+            "fewer": serves_fewer_ways(learner),
         },
-        "ways": {"fixed": learner.ways, "fewer": serves_fewer_ways(learner)},
+        "inputs": {"shape": list(served_shape), "dtype": objective.input_dtype},
+        "targets": {"shape": list(objective.target_shape), "dtype": objective.target_dtype},
         "base_classes": learner.kept_base_classes,
         "shots": {
             "minimum": learner.smallest_shots,
@@ -201,12 +213,16 @@ def _written_spec(tensor: Any) -> dict[str, Any]:
 
 
 def _write_files(
-    folder: str, description: Mapping[str, Any], training_data: Mapping[str, Any]
+    learner: Learner,
+    folder: str,
+    description: Mapping[str, Any],
+    training_data: Mapping[str, Any],
 ) -> None:
     for name, values in ((MODEL_FILE, description), (CLASSES_FILE, training_data)):
         text = json.dumps(values, indent=1, ensure_ascii=False, default=_plain)
         write_text(os.path.join(folder, name), text + "\n")
-    shutil.copyfile(example.__file__, os.path.join(folder, EXAMPLE_FILE))
+    script = example if learner.objective.has_classes else example_of_numbers
+    shutil.copyfile(script.__file__, os.path.join(folder, EXAMPLE_FILE))
 
 
 def _plain(value: Any) -> Any:

@@ -50,26 +50,35 @@ def check_support(
     Args:
         learner: `Learner`.
         images: tensor, `[S, ...]`, or features.
-        labels: int32 tensor, `[S]`.
+        labels: tensor, the targets: `[S]`, of numbers `[S, width]`.
         steps: mapping with the number of steps, or empty.
 
     Returns:
         list of operations that raise `InvalidArgumentError`.
     """
+    has_classes = learner.objective.has_classes
+    target, what = ("label", "image") if has_classes else ("target", "input")
+    message = f"One {target} for each support {what} is needed."
     checks = [
-        tf.debugging.assert_equal(
-            tf.shape(images)[0], tf.shape(labels)[0], "One label for each support image is needed."
-        ),
+        tf.debugging.assert_equal(tf.shape(images)[0], tf.shape(labels)[0], message),
         tf.debugging.assert_positive(tf.size(labels), "The support set is empty."),
+    ]
+    if has_classes:
+        checks += _check_labels(learner, labels)
+    for value in steps.values():
+        checks.append(tf.debugging.assert_non_negative(value, "steps must be 0 or more."))
+        most = f"steps must be {MOST_STEPS} or less."
+        checks.append(tf.debugging.assert_less_equal(value, MOST_STEPS, most))
+    return checks
+
+
+def _check_labels(learner: Learner, labels: tf.Tensor) -> list[tf.Operation]:
+    checks = [
         tf.debugging.assert_non_negative(labels, "Support labels count from 0."),
         _check_largest_label(learner, labels),
     ]
     if learner.ways is not None and not learner.takes_fewer_ways:
         checks.append(_check_all_classes(learner.ways, labels))
-    for value in steps.values():
-        checks.append(tf.debugging.assert_non_negative(value, "steps must be 0 or more."))
-        most = f"steps must be {MOST_STEPS} or less."
-        checks.append(tf.debugging.assert_less_equal(value, MOST_STEPS, most))
     return checks
 
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from kfsl.learners.base.learner import Learner
 from kfsl.serving.input_checks import check_support, with_checked_shapes
 
-Shape = tuple[int | None, int | None, int]
+Shape = tuple[int | None, ...]
 #: Input of `infer` beside the state, whose keys are the method's.
 QUERY_FEATURES = "query_features"
 #: `infer` among base classes too, which come first.
@@ -18,7 +18,7 @@ STEPS = "steps"
 
 
 def signatures_of(
-    learner: Learner, image_shape: Shape, smallest_size: int | None = None
+    learner: Learner, input_shape: Shape, smallest_size: int | None = None
 ) -> dict[str, Any]:
     """Traces what a learner is served by.
 
@@ -27,7 +27,7 @@ def signatures_of(
 
     Args:
         learner: `Learner`.
-        image_shape: tuple of height, width and channels; None is free.
+        input_shape: tuple, of images height, width and channels; None is free.
         smallest_size: int or None. Least height and width, where they are free.
 
     Returns:
@@ -38,9 +38,11 @@ def signatures_of(
     Raises:
         ValueError: if a key of the learner's state is no identifier.
     """
-    images = tf.TensorSpec((None, *image_shape), tf.uint8)
-    labels = tf.TensorSpec((None,), tf.int32)
-    episode = {"support_images": images, "support_labels": labels, "query_images": images}
+    objective = learner.objective
+    images = tf.TensorSpec((None, *input_shape), objective.input_dtype)
+    labels = tf.TensorSpec((None, *objective.target_shape), objective.target_dtype)
+    targets = objective.support_targets
+    episode = {objective.support_inputs: images, targets: labels, objective.query_inputs: images}
     steps = {STEPS: tf.TensorSpec((), tf.int32)} if learner.adapts_in_steps else {}
 
     def concrete(function: Callable, **specs: tf.TensorSpec) -> Any:
@@ -51,20 +53,20 @@ def signatures_of(
         }
         return _concrete(with_checked_shapes(function, specs, smallest), **specs)
 
-    embed = concrete(_embed(learner), images=images)
+    embed = concrete(_embed(learner), **{objective.embedded: images})
     features = _like(embed.structured_outputs["features"])
-    adapt = concrete(_adapt(learner), support_features=features, support_labels=labels, **steps)
+    adapt = concrete(_adapt(learner), support_features=features, **{targets: labels}, **steps)
     state = {name: _like(tensor) for name, tensor in adapt.structured_outputs.items()}
     _check_state(learner, state)
-    infer = concrete(_infer(learner.infer), **state, query_features=features)
+    infer = concrete(_infer(learner, learner.infer), **state, query_features=features)
     signatures = {"embed": embed, "adapt": adapt, "infer": infer}
     if learner.kept_base_classes:
-        jointly = _infer(learner.classify_jointly)
+        jointly = _infer(learner, learner.classify_jointly)
         signatures[INFER_JOINTLY] = concrete(jointly, **state, query_features=features)
     if not steps:
         return {"serving_default": concrete(_serve(learner), **episode), **signatures}
     # An inner loop makes a large graph: one copy serves all.
-    serve = concrete(_serve_in_turn(embed, adapt, infer), **episode, **steps)
+    serve = concrete(_serve_in_turn(learner, embed, adapt, infer), **episode, **steps)
     default = concrete(_with_default_steps(serve, learner.default_steps), **episode)
     return {"serving_default": default, **signatures, "serve_with_steps": serve}
 
@@ -73,33 +75,31 @@ def signatures_of(
 
 
 def _serve(learner: Learner) -> Callable:
-    def serve(
-        support_images: tf.Tensor, support_labels: tf.Tensor, query_images: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
-        with tf.control_dependencies(check_support(learner, support_images, support_labels, {})):
-            episode = {
-                "support_images": support_images[None],
-                "support_labels": support_labels[None],
-                "query_images": query_images[None],
-            }
-        support, query = learner.embed_episode(episode, training=False)
-        state = learner.adapt(support, episode["support_labels"])
-        return {"probabilities": _probabilities(learner.infer(state, query)["logits"][0])}
+    objective = learner.objective
+
+    def serve(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        support, targets = inputs[objective.support_inputs], inputs[objective.support_targets]
+        with tf.control_dependencies(check_support(learner, support, targets, {})):
+            episode = {name: tensor[None] for name, tensor in inputs.items()}
+        features, query = learner.embed_episode(episode, training=False)
+        state = learner.adapt(features, episode[objective.support_targets])
+        outputs = learner.infer(state, query)[objective.output][0]
+        return {objective.answer: objective.prediction(outputs)}
 
     return serve
 
 
-def _serve_in_turn(embed: Any, adapt: Any, infer: Any) -> Callable:
-    def serve(
-        support_images: tf.Tensor,
-        support_labels: tf.Tensor,
-        query_images: tf.Tensor,
-        steps: tf.Tensor,
-    ) -> dict[str, tf.Tensor]:
-        support = embed(images=support_images)["features"]
-        state = adapt(support_features=support, support_labels=support_labels, steps=steps)
-        query_features = embed(images=query_images)["features"]
-        return {"probabilities": infer(**state, query_features=query_features)["probabilities"]}
+def _serve_in_turn(learner: Learner, embed: Any, adapt: Any, infer: Any) -> Callable:
+    objective = learner.objective
+    targets, answer = objective.support_targets, objective.answer
+
+    def serve(steps: tf.Tensor, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        support, query = (
+            embed(**{objective.embedded: inputs[name]})["features"]
+            for name in (objective.support_inputs, objective.query_inputs)
+        )
+        state = adapt(support_features=support, **{targets: inputs[targets]}, steps=steps)
+        return {answer: infer(**state, query_features=query)[answer]}
 
     return serve
 
@@ -112,19 +112,19 @@ def _with_default_steps(serve: Any, steps: int | None) -> Callable:
 
 
 def _embed(learner: Learner) -> Callable:
-    def embed(images: tf.Tensor) -> dict[str, tf.Tensor]:
+    def embed(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        (images,) = inputs.values()
         return {"features": tf.identity(learner.embed(images[None])[0])}
 
     return embed
 
 
 def _adapt(learner: Learner) -> Callable:
-    def adapt(
-        support_features: tf.Tensor, support_labels: tf.Tensor, **steps: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
-        checks = check_support(learner, support_features, support_labels, steps)
-        with tf.control_dependencies(checks):
-            features, labels = support_features[None], support_labels[None]
+    def adapt(support_features: tf.Tensor, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        targets = inputs.pop(learner.objective.support_targets)
+        steps = inputs
+        with tf.control_dependencies(check_support(learner, support_features, targets, steps)):
+            features, labels = support_features[None], targets[None]
             steps = {name: tf.identity(value) for name, value in steps.items()}
         state = learner.adapt(features, labels, **steps)
         return {name: tf.convert_to_tensor(value)[0] for name, value in state.items()}
@@ -132,18 +132,15 @@ def _adapt(learner: Learner) -> Callable:
     return adapt
 
 
-def _infer(answer: Callable) -> Callable:
+def _infer(learner: Learner, answer: Callable) -> Callable:
+    objective = learner.objective
+
     def infer(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         query_features = inputs.pop(QUERY_FEATURES)[None]
         state = {name: tensor[None] for name, tensor in inputs.items()}
-        logits = answer(state, query_features)["logits"][0]
-        return {"logits": tf.cast(logits, tf.float32), "probabilities": _probabilities(logits)}
+        return objective.served(answer(state, query_features)[objective.output][0])
 
     return infer
-
-
-def _probabilities(logits: tf.Tensor) -> tf.Tensor:
-    return tf.nn.softmax(tf.cast(logits, tf.float32))
 
 
 def _concrete(function: Callable, **specs: tf.TensorSpec) -> Any:

@@ -73,8 +73,8 @@ def test_both_are_told_apart_among_all(experiment, memory):
         experiment, episodes=EPISODES, seed=SEED, feature_memory=memory, base_queries=count,
         meta_batch=2,
     )  # fmt: skip
-    np.testing.assert_allclose(found.accuracies, by_hand(experiment, count))
-    assert len(set(found.accuracies)) > 1
+    np.testing.assert_allclose(found.values, by_hand(experiment, count))
+    assert len(set(found.values)) > 1
     assert found.setting == "3-way 1-shot and 5 base classes"
     assert found.name == "test_and_base"
     assert (found.ways, found.shots, found.queries) == (3, 1, 2)

@@ -12,7 +12,9 @@ from data_pipelines.dataset import FewShotDataset
 from data_pipelines.samplers import fixed_episode, mixture_episode
 from kfsl.evaluation.evaluate import evaluate
 from kfsl.experiment import Experiment
-from kfsl.runs.evaluation_record import Evaluation, half_interval, paired_by_mode
+from kfsl.runs.evaluation_record import Evaluation
+from kfsl.runs.measure import half_interval
+from kfsl.runs.paired_difference import paired_by_mode
 from tests.support import letters
 
 
@@ -50,13 +52,13 @@ def test_accuracy_is_told_by_mode(found):
     assert sorted(map(len, found.by_mode.values())) == [15, 15]
     assert set(found.by_mode["plain"]) == {1.0}
     assert np.mean(found.by_mode["noise"]) < 0.6
-    own = [a for a, mode in zip(found.accuracies, found.modes, strict=True) if mode == 1]
+    own = [a for a, mode in zip(found.values, found.modes, strict=True) if mode == 1]
     assert found.by_mode["noise"] == own
 
 
 def test_modes_that_occur_seldom_count_as_much_in_the_mean_over_modes(found):
     accuracies, modes = [1.0, 1.0, 1.0, 0.5, 0.1], [0, 0, 0, 1, 1]
-    few = dataclasses.replace(found, accuracies=accuracies, modes=modes)
+    few = dataclasses.replace(found, values=accuracies, modes=modes)
     mean, half = few.macro
     assert few.mean == pytest.approx(0.72)
     assert mean == pytest.approx((1.0 + 0.3) / 2)
@@ -75,8 +77,8 @@ def test_it_is_written_and_read(found, tmp_path):
 
 
 def test_learners_are_paired_by_mode(found):
-    worse = [a - 0.1 * (m == 1) for a, m in zip(found.accuracies, found.modes, strict=True)]
-    other = dataclasses.replace(found, accuracies=worse)
+    worse = [a - 0.1 * (m == 1) for a, m in zip(found.values, found.modes, strict=True)]
+    other = dataclasses.replace(found, values=worse)
     apart = paired_by_mode(found, other)
     assert apart["plain"].mean == 0.0
     assert apart["noise"].mean == pytest.approx(0.1)

@@ -28,7 +28,12 @@ def test_names_are_unique_and_seeds_too():
 def test_a_row_has_a_gin_file_that_tells_its_number(row):
     path = ROOT / row.gin_file
     assert Path(gin_files.find(row.gin_file)).samefile(path)
-    assert f"{row.setting.replace('-way ', 'way_').replace('-shot', 'shot')}" in row.name
+    if row.task:
+        order, points = row.name.split("_")[-2:]
+        words = {"random": f"{points} random pixels", "ordered": f"first {points} pixels"}[order]
+        assert row.setting == f"{words} of 1,024 given"
+    else:
+        assert f"{row.setting.replace('-way ', 'way_').replace('-shot', 'shot')}" in row.name
     if row.published is None:
         assert row.source == ""
         assert row.interval is None

@@ -27,7 +27,7 @@ def sines(tasks: int = 4, seed: int = 0) -> tuple[dict, np.ndarray]:
 
 def learner(**arguments) -> MAML:
     keras.utils.set_random_seed(0)
-    backbone = MLP(image_shape=(1,), units=(40, 40))
+    backbone = MLP(image_shape=(1,))
     arguments = {"steps": 3, "inner_rate": 0.01, **arguments}
     return MAML(backbone, objective=Regression(1), bn_policy="batch", **arguments)
 

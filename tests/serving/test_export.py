@@ -177,7 +177,7 @@ def test_fast_weights_in_a_process_without_kfsl(one_step, fast_weights, tmp_path
     assert description["image"]["shape"] == [16, 16, 1]
     episode = episode_of()
     arrays = {name: episode[name][0] for name in SERVED}
-    found = served_apart(Path(fast_weights), arrays, tmp_path)["probabilities"]
+    found = served_apart(Path(fast_weights), arrays, tmp_path)["answers"]
     np.testing.assert_allclose(found, expected(one_step, episode), atol=1e-5)
     unadapted = one_step.infer(
         {"fast_kernel": one_step.kernel.value[None], "fast_bias": one_step.bias.value[None]},

@@ -28,6 +28,8 @@ class LearnerContract:
     #: Part of a weight's path -> why its gradient is zero.
     zero_gradients: dict[str, str] = {}
 
+    #: The loss of an episode before it is learnt by heart.
+    least_loss = 0.5
     overfitting_steps = 80
     overfitting_rate = 1e-2
     tolerance = 2e-5
@@ -54,13 +56,19 @@ class LearnerContract:
         return self.spec.random_episode(seed=1)[0]
 
     def test_shapes(self, learner):
-        episode, _ = self.spec.random_episode(meta_batch=2)
-        state = learner.adapt(learner.embed(episode["support_images"]), episode["support_labels"])
+        episode, targets = self.spec.random_episode(meta_batch=2)
+        inputs, labels, _ = served_names(learner)
+        state = learner.adapt(learner.embed(episode[inputs]), episode[labels])
         assert all(key.isidentifier() for key in state)
         assert all(value.shape[0] == 2 for value in state.values())
-        logits = learner(episode)["logits"]
-        assert logits.shape == (2, self.spec.query_size, self.spec.ways)
-        assert keras.backend.standardize_dtype(logits.dtype) == "float32"
+        outputs = learner(episode)[learner.objective.output]
+        assert outputs.shape == (2, targets.shape[1], self.columns)
+        assert keras.backend.standardize_dtype(outputs.dtype) == "float32"
+
+    @property
+    def columns(self) -> int:
+        """Numbers of an answer."""
+        return self.spec.ways
 
     def test_every_weight_has_a_gradient(self, variant):
         # In double precision a gradient that is zero by construction is far below all others.
@@ -78,24 +86,30 @@ class LearnerContract:
             assert (largest <= 1e-10 * scale) == expected_zero, f"{path}: {largest}"
 
     def test_overfits_one_episode(self, learner):
-        rng = np.random.default_rng(0)
-        episode, labels = self.training_episode()
-        # Pure noise: nothing but memory tells which query belongs to which class.
-        for key in {"support_images", "query_images"} & set(episode):
-            episode[key] = rng.integers(0, 256, episode[key].shape).astype("uint8")
+        episode, labels = self.noise_episode()
         learner.compile(keras.optimizers.Adam(self.overfitting_rate))
         before, _ = answered(learner, episode, labels)
-        assert before > 0.5
+        assert before > self.least_loss
         # One meta-batch at a time; whole epochs are trained in half precision below.
         for _ in range(self.overfitting_steps):
             logs = learner.train_on_batch(episode, labels, return_dict=True)
             assert np.isfinite(logs["loss"])
-        after, accuracy = answered(learner, episode, labels)
-        assert accuracy == 1.0
+        after, score = answered(learner, episode, labels)
+        if learner.objective.larger_is_better:
+            assert score == 1.0
         assert after < 0.2 * before
 
+    def noise_episode(self) -> tuple[Episode, np.ndarray]:
+        """Pure noise: nothing but memory tells which query belongs to which class."""
+        rng = np.random.default_rng(0)
+        episode, labels = self.training_episode()
+        for key in {"support_images", "query_images"} & set(episode):
+            episode[key] = rng.integers(0, 256, episode[key].shape).astype("uint8")
+        return episode, labels
+
     def test_support_order_changes_nothing(self, learner, episode):
-        order = np.random.default_rng(3).permutation(self.spec.support_size)
+        size = episode[served_names(learner)[0]].shape[1]
+        order = np.random.default_rng(3).permutation(size)
         permuted = {
             key: value[:, order] if key.startswith("support") else value
             for key, value in episode.items()
@@ -132,10 +146,9 @@ class LearnerContract:
 
     def test_other_queries_matter_only_if_transductive(self, learner, episode):
         logits = logits_of(learner, episode)
-        changed = dict(episode)
-        changed["query_images"] = np.concatenate(
-            [episode["query_images"][:, :1], 255 - episode["query_images"][:, 1:]], axis=1
-        )
+        changed, key = dict(episode), served_names(learner)[2]
+        largest = 255 if learner.objective.has_classes else 1
+        changed[key] = np.concatenate([episode[key][:, :1], largest - episode[key][:, 1:]], axis=1)
         first = logits_of(learner, changed)[:, :1]
         if learner.transductive:
             assert np.max(np.abs(first - logits[:, :1])) > 1e-3
@@ -179,19 +192,22 @@ class LearnerContract:
     def test_saved_model_in_a_process_without_kfsl(self, learner, episode, tmp_path):
         from kfsl.serving.export import export
 
-        export(learner, str(tmp_path / "model"), image_shape=self.spec.image_shape)
-        arrays = {key: episode[key][0] for key in SERVED}
+        shape = getattr(self.spec, "image_shape", None)
+        export(learner, str(tmp_path / "model"), image_shape=shape)
+        arrays = {key: episode[key][0] for key in served_names(learner)}
         if learner.adapts_in_steps:
             arrays["steps"] = np.int32(learner.default_steps + 1)
         found = served_apart(tmp_path / "model", arrays, tmp_path)
-        expected = tf.nn.softmax(logits_of(learner, episode)[0]).numpy()
-        assert np.ptp(expected) > 0.01, "nearly uniform probabilities would agree with anything"
-        np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)
+        objective = learner.objective
+        expected = np.asarray(objective.prediction(logits_of(learner, episode)[0]))
+        assert np.ptp(expected) > 0.01, "nearly uniform answers would agree with anything"
+        np.testing.assert_allclose(found["answers"], expected, atol=1e-5)
         if learner.adapts_in_steps:
             support, query = learner.embed_episode(episode, training=False)
-            labels = episode["support_labels"]
+            labels = episode[objective.support_targets]
             state = learner.adapt(support, labels, steps=learner.default_steps + 1)
-            expected = tf.nn.softmax(learner.infer(state, query)["logits"][0])
+            outputs = learner.infer(state, query)[objective.output][0]
+            expected = np.asarray(objective.prediction(outputs))
             np.testing.assert_allclose(found["with_steps"], expected, atol=1e-5)
 
     def test_mixed_precision(self, variant, policy):
@@ -211,6 +227,7 @@ class LearnerContract:
 
 
 HALF = ("mixed_bfloat16", "mixed_float16")
+#: Of a learner of classes.
 SERVED = ("support_images", "support_labels", "query_images")
 
 
@@ -244,16 +261,22 @@ def generic(learner: keras.Model, seed: int = 5) -> keras.Model:
     return learner
 
 
+def served_names(learner: keras.Model) -> tuple[str, str, str]:
+    """The keys of an episode that a learner is asked with."""
+    objective = learner.objective
+    return objective.support_inputs, objective.support_targets, objective.query_inputs
+
+
 def answered(learner: keras.Model, episode: Episode, labels: np.ndarray) -> tuple[float, float]:
-    """Loss and accuracy in inference mode."""
+    """Loss, and accuracy or error, in inference mode."""
     outputs = learner(episode, training=False)
-    right = np.argmax(outputs["logits"], axis=-1) == labels
-    return float(learner.compute_loss(episode, labels, outputs)), float(np.mean(right))
+    scores = learner.objective.scores(labels, outputs[learner.objective.output].numpy())
+    return float(learner.compute_loss(episode, labels, outputs)), float(np.mean(scores))
 
 
 def logits_of(learner: keras.Model, episode: Episode) -> np.ndarray:
-    """Logits in inference mode."""
-    return learner(episode, training=False)["logits"].numpy()
+    """Logits, or what the outputs are called, in inference mode."""
+    return learner(episode, training=False)[learner.objective.output].numpy()
 
 
 def loss_gradients(
@@ -272,19 +295,17 @@ def loss_gradients(
 
 
 def with_padding(episode: Episode, rows: int) -> Episode:
-    """The episode with noise images behind its support set, masked."""
+    """The episode with noise behind its support set, masked."""
     rng = np.random.default_rng(7)
-    batch, size = episode["support_labels"].shape
-    images = episode["support_images"]
-    noise = rng.integers(0, 256, (batch, rows, *images.shape[2:])).astype("uint8")
-    padding = np.zeros((batch, rows), "int32")
-    padded = {
-        **episode,
-        "support_images": np.concatenate([images, noise], axis=1),
-        "support_mask": np.arange(size + rows)[None].repeat(batch, 0) < size,
-    }
-    for key in ("support_labels", "support_classes"):
-        padded[key] = np.concatenate([episode[key], padding], axis=1)
+    key = next(name for name in ("support_images", "support_inputs") if name in episode)
+    batch, size = episode[key].shape[:2]
+    padded = {**episode, "support_mask": np.arange(size + rows)[None].repeat(batch, 0) < size}
+    for name in (name for name in episode if name.startswith("support_")):
+        value = episode[name]
+        noise = np.zeros((batch, rows, *value.shape[2:]), value.dtype)
+        if name == key or value.dtype.kind == "f":
+            noise = (255 * rng.uniform(size=noise.shape)).astype(value.dtype)
+        padded[name] = np.concatenate([value, noise], axis=1)
     return padded
 
 

@@ -1,7 +1,7 @@
 """Runs a SavedModel where neither kfsl nor Keras can be imported.
 
 python saved_model_process.py             reads lines, `MODEL EPISODE.npz` as a JSON list; for each
-                                          it writes EPISODE.probabilities.npy, and, where the
+                                          it writes EPISODE.answers.npy, and, where the
                                           episode has steps, EPISODE.with_steps.npy, and answers
                                           with a line, the error's text or nothing, as JSON
 python saved_model_process.py EXAMPLE.py  runs the script
@@ -28,7 +28,7 @@ def main() -> None:
     for line in sys.stdin:
         error = ""
         try:
-            write_probabilities(*json.loads(line))
+            write_answers(*json.loads(line))
             check_blocked()
         except Exception:
             error = traceback.format_exc()
@@ -39,7 +39,7 @@ def check_blocked() -> None:
     assert all(sys.modules[name] is None for name in BLOCKED)
 
 
-def write_probabilities(model: str, episode: str) -> None:
+def write_answers(model: str, episode: str) -> None:
     import numpy as np
     import tensorflow as tf
 
@@ -47,11 +47,11 @@ def write_probabilities(model: str, episode: str) -> None:
     loaded = tf.saved_model.load(model)
     inputs = {name: tf.constant(value) for name, value in np.load(episode).items()}
     path, steps = episode.removesuffix(".npz"), inputs.pop("steps", None)
-    probabilities = loaded.signatures["serving_default"](**inputs)["probabilities"]
-    np.save(f"{path}.probabilities.npy", probabilities)
+    (answers,) = loaded.signatures["serving_default"](**inputs).values()
+    np.save(f"{path}.answers.npy", answers)
     if steps is not None:
-        serve = loaded.signatures["serve_with_steps"]
-        np.save(f"{path}.with_steps.npy", serve(**inputs, steps=steps)["probabilities"])
+        (answers,) = loaded.signatures["serve_with_steps"](**inputs, steps=steps).values()
+        np.save(f"{path}.with_steps.npy", answers)
 
 
 if __name__ == "__main__":

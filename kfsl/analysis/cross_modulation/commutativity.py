@@ -15,7 +15,7 @@ from kfsl.analysis.request import AnalysisRequest
 from kfsl.evaluation.evaluate import EVALUATION_SEED
 from kfsl.figures.cross_modulation_weights import block_scales, check_cross_modulated
 from kfsl.figures.text_table import text_table
-from kfsl.runs.evaluation_record import half_interval
+from kfsl.runs.measure import half_interval
 
 if TYPE_CHECKING:
     from kfsl.experiment import Experiment

@@ -19,7 +19,8 @@ from kfsl.evaluation.evaluate import evaluate
 from kfsl.figures.cross_modulation_weights import check_cross_modulated
 from kfsl.figures.curves import COLORS
 from kfsl.figures.text_table import text_table
-from kfsl.runs.evaluation_record import Evaluation, paired_difference
+from kfsl.runs.evaluation_record import Evaluation
+from kfsl.runs.paired_difference import paired_difference
 
 if TYPE_CHECKING:
     from kfsl.experiment import Experiment
@@ -214,8 +215,8 @@ def noise_figure(values: Mapping[str, Any]) -> Figure:
 
 
 def _row(found: Sequence[Evaluation], clean: Evaluation) -> dict[str, Any]:
-    means = np.mean([evaluation.accuracies for evaluation in found], axis=0).tolist()
-    together = dataclasses.replace(found[0], accuracies=means)
+    means = np.mean([evaluation.values for evaluation in found], axis=0).tolist()
+    together = dataclasses.replace(found[0], values=means)
     by_seed = [evaluation.mean for evaluation in found]
     change = paired_difference(together, clean)
     return {

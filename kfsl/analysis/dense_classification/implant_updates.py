@@ -12,7 +12,7 @@ from kfsl.analysis.answer import Analysis
 from kfsl.analysis.compared_learners import compared
 from kfsl.analysis.request import AnalysisRequest
 from kfsl.figures.curves import COLORS, draw_curves, level_figure, run_names
-from kfsl.runs.evaluation_record import half_interval
+from kfsl.runs.measure import half_interval
 from kfsl.runs.run_directory import RunDirectory
 
 if TYPE_CHECKING:

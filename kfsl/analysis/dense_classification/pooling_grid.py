@@ -14,7 +14,7 @@ from kfsl.analysis.compared_learners import compared, with_settings
 from kfsl.analysis.request import AnalysisRequest
 from kfsl.figures.curves import run_names
 from kfsl.figures.text_table import markdown_table, text_table
-from kfsl.runs.evaluation_record import half_interval
+from kfsl.runs.measure import half_interval
 from kfsl.runs.run_directory import RunDirectory
 
 if TYPE_CHECKING:

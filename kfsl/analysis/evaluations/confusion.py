@@ -89,7 +89,7 @@ def confusion_figure(evaluation: Evaluation, count: int = 10) -> Figure:
     from kfsl.runs.evaluation_record import Evaluation
 
     evaluation = Evaluation(
-        split="test", accuracies=[0.5, 1.0], ways=2, shots=1, queries=1, seed=0,
+        split="test", values=[0.5, 1.0], ways=2, shots=1, queries=1, seed=0,
         dataset="letters", dataset_fingerprint="", episodes_fingerprint="",
         learner="PrototypicalNetwork", bn_policy="running", transductive=False,
         classes={"a": [1, 2], "b": [2, 2]}, confusions=[["a", "b", 1, 2]],

@@ -7,12 +7,8 @@ from collections.abc import Sequence
 from kfsl.analysis.answer import Analysis
 from kfsl.analysis.request import AnalysisRequest
 from kfsl.command_line import gin_files
-from kfsl.runs.evaluation_record import (
-    Evaluation,
-    differences,
-    paired_by_mode,
-    paired_difference,
-)
+from kfsl.runs.evaluation_record import Evaluation
+from kfsl.runs.paired_difference import differences, paired_by_mode, paired_difference
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import check_trained, stored_evaluation
 
@@ -50,13 +46,13 @@ def merged(experts: Sequence[tuple[tuple[str, ...], Evaluation]]) -> Evaluation:
     from kfsl.runs.evaluation_record import Evaluation
 
     first = Evaluation(
-        split="test", accuracies=[0.9, 0.2], ways=5, shots=1, queries=15, seed=0, dataset="mixed",
+        split="test", values=[0.9, 0.2], ways=5, shots=1, queries=15, seed=0, dataset="mixed",
         dataset_fingerprint="", episodes_fingerprint="", learner="MAML", bn_policy="batch",
         transductive=True, modes=[0, 1], mode_names=["photos", "drawings"],
     )
-    other = dataclasses.replace(first, accuracies=[0.4, 0.7])
+    other = dataclasses.replace(first, values=[0.4, 0.7])
     both = merged([(("photos",), first), (("drawings",), other)])
-    assert both.accuracies == [0.9, 0.7]
+    assert both.values == [0.9, 0.7]
     ```
     """
     _, first = experts[0]
@@ -83,12 +79,12 @@ def merged(experts: Sequence[tuple[tuple[str, ...], Evaluation]]) -> Evaluation:
             "one with --compare."
         )
     accuracies = [
-        owners[first.mode_names[mode]].accuracies[number] for number, mode in enumerate(first.modes)
+        owners[first.mode_names[mode]].values[number] for number, mode in enumerate(first.modes)
     ]
     names = dict.fromkeys(evaluation.learner for _, evaluation in experts)
     return dataclasses.replace(
         first,
-        accuracies=accuracies,
+        values=accuracies,
         learner=f"Multi-{'/'.join(names)}",
         classes={},
         confusions=[],

@@ -1,4 +1,4 @@
-"""Evaluations of several runs in one table: accuracy by shots, inner steps or columns."""
+"""Evaluations of several runs in one table: by shots, inner steps or columns."""
 
 import json
 import zipfile
@@ -37,15 +37,22 @@ def evaluation_rows(runs: Sequence[RunDirectory], split: str) -> list[dict[str, 
         split: str.
 
     Returns:
-        list of dict: `run`, `accuracy`, `interval` (half of the 95 % interval), `episodes`,
+        list of dict: `run`, `metric` and the number it names, such as `accuracy`, `interval`
+        (half of the 95 % interval), `episodes`,
         `bn_policy`, and the keys of `LABELS`, None where a learner has no such setting.
         `steps` are those at test.
 
     Raises:
         FileNotFoundError: if a run has no trained learner, or was not evaluated on the split.
-        ValueError: if the learner's file is damaged.
+        ValueError: if the learner's file is damaged, or the runs measure different things.
     """
-    return [_row(run, stored_evaluation(run, split)) for run in runs]
+    rows = [_row(run, stored_evaluation(run, split)) for run in runs]
+    if len({row["metric"] for row in rows}) > 1:
+        told = ", ".join(f"{row['run']}: {row['metric']}" for row in rows)
+        raise ValueError(
+            f"These runs cannot share a figure, they measure different things: {told}."
+        )
+    return rows
 
 
 def axis_of(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -69,7 +76,7 @@ def axis_of(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def rows_figure(rows: Sequence[Mapping[str, Any]], title: str = "") -> Figure:
-    """Draws accuracy over shots, steps or columns, a line for all that agree in the rest.
+    """Draws what was measured over shots, steps or columns, a line for all that agree in the rest.
 
     Args:
         rows: sequence of dict, from `evaluation_rows`.
@@ -86,8 +93,8 @@ def rows_figure(rows: Sequence[Mapping[str, Any]], title: str = "") -> Figure:
     ```python
     from kfsl.analysis.evaluations.shots_and_steps import rows_figure
 
-    row = {"learner": "MAML", "backbone": "Conv4", "dataset": "glyphs", "ways": 5,
-           "first_order": True, "columns": None, "accuracy": 0.6, "interval": 0.01}
+    row = {"metric": "accuracy", "accuracy": 0.6, "interval": 0.01, "learner": "MAML", "ways": 5,
+           "backbone": "Conv4", "dataset": "glyphs", "first_order": True, "columns": None}
     rows = [{**row, "steps": steps, "shots": shots} for steps in (5, 30) for shots in (1, 5, 10)]
     legend = rows_figure(rows).axes[0].get_legend()
     assert [text.get_text() for text in legend.get_texts()] == ["MAML, 5 steps", "MAML, 30 steps"]
@@ -99,10 +106,11 @@ def rows_figure(rows: Sequence[Mapping[str, Any]], title: str = "") -> Figure:
         lines.setdefault(line_label(row, rows, axis), []).append(row)
     # A range of shots, or learners without steps, stand at 0.
     places = {id(row): row[axis] if isinstance(row[axis], int) else 0 for row in rows}
-    figure, axes = level_figure(list(places.values()), AXES[axis])
+    (metric,) = {row["metric"] for row in rows}
+    figure, axes = level_figure(list(places.values()), AXES[axis], metric=metric)
     for label, members in lines.items():
         members.sort(key=lambda row: places[id(row)])
-        curve = [row["accuracy"] for row in members], [row["interval"] for row in members]
+        curve = [row[metric] for row in members], [row["interval"] for row in members]
         draw_curves(axes, [places[id(row)] for row in members], [curve], [label])
     axes.set_title(title, fontsize=9)
     return figure
@@ -142,7 +150,8 @@ def _row(run: RunDirectory, evaluation: Evaluation) -> dict[str, Any]:
         "steps": settings.get("steps") if steps is None else steps,
         "columns": settings.get("columns"),
         "bn_policy": evaluation.bn_policy,
-        "accuracy": evaluation.mean,
+        "metric": evaluation.metric,
+        evaluation.metric: evaluation.mean,
         "interval": evaluation.interval,
         "episodes": evaluation.episodes,
     }
@@ -172,7 +181,7 @@ def learner_settings(run: RunDirectory) -> dict[str, Any]:
 def analyze(
     request: AnalysisRequest, *, compare: tuple[RunDirectory, ...] = (), split: str = "test"
 ) -> Analysis:
-    """The evaluations of several runs: accuracy by shots, inner steps or columns.
+    """The evaluations of several runs: what was measured by shots, inner steps or columns.
 
     Args:
         request: `AnalysisRequest`.

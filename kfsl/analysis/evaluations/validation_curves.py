@@ -1,4 +1,4 @@
-"""How the validation accuracy of several runs grew."""
+"""How validation went in several runs."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from kfsl.runs.run_directory import RunDirectory
 
 
 def validation_curves(
-    run_dirs: Sequence[str], names: Sequence[str] | None = None, metric: str = "val_accuracy"
+    run_dirs: Sequence[str], names: Sequence[str] | None = None, metric: str | None = None
 ) -> Figure:
     """Plots a metric of several runs over training steps, with their 95 % intervals as bands.
 
@@ -24,7 +24,7 @@ def validation_curves(
         run_dirs: sequence of str. Run directories, each with a `metrics.jsonl`.
         names: sequence of str or None. One a run, for the legend; None takes the folders' names.
         metric: str. Key in `metrics.jsonl`; its interval is `<metric>_interval`, where there.
-            Defaults to `"val_accuracy"`.
+            Defaults to None: what the first run validated, such as `"val_accuracy"`.
 
     Returns:
         `matplotlib.figure.Figure`.
@@ -54,6 +54,7 @@ def validation_curves(
     names = run_names(run_dirs) if names is None else names
     if len(names) != len(run_dirs):
         raise ValueError(f"Received {len(names)} names for {len(run_dirs)} runs: {list(names)}.")
+    metric = metric or f"val_{RunDirectory(run_dirs[0]).validation_metric}"
     figure = Figure(figsize=(6.4, 4.0), dpi=110, layout="constrained")
     axes = figure.subplots()
     for folder, name in zip(run_dirs, names, strict=True):
@@ -110,7 +111,7 @@ def _metrics(folder: str) -> list[Mapping[str, float]]:
 
 
 def analyze(request: AnalysisRequest, *, compare: tuple[RunDirectory, ...] = ()) -> Analysis:
-    """How the validation accuracy of this run and those to compare with grew.
+    """How validation went in this run and those to compare with.
 
     Args:
         request: `AnalysisRequest`.
@@ -120,9 +121,9 @@ def analyze(request: AnalysisRequest, *, compare: tuple[RunDirectory, ...] = ())
         `Analysis`.
     """
     paths = [run.path for run in (request.run, *compare)]
-    curves = {path: validation_curve(path) for path in paths}
+    metric = request.run.validation_metric
+    curves = {path: validation_curve(path, f"val_{metric}") for path in paths}
     values = {
-        path: {"steps": steps, "accuracy": accuracies}
-        for path, (steps, accuracies, _) in curves.items()
+        path: {"steps": steps, metric: measured} for path, (steps, measured, _) in curves.items()
     }
     return Analysis("validation_curves", validation_curves(paths), {"curves": values})

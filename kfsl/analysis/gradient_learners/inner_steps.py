@@ -1,4 +1,4 @@
-"""How accuracy and support loss develop over the steps of the inner loop."""
+"""How what is measured, and the support loss, develop over the steps of the inner loop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kfsl.analysis.compared_learners import gradient_learners
 from kfsl.analysis.request import AnalysisRequest
 from kfsl.evaluation.evaluate import EVALUATION_SEED
 from kfsl.figures.curves import COLORS, draw_curves, level_figure, run_names
-from kfsl.runs.evaluation_record import half_interval
+from kfsl.runs.measure import half_interval
 from kfsl.runs.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: Episodes, unless their number is given: each is adapted to once for each number of steps.
 EPISODES = 200
-#: Accuracies are taken after so many numbers of steps at most, unless they are named.
+#: Learners are measured after so many numbers of steps at most, unless they are named.
 MOST_LEVELS = 11
 #: Steps that are looked at even of learners that take fewer: the ModGrad paper's table 4.
 LEAST_STEPS = 5
@@ -60,7 +60,7 @@ def default_steps(learners: Sequence[GradientLearner]) -> list[int]:
     return sorted({round(step) for step in spread})
 
 
-def accuracy_over_steps(
+def measured_over_steps(
     experiment: Experiment,
     learner: GradientLearner,
     steps: Sequence[int],
@@ -80,8 +80,9 @@ def accuracy_over_steps(
         seed: int. Seed of the stream of episodes.
 
     Returns:
-        Accuracies, `[episodes, len(steps)]`, and the support set's losses after 0, 1, ...
-        steps, `[episodes, steps[-1] + 1]`; with `inner_batch`, of the next step's images.
+        What the learner's metric says, `[episodes, len(steps)]`, and the support set's losses
+        after 0, 1, ... steps, `[episodes, steps[-1] + 1]`; with `inner_batch`, of the next step's
+        images.
     """
     import tensorflow as tf
     import tqdm
@@ -92,18 +93,18 @@ def accuracy_over_steps(
         experiment.dataset, split, experiment.evaluation_sampler, seed=seed, count=episodes
     )
     adapted = compiled_adaptation(learner)
-    accuracies, losses = [], []
+    measured, losses = [], []
     title = f"{type(learner).__name__}, {split}"
     for number, (episode, query_labels) in enumerate(
         tqdm.tqdm(stream, total=episodes, desc=title, unit="ep", disable=None)
     ):
         of_episode = tf.constant([seed, number], tf.int64)
-        labels = query_labels.numpy()[0]
-        logits = [adapted(episode, of_episode, tf.constant(step))[0].numpy() for step in steps]
-        accuracies.append([np.mean(np.argmax(each, axis=-1) == labels) for each in logits])
+        outputs = [adapted(episode, of_episode, tf.constant(step))[0] for step in steps]
+        targets = query_labels.numpy()[0]
+        measured.append([learner.objective.scores(targets, each.numpy()) for each in outputs])
         # Each loss is that before a step: one step more shows the loss after the last.
         losses.append(adapted(episode, of_episode, tf.constant(steps[-1] + 1))[1].numpy())
-    return np.array(accuracies), np.array(losses, "float64")
+    return np.array(measured), np.array(losses, "float64")
 
 
 def compiled_adaptation(learner: GradientLearner) -> Callable:
@@ -113,7 +114,7 @@ def compiled_adaptation(learner: GradientLearner) -> Callable:
         learner: `GradientLearner`.
 
     Returns:
-        `(episode with B = 1, seed, steps) -> (logits [Q, ways], losses before each step)`;
+        `(episode with B = 1, seed, steps) -> (outputs [Q, width], losses before each step)`;
         seed int64 `[2]` and steps int32 are tensors.
     """
     import tensorflow as tf
@@ -124,13 +125,13 @@ def compiled_adaptation(learner: GradientLearner) -> Callable:
         mask = episode.get("support_mask")
         state, losses = learner.adapt_task(
             support[0],
-            episode["support_labels"][0],
+            episode[learner.objective.support_targets][0],
             None if mask is None else mask[0],
             seed,
             steps=steps,
         )
         batched = {name: tensor[None] for name, tensor in state.items()}
-        return learner.infer(batched, query)["logits"][0], losses
+        return learner.infer(batched, query)[learner.objective.output][0], losses
 
     return adapted
 
@@ -147,33 +148,35 @@ def steps_values(
         experiment: `Experiment`, whose episodes all learners meet.
         learners: dict, runs' paths to `GradientLearner`.
         steps: sequence of int, in rising order.
-        **arguments: `split`, `episodes` and `seed` of `accuracy_over_steps`.
+        **arguments: `split`, `episodes` and `seed` of `measured_over_steps`.
 
     Returns:
-        dict. For each run, `accuracy` and `interval` (half of the 95 % interval) by number of
-        steps, `support_loss` after 0, 1, ... steps, and for all but the first
-        `against_first`, the paired difference to the first run after as many steps.
+        dict. `metric`, what is measured; for each run that, such as `accuracy`, and `interval`
+        (half of the 95 % interval) by number of steps, `support_loss` after 0, 1, ... steps, and
+        for all but the first `against_first`, the paired difference to the first run after as
+        many steps.
     """
     runs: dict[str, Any] = {}
     first: Any = None
+    metric = experiment.learner.objective.reported[0]
     for path, learner in learners.items():
-        accuracies, losses = accuracy_over_steps(experiment, learner, steps, **arguments)
+        measured, losses = measured_over_steps(experiment, learner, steps, **arguments)
         runs[path] = {
             "learner": type(learner).__name__,
             "bn_policy": learner.bn_policy,
             "steps_in_training": learner.steps,
-            **_means(accuracies, "accuracy"),
+            **_means(measured, metric),
             "support_loss": losses.mean(axis=0).tolist(),
         }
         if first is None:
-            first = accuracies
+            first = measured
         else:
-            runs[path]["against_first"] = _means(accuracies - first, "mean")
-    return {"steps": list(steps), **arguments, "runs": runs}
+            runs[path]["against_first"] = _means(measured - first, "mean")
+    return {"metric": metric, "steps": list(steps), **arguments, "runs": runs}
 
 
 def steps_figure(values: Mapping[str, Any]) -> Figure:
-    """Draws accuracy over inner steps, and the support loss in a panel of its own.
+    """Draws what is measured over inner steps, and the support loss in a panel of its own.
 
     Args:
         values: dict, from `steps_values`.
@@ -189,13 +192,15 @@ def steps_figure(values: Mapping[str, Any]) -> Figure:
     from kfsl.analysis.gradient_learners.inner_steps import steps_figure
 
     run = {"accuracy": [0.2, 0.5], "interval": [0.01, 0.02], "support_loss": [1.6, 0.7]}
-    values = {"steps": [0, 1], "split": "test", "episodes": 600, "runs": {"runs/maml": run}}
+    values = {"metric": "accuracy", "steps": [0, 1], "split": "test", "episodes": 600,
+              "runs": {"runs/maml": run}}
     assert len(steps_figure(values).axes) == 2
     ```
     """
     steps, names = values["steps"], run_names(list(values["runs"]))
-    figure, (left, right) = level_figure(steps, "inner steps", panels=2)
-    curves = [(run["accuracy"], run["interval"]) for run in values["runs"].values()]
+    metric = values["metric"]
+    figure, (left, right) = level_figure(steps, "inner steps", panels=2, metric=metric)
+    curves = [(run[metric], run["interval"]) for run in values["runs"].values()]
     draw_curves(left, steps, curves, names)
     left.set_title(f"{values['split']}, {values['episodes']} episodes", fontsize=9)
     for i, run in enumerate(values["runs"].values()):
@@ -225,7 +230,7 @@ def analyze(
     levels: tuple[float, ...] = (),
     episodes: int = EPISODES,
 ) -> Analysis:
-    """Accuracy and support loss after 0, 1, ... inner steps, on the same episodes.
+    """What is measured, and the support loss, after 0, 1, ... inner steps, on the same episodes.
 
     Args:
         request: `AnalysisRequest`.

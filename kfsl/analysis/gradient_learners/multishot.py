@@ -11,11 +11,11 @@ from matplotlib.ticker import PercentFormatter
 
 from kfsl.analysis.answer import Analysis
 from kfsl.analysis.compared_learners import gradient_learners
-from kfsl.analysis.gradient_learners.inner_steps import accuracy_over_steps, step_numbers
+from kfsl.analysis.gradient_learners.inner_steps import measured_over_steps, step_numbers
 from kfsl.analysis.request import AnalysisRequest
 from kfsl.evaluation.evaluate import EVALUATION_SEED
 from kfsl.figures.curves import draw_curves, run_names
-from kfsl.runs.evaluation_record import half_interval
+from kfsl.runs.measure import half_interval
 from kfsl.runs.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def multishot_values(
     tasks = sorted(set(names))
     runs = {}
     for path, learner in learners.items():
-        found = accuracy_over_steps(
+        found = measured_over_steps(
             experiment, learner, steps, split=split, episodes=episodes, seed=seed
         )
         accuracies, losses = (_by_task(values, names, tasks) for values in found)

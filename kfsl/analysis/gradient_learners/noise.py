@@ -1,4 +1,4 @@
-"""How noise on the inner gradients costs gradient-based learners accuracy."""
+"""What noise on the inner gradients costs gradient-based learners."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from kfsl.analysis.compared_learners import compiling_often, gradient_learners, 
 from kfsl.analysis.request import AnalysisRequest
 from kfsl.evaluation.evaluate import evaluate
 from kfsl.figures.curves import draw_curves, level_figure, run_names
-from kfsl.runs.evaluation_record import Evaluation, paired_difference
+from kfsl.runs.evaluation_record import Evaluation
+from kfsl.runs.paired_difference import paired_difference
 from kfsl.runs.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -106,9 +107,10 @@ def noise_values(
         scale: str. What the levels are.
 
     Returns:
-        dict. For each run `accuracy` and `interval` (half of the 95 % interval) by level,
-        `change`, the paired difference to the first level, and for all but the first run
-        `against_first`, the paired difference to the first run at the same level.
+        dict. `metric`, what is measured; for each run that, such as `accuracy`, and `interval`
+        (half of the 95 % interval) by level, `change`, the paired difference to the first level,
+        and for all but the first run `against_first`, the paired difference to the first run at
+        the same level.
     """
     first = next(iter(evaluations.values()))
     runs = {}
@@ -116,7 +118,7 @@ def noise_values(
         runs[path] = {
             "learner": found[0].learner,
             "bn_policy": found[0].bn_policy,
-            "accuracy": [evaluation.mean for evaluation in found],
+            first[0].metric: [evaluation.mean for evaluation in found],
             "interval": [evaluation.interval for evaluation in found],
             "change": [_difference(evaluation, found[0]) for evaluation in found],
         }
@@ -124,6 +126,7 @@ def noise_values(
             pairs = zip(found, first, strict=True)
             runs[path]["against_first"] = [_difference(own, other) for own, other in pairs]
     return {
+        "metric": first[0].metric,
         "split": first[0].split,
         "setting": first[0].setting,
         "episodes": first[0].episodes,
@@ -136,7 +139,7 @@ def noise_values(
 
 
 def noise_figure(values: Mapping[str, Any]) -> Figure:
-    """Draws accuracy over noise, a line with its 95 % intervals for each run.
+    """Draws what is measured over noise, a line with its 95 % intervals for each run.
 
     Args:
         values: dict, from `noise_values`.
@@ -152,14 +155,17 @@ def noise_figure(values: Mapping[str, Any]) -> Figure:
     from kfsl.analysis.gradient_learners.noise import noise_figure
 
     run = {"accuracy": [0.6, 0.5], "interval": [0.01, 0.01]}
-    values = {"setting": "5-way 1-shot", "split": "test", "episodes": 600, "scale": "std"}
-    figure = noise_figure({**values, "levels": [0.0, 0.1], "runs": {"runs/maml": run}})
+    values = {"metric": "accuracy", "setting": "5-way 1-shot", "split": "test", "episodes": 600,
+              "scale": "std", "levels": [0.0, 0.1], "runs": {"runs/maml": run}}
+    figure = noise_figure(values)
     assert figure.axes[0].get_legend().get_texts()[0].get_text() == "maml"
     ```
     """
     what = {"std": "standard deviation", "variance": "variance"}[values["scale"]]
-    figure, axes = level_figure(values["levels"], f"{what} of the noise on inner gradients")
-    curves = [(run["accuracy"], run["interval"]) for run in values["runs"].values()]
+    metric = values["metric"]
+    label = f"{what} of the noise on inner gradients"
+    figure, axes = level_figure(values["levels"], label, metric=metric)
+    curves = [(run[metric], run["interval"]) for run in values["runs"].values()]
     draw_curves(axes, values["levels"], curves, run_names(list(values["runs"])))
     axes.set_title(
         f"{values['setting']}, {values['split']}, {values['episodes']} episodes", fontsize=9
@@ -181,7 +187,7 @@ def analyze(
     noise_scale: str = "std",
     episodes: int | None = None,
 ) -> Analysis:
-    """How noise on the inner gradients costs this run and those to compare with accuracy.
+    """What noise on the inner gradients costs this run and those to compare with.
 
     Args:
         request: `AnalysisRequest`.

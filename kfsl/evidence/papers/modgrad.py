@@ -28,6 +28,42 @@ MULTI_SHOT_ROWS = (
         against=REPTILE, starts_from=REPTILE,
     ),
 )  # fmt: skip
+#: Per cell of table 3: what is given, and the numbers of its methods.
+COMPLETION = {
+    ("random", 10): (0.039, 0.040, 0.037, 0.034),
+    ("random", 100): (0.016, 0.017, 0.014, 0.012),
+    ("ordered", 10): (0.057, 0.055, 0.053, 0.048),
+    ("ordered", 100): (0.047, 0.047, 0.047, 0.043),
+}
+COMPLETING = {
+    "cnp": "Conditional neural process",
+    "maml": "MAML, five steps",
+    "cavia": "CAVIA, five steps",
+    "modgrad": "ModGrad, one step",
+}
+FACES = "CelebA at 32 pixels, official partition"
+OBJECTS = "CIFAR-100, 64 / 16 / 20 classes (CIFAR-FS)"
+
+
+def _completions(dataset: str, words: str, published: bool) -> tuple[PaperRow, ...]:
+    rows = []
+    for (order, points), numbers in COMPLETION.items():
+        given = f"{points} random pixels" if order == "random" else f"first {points} pixels"
+        for (method, told), number in zip(COMPLETING.items(), numbers, strict=True):
+            other = None if method in ("cnp", "maml") else f"{dataset}_maml_{order}_{points}"
+            rows.append(
+                PaperRow(
+                    f"{dataset}_{method}_{order}_{points}", "modgrad", PAPER, told, words,
+                    published=number if published else None,
+                    source="Table 3" if published else "", against=other,
+                    task=f"{given} of 1,024 given",
+                )
+            )  # fmt: skip
+    return tuple(rows)
+
+
+COMPLETION_ROWS = _completions("cifar_fs", OBJECTS, published=False)
+FACES_ROWS = _completions("celeb_a", FACES, published=True)
 FURTHER_ROWS = (
     PaperRow(
         "omniglot_modgrad_5way_1shot", "modgrad", PAPER, "ModGrad, Conv-4, one step",

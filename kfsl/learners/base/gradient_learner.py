@@ -63,6 +63,7 @@ class GradientLearner(TaskwiseLearner):
 
     permutes_with_classes = False
     adapts_in_steps = True
+    regresses = True
     #: Whether training differentiates through the inner loop's steps.
     differentiates_adaptation = True
 
@@ -121,6 +122,11 @@ class GradientLearner(TaskwiseLearner):
         self.draws = keras.random.SeedGenerator(0) if self.draws_at_adaptation else None
 
     @property
+    def bn_policy(self) -> str:
+        """As in `Learner`; of a network that has no batch normalisation `none`."""
+        return self._bn_policy if self.policy_network.normalizes else "none"
+
+    @property
     def default_steps(self) -> int:
         return self.steps if self.evaluation_steps is None else self.evaluation_steps
 
@@ -133,6 +139,10 @@ class GradientLearner(TaskwiseLearner):
     def update_rule(self) -> gradients.UpdateRule:
         """The rule of the inner loop; made anew for each adaptation, inside the outer tape."""
         raise NotImplementedError
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...] | None:
+        return self.adapted_network.input_shape
 
     def inputs_of(self, features: Any) -> Any:
         """What the network takes, from what `embed` gives; both of one task or of many."""

@@ -38,8 +38,8 @@ class Learner(EpisodicModel):
         objective: `Objective` or None. None is `Classification(ways)`.
 
     Raises:
-        ValueError: for fewer than 2 ways, an unknown policy, or `ways` besides an objective that
-            has another number.
+        ValueError: for fewer than 2 ways, an unknown policy, an objective of a kind that the
+            method has no answer for, or `ways` besides an objective that has another number.
 
     Example:
     ```python
@@ -55,6 +55,8 @@ class Learner(EpisodicModel):
 
     #: Whether relabelling the classes of an episode permutes the logits and nothing else.
     permutes_with_classes: bool = True
+    #: Whether the method can be asked for numbers instead of classes.
+    regresses: bool = False
 
     def __init__(
         self,
@@ -69,6 +71,12 @@ class Learner(EpisodicModel):
         objective = restored(objective) or Classification(ways)
         super().__init__(objective=objective, weight_decay=weight_decay, **kwargs)
         check_choice("bn_policy", bn_policy, (*BN_POLICIES, "none"))
+        if not (self.objective.has_classes or self.regresses):
+            raise ValueError(
+                f"{type(self).__name__} tells classes apart; received the objective "
+                f"{type(objective).__name__}. Learn numbers with a method that takes gradient "
+                "steps, such as MAML, or with ConditionalNeuralProcess."
+            )
         if ways is not None and self.objective.width != ways:
             raise ValueError(
                 f"The objective has {self.objective.width} columns; received ways={ways} besides. "
@@ -157,7 +165,7 @@ class Learner(EpisodicModel):
     @property
     def transductive(self) -> bool:
         """Whether a prediction may depend on the other queries of its episode."""
-        return self._bn_policy == "batch"
+        return self.bn_policy == "batch"
 
     @property
     def bn_policy(self) -> str:
@@ -180,11 +188,37 @@ class Learner(EpisodicModel):
         Returns:
             What `infer` returns, or `classify_base` for a batch of base classes.
         """
+        self._check_kind(episode)
         if self.objective.support_inputs not in episode:
             query = self.embed(episode[self.objective.query_inputs], training)
             return self.classify_base(query, training)
         support, query = self.embed_episode(episode, training)
         return self.answer(support, query, episode, training, steps)
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...] | None:
+        """The shape of one input of an episode; None where the method takes any."""
+        backbone = getattr(self, "backbone", None)
+        return None if backbone is None else tuple(backbone.input_shape[1:])
+
+    def _check_kind(self, episode: dict[str, Any]) -> None:
+        """Refuses tasks of another kind, or inputs of another size than the network's."""
+        name = self.objective.query_inputs
+        if name not in episode:
+            raise ValueError(
+                f"{type(self).__name__} with {type(self.objective).__name__} is asked about "
+                f"{name!r}, and these episodes have {', '.join(episode)}. Bind a sampler that "
+                "draws such tasks: pixel_episode or sinusoid_episode for numbers, fixed_episode "
+                "for classes."
+            )
+        if self.objective.has_classes or self.input_shape is None:
+            return
+        given = tuple(episode[name].shape[2:])
+        if given != self.input_shape:
+            raise ValueError(
+                f"The network takes inputs of shape {self.input_shape}, and those of these tasks "
+                f"are {given}. Give the backbone that shape: MLP.image_shape = {given}."
+            )
 
     def answer(
         self,

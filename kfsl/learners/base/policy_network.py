@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from kfsl.layers.normalization import moments_scope
+from kfsl.layers.normalization import BatchNormalization, moments_scope
 from kfsl.learners.base.moments_state import moments_in, moments_state
 from kfsl.networks.adapted_network import AdaptedNetwork
 from kfsl.networks.keras_private import flat_layers
@@ -23,10 +23,11 @@ class PolicyNetwork:
     def __init__(self, adapted: AdaptedNetwork, policy: str) -> None:
         self.adapted = adapted
         self.policy = policy
-        self._has_stock_normalization = any(
-            isinstance(layer, keras.layers.BatchNormalization)
-            for layer in flat_layers(adapted.network)
-        )
+        layers = flat_layers(adapted.network)
+        stock, exact = keras.layers.BatchNormalization, BatchNormalization
+        self._has_stock_normalization = any(isinstance(layer, stock) for layer in layers)
+        #: Whether the network has batch normalisation at all.
+        self.normalizes = any(isinstance(layer, (stock, exact)) for layer in layers)
 
     def support_outputs(self, weights: list, inputs: Any, mask: Any, training: bool) -> Any:
         """Outputs of one task's support set, inside the inner loop.

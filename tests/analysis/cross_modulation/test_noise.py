@@ -86,7 +86,7 @@ def test_rows_of_the_table(store):
         right = np.argmax(learner(episodes)["logits"], axis=-1) == np.asarray(query_labels)
         accuracies = right.mean(axis=1).tolist()
         found = Evaluation(
-            split=split, accuracies=accuracies, ways=3, shots=1, queries=4, seed=0,
+            split=split, values=accuracies, ways=3, shots=1, queries=4, seed=0,
             dataset="letters", dataset_fingerprint="", episodes_fingerprint="",
             learner="", bn_policy="running", transductive=False,
         )  # fmt: skip
@@ -107,12 +107,12 @@ def test_rows_of_the_table(store):
         assert (row["accuracy"], row["interval"]) == (clean.mean, clean.interval)
         assert row["change"] == {"mean": 0.0, "interval": 0.0}
         assert (row["by_seed"], row["spread"]) == ([clean.mean] * 2, 0.0)
-    draws = [found.accuracies for *_, found in seen[-2:]]
+    draws = [found.values for *_, found in seen[-2:]]
     row = values["rows"][-1]
     assert row["by_seed"] == [np.mean(draw) for draw in draws]
     assert row["spread"] == pytest.approx(np.std(row["by_seed"], ddof=1))
     means = np.mean(draws, axis=0)
-    changes = means - clean.accuracies
+    changes = means - clean.values
     half = 1.96 / np.sqrt(6)
     assert row["accuracy"] == pytest.approx(means.mean())
     assert row["interval"] == pytest.approx(half * means.std(ddof=1))

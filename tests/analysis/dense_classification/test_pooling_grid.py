@@ -12,7 +12,7 @@ from kfsl.analysis.request import AnalysisRequest
 from kfsl.analyze import analyze
 from kfsl.evaluation import base_classes
 from kfsl.evaluation.evaluate import EVALUATION_SEED, evaluate
-from kfsl.runs.evaluation_record import half_interval
+from kfsl.runs.measure import half_interval
 from tests.support import dense_runs, letters
 
 EPISODES = 6

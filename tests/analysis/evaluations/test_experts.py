@@ -13,7 +13,7 @@ from kfsl.runs.evaluation_record import Evaluation
 from kfsl.runs.run_directory import RunDirectory
 
 FOUND = Evaluation(
-    split="test", accuracies=[0.9, 0.2, 0.8, 0.1], ways=5, shots=1, queries=15, seed=0,
+    split="test", values=[0.9, 0.2, 0.8, 0.1], ways=5, shots=1, queries=15, seed=0,
     dataset="mixed", dataset_fingerprint="d", episodes_fingerprint="e",
     learner="PrototypicalNetwork", bn_policy="batch", transductive=True, modes=[0, 1, 0, 1],
     mode_names=["photos", "drawings"],
@@ -27,7 +27,7 @@ def run_of(folder, name, accuracies, modes=None):
     os.makedirs(os.path.dirname(run.best_learner))
     with open(run.best_learner, "wb") as file:
         file.write(b"weights")
-    dataclasses.replace(FOUND, accuracies=accuracies).save(run.evaluation_path("test"))
+    dataclasses.replace(FOUND, values=accuracies).save(run.evaluation_path("test"))
     return run
 
 

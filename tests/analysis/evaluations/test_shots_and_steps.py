@@ -31,7 +31,7 @@ def runs(tmp_path_factory):
     for place, run in enumerate(made[1:], 1):
         shots = 5 if place % 2 else 1
         accuracies = [0.1 * place, 0.3, 0.5]
-        evaluation = dataclasses.replace(measured, shots=shots, accuracies=accuracies)
+        evaluation = dataclasses.replace(measured, shots=shots, values=accuracies)
         evaluation.save(run.evaluation_path("test"))
     return made
 

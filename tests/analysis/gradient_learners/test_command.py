@@ -19,7 +19,7 @@ def test_a_table_of_two_runs(tmp_path):
     for steps in (1, 5):
         run = gradient_runs.maml_run(str(tmp_path / f"steps{steps}"), store, steps=steps)
         Evaluation(
-            split="val", accuracies=[0.4, 0.1 * steps], ways=3, shots=1, queries=4, seed=0,
+            split="val", values=[0.4, 0.1 * steps], ways=3, shots=1, queries=4, seed=0,
             dataset="letters", dataset_fingerprint="", episodes_fingerprint="",
             learner="MAML", bn_policy="batch", transductive=True,
         ).save(run.evaluation_path("val"))  # fmt: skip

@@ -7,8 +7,8 @@ import pytest
 
 from kfsl.analysis.compared_learners import gradient_learners, with_settings
 from kfsl.analysis.gradient_learners.inner_steps import (
-    accuracy_over_steps,
     default_steps,
+    measured_over_steps,
     step_numbers,
 )
 from kfsl.analysis.request import AnalysisRequest
@@ -53,7 +53,7 @@ def test_the_loss_after_a_step_is_that_of_the_adapted_weights(runs):
     experiment, learners = gradient_learners(AnalysisRequest(runs[0]))
     (learner,) = learners.values()
     arguments = {"split": "val", "episodes": 1, "seed": 3}
-    _, losses = accuracy_over_steps(experiment, learner, [2], **arguments)
+    _, losses = measured_over_steps(experiment, learner, [2], **arguments)
     assert losses.shape == (1, 3)
     from data_pipelines import pipeline
 

@@ -75,7 +75,7 @@ def test_means_and_intervals_are_over_alphabets(experiment):
     run = values["runs"]["a"]
     assert values["tasks"] == ["s0", "s1", "s2"]
     names = np.array(task_names(experiment, "test", 6, seed=1))
-    accuracies = np.array(evaluate(experiment, episodes=6, seed=1).accuracies)
+    accuracies = np.array(evaluate(experiment, episodes=6, seed=1).values)
     of_tasks = [accuracies[names == name].mean() for name in values["tasks"]]
     assert list(run["final_accuracy_of"].values()) == pytest.approx(of_tasks)
     assert run["final_accuracy"] == run["accuracy"][1] == pytest.approx(np.mean(of_tasks))

@@ -1,0 +1,50 @@
+"""The picture that fits an episode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from kfsl.episodes import QUERY_INPUTS
+from kfsl.figures.completion import completion_figure
+from kfsl.figures.episode import episode_figure
+from kfsl.figures.function import function_figure
+
+if TYPE_CHECKING:
+    import keras
+    from matplotlib.figure import Figure
+
+
+def any_episode_figure(
+    learner: keras.Model | None,
+    episode: dict[str, Any],
+    targets: Any,
+    class_names: Sequence[str],
+) -> Figure:
+    """Draws an episode of any kind: classes of images, an image to complete, a function.
+
+    Args:
+        learner: `Learner` or None, for the episode alone.
+        episode: dict of arrays.
+        targets: array, the queries'.
+        class_names: sequence of str. All classes of the split.
+
+    Returns:
+        `matplotlib.figure.Figure`.
+
+    Raises:
+        ValueError: for functions of more than two numbers.
+
+    Example:
+    ```python
+    from kfsl.figures.any_episode import any_episode_figure
+    from kfsl.objectives.regression_spec import RegressionSpec
+
+    episode, targets = RegressionSpec(points=5, queries=20, input_shape=(1,)).random_episode()
+    assert any_episode_figure(None, episode, targets, ()).axes[0].get_title() == "5 points given"
+    ```
+    """
+    if QUERY_INPUTS not in episode:
+        return episode_figure(learner, episode, targets, class_names)
+    draw = function_figure if episode[QUERY_INPUTS].shape[-1] == 1 else completion_figure
+    return draw(learner, episode, targets, class_names)
