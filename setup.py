@@ -50,7 +50,18 @@ setup(
         "tensorflow-datasets>=4.9.7",
         "tqdm",
     ],
-    extras_require={"test": ["pytest", "pytest-xdist", "ruff", "setuptools", "wheel"]},
+    extras_require={
+        # Half-cheetah, for policies.
+        "rl": ["gymnasium[mujoco]>=1.0"],
+        "test": [
+            "pytest",
+            "pytest-xdist",
+            "ruff",
+            "setuptools",
+            "wheel",
+            "gymnasium[mujoco]>=1.0",
+        ],
+    },
     entry_points={
         "console_scripts": [
             *(f"kfsl-{command} = kfsl.{command}:main" for command in COMMANDS),

@@ -1,5 +1,6 @@
 """The one place that knows gin: what can be bound, and what was."""
 
+import dataclasses
 import difflib
 import re
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from data_pipelines import samplers
 from data_pipelines.class_counts import count_classes
 from data_pipelines.dataset import FewShotDataset
 from data_pipelines.load_dataset import load_dataset
-from kfsl import backbones, figures, learners, objectives
+from kfsl import backbones, figures, learners, objectives, reinforcement
 from kfsl.command_line import gin_files
 from kfsl.command_line.argument_names import argument_names
 from kfsl.command_line.binding_uses import decides, is_used
@@ -25,6 +26,9 @@ from kfsl.experiment import (
 from kfsl.layers.pixel_normalization import PixelNormalization
 from kfsl.layers.random_affine import RandomAffine
 from kfsl.layers.shift_and_flip import ShiftAndFlip
+from kfsl.reinforcement.evaluate_policy import evaluate_policy
+from kfsl.reinforcement.policy_experiment import PolicyExperiment
+from kfsl.reinforcement.train_policy import train_policy
 from kfsl.runs.learner_file import load_weights
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import check_trained
@@ -37,11 +41,33 @@ LINE_LENGTH = 10_000
 #: What any Keras object takes besides the arguments of its own signature.
 KERAS_ARGUMENTS = ("name", "dtype", "trainable")
 
-#: What each command runs; the bindings of another command's functions may lie unused.
-COMMANDS = {"train": train, "evaluate": evaluate}
+AnyExperiment = Experiment | PolicyExperiment
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """What the commands run for a kind of experiment.
+
+    Args:
+        commands: dict from a command's name to its function; the bindings of another command's
+            function may lie unused.
+        needed: tuple of str. Arguments without which there is no experiment.
+    """
+
+    commands: dict[str, Callable]
+    needed: tuple[str, ...]
+
+
+#: Kinds of experiments; which one a configuration is of, it says by what it binds.
+KINDS: dict[type, Kind] = {
+    Experiment: Kind({"train": train, "evaluate": evaluate}, ("learner", "dataset", "sampler")),
+    PolicyExperiment: Kind(
+        {"train": train_policy, "evaluate": evaluate_policy}, ("learner", "environment")
+    ),
+}
 
 #: Packages whose public names gin files can use: what a method adds, it adds there.
-FACES = (learners, backbones, objectives, samplers, figures)
+FACES = (learners, backbones, objectives, samplers, figures, reinforcement)
 
 KERAS = (
     keras.initializers.VarianceScaling,
@@ -74,7 +100,8 @@ def _register() -> None:
     for face in FACES:
         for name in face.__all__:
             register(getattr(face, name))
-    for configurable in (*OTHERS, *COMMANDS.values()):
+    commands = [function for kind in KINDS.values() for function in kind.commands.values()]
+    for configurable in (*OTHERS, *commands):
         register(configurable)
     for configurable in KERAS:
         _bound[configurable] = gin.external_configurable(configurable, module="keras")
@@ -145,25 +172,44 @@ def parse_text(text: str, bindings: Sequence[str] = ()) -> str:
         ) from error
 
 
-def experiment() -> Experiment:
+def experiment() -> AnyExperiment:
     """The experiment that the configuration describes, its process set up first.
 
     Raises:
         BindingError: if learner, dataset or sampler is not bound.
     """
-    missing = [
-        name for name in ("learner", "dataset", "sampler") if not _is_bound("Experiment", name)
-    ]
+    kind = _kind_bound()
+    missing = [name for name in KINDS[kind].needed if not _is_bound(kind.__name__, name)]
     if missing:
         raise BindingError(
-            f"Nothing is bound to {', '.join(f'Experiment.{name}' for name in missing)}: name a "
-            f"configuration with --gin_file, such as one of {', '.join(gin_files.shipped())}."
+            f"Nothing is bound to {', '.join(f'{kind.__name__}.{name}' for name in missing)}: name "
+            f"a configuration with --gin_file, such as one of {', '.join(gin_files.shipped())}."
         )
     bound(set_up)()
-    return bound(Experiment)()
+    return bound(kind)()
 
 
-def trained_experiment(run: RunDirectory, bindings: Sequence[str] = ()) -> Experiment:
+def command_of(command: str, experiment: AnyExperiment, with_bindings: bool = True) -> Callable:
+    """What a command runs for an experiment.
+
+    Args:
+        command: str. `"train"` or `"evaluate"`.
+        experiment: `Experiment`, or `PolicyExperiment`.
+        with_bindings: bool. Whether gin's bindings are applied when it is called.
+
+    Returns:
+        Function of the experiment and its own arguments.
+    """
+    function = KINDS[type(experiment)].commands[command]
+    return bound(function) if with_bindings else function
+
+
+def _kind_bound() -> type:
+    """The kind of experiment whose learner is bound."""
+    return next((kind for kind in KINDS if _is_bound(kind.__name__, "learner")), Experiment)
+
+
+def trained_experiment(run: RunDirectory, bindings: Sequence[str] = ()) -> AnyExperiment:
     """The experiment of a run, with the best weights it found.
 
     Bindings may name other data than the run's, if no class held out there was trained on.
@@ -184,7 +230,7 @@ def trained_experiment(run: RunDirectory, bindings: Sequence[str] = ()) -> Exper
     check_trained(run)
     parse_text(run.config, bindings)
     trained = experiment()
-    if not same_data(run, trained.dataset):
+    if isinstance(trained, Experiment) and not same_data(run, trained.dataset):
         check_not_trained_on(run, _own_data(run, bindings), trained.dataset)
         # What was used is asked for later, and gin has forgotten it by now.
         parse_text(run.config, bindings)
@@ -222,7 +268,7 @@ def check_used(command: str) -> None:
     """Refuses bindings that nothing used: they are mostly misspelt or of another method.
 
     Args:
-        command: str. Key of `COMMANDS`; the bindings of the others' functions are exempt.
+        command: str. `"train"` or `"evaluate"`; the bindings of the other's function are exempt.
 
     Raises:
         BindingError: naming the first unused binding.
@@ -295,7 +341,8 @@ def check_overrides(overrides: Sequence[str], run: RunDirectory, what: str) -> N
 
 
 def _belongs_to_another_command(selector: str, command: str) -> bool:
-    others = [function.__name__ for name, function in COMMANDS.items() if name != command]
+    commands = KINDS[_kind_bound()].commands
+    others = [function.__name__ for name, function in commands.items() if name != command]
     return selector.split(".")[-1] in others
 
 

@@ -81,11 +81,13 @@ def evaluate_run(
     with command.quiet_start():
         from kfsl import configurables
         from kfsl.evaluation import base_classes
-        from kfsl.evaluation.evaluate import evaluate
+        from kfsl.experiment import Experiment
 
     experiment = configurables.trained_experiment(run, bindings)
     weights = experiment.weights
     arguments: dict[str, Any] = {"split": split}
+    if classes != "new" and not isinstance(experiment, Experiment):
+        raise ValueError(f"{run.path} has a policy, which knows no classes; leave --classes out.")
     if classes == "base":
         experiment = base_classes.asked_alone(experiment)
         arguments = {"split": base_classes.BASE_TEST}
@@ -93,11 +95,12 @@ def evaluate_run(
         arguments["base_queries"] = base_classes.queries(experiment, split)
     if episodes is not None:
         arguments["episodes"] = episodes
-    found = configurables.bound(evaluate)(experiment, **arguments)
+    evaluate = configurables.command_of("evaluate", experiment)
+    found = evaluate(experiment, **arguments)
     configurables.check_overrides(bindings, run, "evaluation")
     # The run may train on meanwhile: what counts is the file that was loaded.
     found = dataclasses.replace(found, weights=weights, overrides=bindings)
-    lines = [found.summary(), *found.mode_lines(), _save(found, run)]
+    lines = [found.summary(), *found.mode_lines(), *found.update_lines(), _save(found, run)]
     if against is None:
         return lines
 
@@ -105,7 +108,9 @@ def evaluate_run(
     if other is None:
         # The process has its threads by now; the other run may name another number.
         compared = configurables.trained_experiment(against, [*bindings, "set_up.threads = 0"])
-        other = evaluate(
+        if found.after_updates:
+            arguments |= {"updates": len(found.after_updates) - 1, "rollouts": found.shots}
+        other = configurables.command_of("evaluate", experiment, with_bindings=False)(
             dataclasses.replace(experiment, learner=compared.learner),
             **{**arguments, "episodes": found.episodes, "seed": found.seed},
         )

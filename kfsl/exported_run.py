@@ -31,10 +31,14 @@ def export_run(run: RunDirectory, path: str, bindings: Sequence[str] = ()) -> di
     check_export(run, path, bindings)
     with command.quiet_start():
         from kfsl import configurables
+        from kfsl.reinforcement.export_policy import export_policy
+        from kfsl.reinforcement.policy_experiment import PolicyExperiment
         from kfsl.serving.export import export
 
     experiment = configurables.trained_experiment(run, bindings)
     configurables.check_overrides(bindings, run, "the exported learner")
+    if isinstance(experiment, PolicyExperiment):
+        return export_policy(experiment, path, bindings)
     return export(
         experiment.learner,
         path,
@@ -95,6 +99,8 @@ def summary(path: str, description: dict[str, Any]) -> list[str]:
     Returns:
         list of str.
     """
+    if "policy" in description:
+        return _summary_of_policy(path, description)
     if description["image"] is None:
         return _summary_of_numbers(path, description)
     ways = description["ways"]["fixed"]
@@ -118,4 +124,14 @@ def _summary_of_numbers(path: str, description: dict[str, Any]) -> list[str]:
         f"It takes points of {inputs} numbers with {targets} for each, and answers with {targets}.",
         f"Try it:          python {script}",
         f"On your points:  python {script} GIVEN.csv ASKED.csv",
+    ]
+
+
+def _summary_of_policy(path: str, description: dict[str, Any]) -> list[str]:
+    sizes = description["policy"]
+    return [
+        f"{description['learner']} is in {path}",
+        f"It sees {sizes['observation']} numbers, acts by {sizes['action']}, and adapts to what it "
+        "earned.",
+        f"Try it:          python {os.path.join(path, EXAMPLE_FILE)}",
     ]

@@ -118,10 +118,10 @@ def predict_folders(
     check_output(output)
     description = read_description(saved_model)
     if description["image"] is None:
+        script = os.path.join(saved_model, EXAMPLE_FILE)
         raise ValueError(
             f"{saved_model} answers with numbers ({description['learner']}), not with classes of "
-            f"images. On points of yours: python {os.path.join(saved_model, EXAMPLE_FILE)} "
-            "GIVEN.csv ASKED.csv"
+            f"images. How it is used: python {script}"
         )
     steps = chosen_steps(description, steps)
     trained_on = _training_data(saved_model)

@@ -105,6 +105,7 @@ def show_episode(
     with command.quiet_start():
         from kfsl import configurables
         from kfsl.analysis.numbered_episode import numbered_episode
+        from kfsl.experiment import Experiment
         from kfsl.figures.any_episode import any_episode_figure
 
     if run is None:
@@ -113,6 +114,11 @@ def show_episode(
     else:
         experiment = configurables.trained_experiment(run, bindings)
         learner, seed = experiment.learner, run.metadata.get("seed")
+    if not isinstance(experiment, Experiment):
+        raise ValueError(
+            f"{run.path if run else gin_paths[-1]} is of a policy, which has rollouts and no "
+            "episodes: python -m kfsl.analyze --analysis=navigation --run_dir=RUN draws them."
+        )
     drawn = numbered_episode(experiment, split, index, seed)
     if run is not None:
         configurables.check_overrides(bindings, run, "this episode")

@@ -31,7 +31,6 @@ def _main() -> None:
     gin_files.check(paths, bindings)
     with command.quiet_start():
         from kfsl import configurables
-        from kfsl.training.train import train
 
     config = (
         configurables.parse(paths, bindings)
@@ -40,7 +39,7 @@ def _main() -> None:
     )
     run.check(config)
     experiment = configurables.experiment()
-    session = configurables.bound(train)(experiment, run)
+    session = configurables.command_of("train", experiment)(experiment, run)
     configurables.check_used("train")
     if session.done:
         print(f"{run.path} is done: {_trained(run)} before. Nothing to do.")

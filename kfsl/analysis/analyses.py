@@ -20,6 +20,7 @@ OF_LEARNERS: dict[str, str] = {
     "implant_updates": "kfsl.analysis.dense_classification.implant_updates",
     "inner_steps": "kfsl.analysis.gradient_learners.inner_steps",
     "modgrad_spectrum": "kfsl.analysis.gradient_learners.modgrad_spectrum",
+    "navigation": "kfsl.analysis.reinforcement.navigation",
     "multishot": "kfsl.analysis.gradient_learners.multishot",
     "pooling_grid": "kfsl.analysis.dense_classification.pooling_grid",
     "second_order": "kfsl.analysis.second_order.report",
@@ -30,6 +31,7 @@ OF_LEARNERS: dict[str, str] = {
 #: Analyses of what evaluation and training have written; they need no TensorFlow.
 OF_FILES: dict[str, str] = {
     "confusion": "kfsl.analysis.evaluations.confusion",
+    "returns": "kfsl.analysis.reinforcement.returns",
     "experts": "kfsl.analysis.evaluations.experts",
     "shots_and_steps": "kfsl.analysis.evaluations.shots_and_steps",
     "validation_curves": "kfsl.analysis.evaluations.validation_curves",

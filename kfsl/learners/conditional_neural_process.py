@@ -7,6 +7,7 @@ from keras import ops
 
 from kfsl.learners.base.argument_checks import check_choice
 from kfsl.learners.base.learner import Learner, restored
+from kfsl.objectives.regression import Regression
 
 LOSSES = ("likelihood", "squared_error")
 #: Deviations do not fall below this share, or a single point would decide the likelihood.
@@ -70,7 +71,7 @@ class ConditionalNeuralProcess(Learner):
         self.head.build(self.decoder.output_shape)
 
     def _check(self) -> None:
-        if self.objective.has_classes:
+        if not isinstance(self.objective, Regression):
             raise ValueError(
                 "ConditionalNeuralProcess answers with numbers; give it "
                 "objective=kfsl.objectives.Regression(width)."

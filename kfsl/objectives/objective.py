@@ -1,6 +1,6 @@
 """What a learner is asked for, and how its answers are judged."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -83,6 +83,19 @@ class Objective:
         Raises:
             ValueError: saying what was received and what is expected.
         """
+
+    def head(self, dtype: Any, kernel_initializer: Any) -> Callable[[Any], Any] | None:
+        """What stands on a backbone instead of a dense layer of `width` columns.
+
+        Args:
+            dtype: dtype policy of its layers.
+            kernel_initializer: str or `keras.Initializer`.
+
+        Returns:
+            Callable from features to outputs, Keras tensors; None for a dense layer.
+        """
+        del dtype, kernel_initializer
+        return None
 
     def support_state(self, targets: Any, mask: Any = None) -> dict[str, Any]:
         """What `possible` has to know of the support set's targets, as part of a state.

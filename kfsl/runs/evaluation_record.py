@@ -50,6 +50,8 @@ class Evaluation:
         modes: list of int. Of a mixture of datasets: which one each episode is from.
         mode_names: list of str. The datasets of a mixture.
         metric: str. Key of `kfsl.runs.measure.MEASURES`. Accuracies are in 0..1.
+        after_updates: list of lists of float. Of policies: what each task returns after 0, 1, ...
+            updates; `values` are those after the first.
 
     Example:
     ```python
@@ -87,6 +89,7 @@ class Evaluation:
     modes: list[int] = dataclasses.field(default_factory=list)
     mode_names: list[str] = dataclasses.field(default_factory=list)
     metric: str = "accuracy"
+    after_updates: list[list[float]] = dataclasses.field(default_factory=list)
 
     @property
     def measure(self) -> Measure:
@@ -129,6 +132,8 @@ class Evaluation:
     @property
     def setting(self) -> str:
         """Such as `5-way 1-shot`, or `64 base classes` where there is no support set."""
+        if self.metric == "return":
+            return f"{_size_text(self.shots)} rollouts an update"
         if self.ways is None:
             return f"{_size_text(self.shots)} given, {_size_text(self.queries)} asked"
         if self.shots == 0:
@@ -139,8 +144,9 @@ class Evaluation:
     def summary(self) -> str:
         """One line for people."""
         named = "" if self.metric == "accuracy" else f"{self.metric} "
+        what = "tasks" if self.metric == "return" else "episodes"
         return (
-            f"{self.split}: {self.setting}, {self.episodes} episodes: {named}"
+            f"{self.split}: {self.setting}, {self.episodes} {what}: {named}"
             f"{self.measure.text(self.mean, self.interval)}"
         )
 
@@ -155,6 +161,14 @@ class Evaluation:
         ]
         mean, half = self.macro
         return [*lines, f"  mean over {len(lines)} modes: {self.measure.text(mean, half)}"]
+
+    def update_lines(self) -> list[str]:
+        """A line for each number of updates of a policy; none of other learners."""
+        return [
+            f"  after {number} updates: "
+            f"{self.measure.text(float(np.mean(found)), half_interval(found))}"
+            for number, found in enumerate(self.after_updates)
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """The fields, and what follows from them, as JSON can hold them."""

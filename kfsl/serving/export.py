@@ -1,20 +1,12 @@
 """The SavedModel of a learner: it takes a support set and queries, and needs no kfsl or Keras."""
 
-import contextlib
-import errno
-import json
-import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
-import tensorflow as tf
 
 from kfsl.learners.base.learner import Learner
 from kfsl.runs.environment import environment, now
-from kfsl.runs.files import write_text
 from kfsl.serving import example, example_of_numbers
 from kfsl.serving.check import (
     check_fewer_ways,
@@ -23,13 +15,8 @@ from kfsl.serving.check import (
     smallest_size,
     takes_any_size,
 )
-from kfsl.serving.files import (
-    CLASSES_FILE,
-    EXAMPLE_FILE,
-    FORMAT_VERSION,
-    MODEL_FILE,
-    holds_saved_model,
-)
+from kfsl.serving.files import CLASSES_FILE, FORMAT_VERSION
+from kfsl.serving.saved_model import check_place, write_saved_model, written_spec
 from kfsl.serving.signatures import Shape, signatures_of
 
 
@@ -104,11 +91,7 @@ def export(
     assert probabilities.shape == (12, 3)
     ```
     """
-    path = os.path.abspath(path)
-    if not holds_saved_model(path):
-        raise ValueError(
-            f"{path!r} holds something that kfsl did not export; name another folder, or empty it."
-        )
+    check_place(path)
     shape = tuple(image_shape if learner.objective.has_classes else learner.input_shape)
     check_fewer_ways(learner, shape)
     free: Shape = (None, None, shape[-1])
@@ -118,46 +101,16 @@ def export(
     smallest = smallest_size(learner, shape) if any_size else None
     signatures = signatures_of(learner, served_shape, smallest)
     description = _describe(learner, shape, served_shape, smallest, signatures)
-    partial = os.path.join(
-        os.path.dirname(path), f".{os.path.basename(path)}.writing-{os.getpid()}"
-    )
     description.update(overrides=list(overrides), weights=weights)
-    try:
-        with _writing(path):
-            _write_graph(learner, signatures, partial)
-        description["difference_from_python"] = difference_from_learner(
-            learner, partial, shape, any_size
-        )
-        with _writing(path):
-            _write_files(learner, partial, description, training_data or {})
-            _replace(partial, path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return description
 
+    def difference(folder: str) -> float:
+        return difference_from_learner(learner, folder, shape, any_size)
 
-def _write_graph(learner: Learner, signatures: Mapping[str, Any], path: str) -> None:
-    # Plain TensorFlow variables: saving the model itself would write what only Keras can read.
-    module = tf.Module()
-    module.weights = [variable.value for variable in learner.variables]
-    tf.saved_model.save(module, path, signatures=dict(signatures))
-
-
-@contextlib.contextmanager
-def _writing(path: str) -> Iterator[None]:
-    """Tells of a full disk in one way, and where: TensorFlow and Python each have their own."""
-    try:
-        yield
-    except (tf.errors.OpError, OSError) as error:
-        full = isinstance(error, tf.errors.ResourceExhaustedError)
-        number = errno.ENOSPC if full else getattr(error, "errno", None) or errno.EIO
-        reason = " ".join(str(getattr(error, "message", error)).split())[:200]
-        raise OSError(
-            number,
-            f"The SavedModel could not be written ({reason}), and what was there is kept. Make "
-            "space, or name another folder than",
-            path,
-        ) from error
+    script = example if learner.objective.has_classes else example_of_numbers
+    beside = {CLASSES_FILE: training_data or {}}
+    return write_saved_model(
+        path, learner, signatures, description, difference, beside, script.__file__
+    )
 
 
 def _describe(
@@ -199,50 +152,9 @@ def _describe(
         "steps": None
         if learner.default_steps is None
         else {"default": learner.default_steps, "free": learner.adapts_in_steps},
-        "features": _written_spec(signatures["embed"].structured_outputs["features"]),
-        "state": {name: _written_spec(tensor) for name, tensor in sorted(state.items())},
+        "features": written_spec(signatures["embed"].structured_outputs["features"]),
+        "state": {name: written_spec(tensor) for name, tensor in sorted(state.items())},
         "config": keras.saving.serialize_keras_object(learner),
         "versions": environment()["versions"],
         "exported": now(),
     }
-
-
-def _written_spec(tensor: Any) -> dict[str, Any]:
-    shape = None if tensor.shape.rank is None else tensor.shape.as_list()
-    return {"dtype": tensor.dtype.name, "shape": shape}
-
-
-def _write_files(
-    learner: Learner,
-    folder: str,
-    description: Mapping[str, Any],
-    training_data: Mapping[str, Any],
-) -> None:
-    for name, values in ((MODEL_FILE, description), (CLASSES_FILE, training_data)):
-        text = json.dumps(values, indent=1, ensure_ascii=False, default=_plain)
-        write_text(os.path.join(folder, name), text + "\n")
-    script = example if learner.objective.has_classes else example_of_numbers
-    shutil.copyfile(script.__file__, os.path.join(folder, EXAMPLE_FILE))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} cannot be written as JSON.")
-
-
-def _replace(new: str, path: str) -> None:
-    """Puts a complete folder in the place of an earlier one."""
-    old = f"{new}.old"
-    if os.path.isdir(path):
-        # A folder cannot be replaced in one step while it has files.
-        os.replace(path, old)
-    try:
-        os.replace(new, path)
-    except OSError:
-        if os.path.isdir(old):
-            os.replace(old, path)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

@@ -47,7 +47,7 @@ def training_callbacks(
         TrainingConcerns(),
         *arguments.callbacks,
         *_figure_summaries(experiment, run, arguments),
-        RunSummary(os.path.join(run.tensorboard, "train"), operative, _parameters(operative)),
+        RunSummary(os.path.join(run.tensorboard, "train"), operative, parameters_of(operative)),
         keras.callbacks.TensorBoard(
             run.tensorboard,
             histogram_freq=arguments.histograms_every,
@@ -82,7 +82,7 @@ def _figure_summaries(
     ]
 
 
-def _parameters(config: str) -> dict[str, str | float | int | bool]:
+def parameters_of(config: str) -> dict[str, str | float | int | bool]:
     """The bindings that HParams can compare: those of one line."""
     pairs = (line.split(" = ", 1) for line in config.splitlines() if " = " in line)
     return {name: value for name, value in pairs if not name.startswith("#") and value != "\\"}

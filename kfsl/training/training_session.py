@@ -12,10 +12,10 @@ from kfsl.experiment import Experiment, check_same_data
 from kfsl.metrics.finite_weights import weight_not_finite
 from kfsl.runs.environment import now
 from kfsl.runs.run_directory import RunDirectory, RunDirectoryError
-from kfsl.runs.training_lock import TrainingLock
 from kfsl.training.callbacks.best_learner import BestLearner
 from kfsl.training.callbacks.metrics_log import MetricsLog
 from kfsl.training.callbacks.training_checkpoint import TrainingCheckpoint
+from kfsl.training.claimed_run import ClaimedRun
 from kfsl.training.disk_space import is_disk_full
 from kfsl.training.initial_weights import InitialWeights, copy_initial_weights
 from kfsl.training.session_record import record_session
@@ -52,15 +52,13 @@ class TrainingSession:
         self._learner = experiment.learner
         self._run = run
         self._arguments = arguments
-        self._lock = TrainingLock(run.lock_path)
+        self._claim = ClaimedRun(run)
         self._start: InitialWeights | None = None
         try:
-            # A run that is not there yet is locked when it is begun.
-            if run.exists:
-                self._take(looks_only=True)
+            self._claim.look()
             self._construct()
         except BaseException:
-            self._lock.release()
+            self._claim.release()
             raise
 
     @property
@@ -86,7 +84,7 @@ class TrainingSession:
         """
         if self.done:
             return {}
-        self._take()
+        self._claim.take(self._checkpoint.moved_on)
         try:
             self._begin(operative)
             logs = self._train(operative) if self._arguments.epochs else self._validate()
@@ -100,7 +98,7 @@ class TrainingSession:
                 f"{self._checkpoint.saved}. Make room, and start the same command again."
             ) from error
         finally:
-            self._lock.release()
+            self._claim.release()
 
     # === Constructing ===
 
@@ -124,7 +122,7 @@ class TrainingSession:
         self._trained = self._checkpoint.restore()
         self._check_whole()
         if self.done:
-            self._lock.release()
+            self._claim.release()
         elif self._trained is None and arguments.start_from is not None:
             self._start = self._initial_weights(arguments.start_from)
 
@@ -175,32 +173,6 @@ class TrainingSession:
             )
         print(f"{len(start.copied)} weights are those of {source}, {len(start.own)} new.")
         return start
-
-    # === Whose run it is ===
-
-    def _take(self, looks_only: bool = False) -> None:
-        """Takes the lock, so that nobody else trains here."""
-        if self._lock.held:
-            return
-        try:
-            if not looks_only:
-                os.makedirs(self._run.path, exist_ok=True)
-            holder = self._lock.acquire()
-        except OSError:
-            if looks_only:  # Where nothing can be written a finished run can still be told of.
-                return
-            raise
-        if holder is not None:
-            raise RunDirectoryError(
-                f"{self._run.path!r} is being trained by {holder}. Wait for it, end it, or name "
-                "another --run_dir."
-            )
-        if not looks_only and self._checkpoint.moved_on():
-            self._lock.release()
-            raise RunDirectoryError(
-                f"{self._run.path!r} was trained by another process meanwhile. Start the same "
-                "command again to go on from there."
-            )
 
     # === Training ===
 

@@ -43,7 +43,7 @@ def test_a_row_has_a_gin_file_that_tells_its_number(row):
     while text.startswith("# As "):
         text = (path.parent / re.match(r"# As (\S+?\.gin)", text)[1]).read_text()
     comment = " ".join(line[2:] for line in text.splitlines()[:12] if line.startswith("# "))
-    number = rf"{row.published:.2f}".rstrip("0").rstrip(".")
+    number = rf"{row.published:.3f}".rstrip("0").rstrip(".")
     written = rf"{re.escape(number)}0?"
     if row.interval is not None:
         interval = f"{row.interval:.2f}".rstrip("0").rstrip(".")

@@ -40,11 +40,13 @@ def analyze(
     if count > MAX_ROWS:
         raise ValueError(f"--count must be at most {MAX_ROWS} here; received {count}.")
     experiment, learners = compared(request, compare)
+    from kfsl.objectives import Regression
+
     for path, learner in learners.items():
-        if learner.objective.has_classes:
+        if not isinstance(learner.objective, Regression):
             raise ValueError(
-                f"{path!r} has a {type(learner).__name__} that tells classes apart: this analysis "
-                "is for learners that complete images."
+                f"{path!r} has a {type(learner).__name__} that completes no images: this analysis "
+                "is for learners that answer with colours."
             )
     seed = request.run.metadata.get("seed")
     drawn = [numbered_episode(experiment, split, index + i, seed) for i in range(count)]

@@ -104,7 +104,9 @@ class GradientLearner(TaskwiseLearner):
         self.head_initializer = restored(head_initializer)
         self.adapted = None if adapted is None else tuple(adapted)
         make = network or network_of_paths(self.adapted)
-        head = Head(self.objective.width, pooling, self.dtype_policy, self.head_initializer)
+        head = self.objective.head(self.dtype_policy, self.head_initializer) or Head(
+            self.objective.width, pooling, self.dtype_policy, self.head_initializer
+        )
         self.adapted_network = make(self.backbone, head)
         self.network = self.adapted_network.network
         self.policy_network = PolicyNetwork(self.adapted_network, bn_policy)
@@ -192,8 +194,11 @@ class GradientLearner(TaskwiseLearner):
         seed: Any = None,
         training: bool = False,
         steps: Any = None,
+        start: dict[str, Any] | None = None,
     ) -> tuple[dict[str, Any], Any]:
         """`adapt` for one task, its arguments without meta-batch axis.
+
+        From `start`, a state, it goes on; None: from where the learner begins.
 
         Returns:
             The state without meta-batch axis, and the losses, `[steps]`.
@@ -201,7 +206,9 @@ class GradientLearner(TaskwiseLearner):
         inputs = self.inputs_of(images)
         known = self.objective.support_state(labels, mask)
         task = {"inputs": inputs, "targets": labels, "mask": mask, "training": training}
-        start = self.adapted_network.start(task, seed)
+        if start is None:
+            start = self.adapted_network.start(task, seed)
+        start = {key: start[key] for key in self.adapted_network.keys}
         if steps is None:
             steps = self.steps if training else self.default_steps
         weights, losses = gradients.inner_loop(
@@ -257,12 +264,18 @@ class GradientLearner(TaskwiseLearner):
         self, state: dict[str, Any], query_features: Any, training: bool = False
     ) -> dict[str, Any]:
         def one(task: dict[str, Any]) -> Any:
-            inputs = self.inputs_of(task["queries"])
-            weights = [task[key] for key in self.adapted_network.keys]
-            outputs = self.policy_network.query_outputs(weights, inputs, task, training)
-            return self.objective.possible(ops.cast(outputs, "float32"), task)
+            return self.infer_task(task, task["queries"], training)
 
         return {self.objective.output: map_tasks(one, {**state, "queries": query_features})}
+
+    def infer_task(self, state: dict[str, Any], queries: Any, training: bool = False) -> Any:
+        """`infer` for one task, its arguments without meta-batch axis: the outputs alone."""
+        inputs = self.inputs_of(queries)
+        weights = [state[key] for key in self.adapted_network.keys]
+        outputs = self.policy_network.query_outputs(weights, inputs, state, training)
+        # Never less than single precision, and double where all is.
+        dtype = keras.backend.result_type(outputs.dtype, "float32")
+        return self.objective.possible(ops.cast(outputs, dtype), state)
 
     def with_seed(self, episode: dict[str, Any]) -> dict[str, Any]:
         """The episode, with a seed of its own where adaptation draws and it has none."""

@@ -1,0 +1,40 @@
+"""Where an agent went in the plane, before and after updates."""
+
+from __future__ import annotations
+
+from kfsl.analysis.answer import Analysis
+from kfsl.analysis.request import AnalysisRequest
+from kfsl.figures.navigation import navigation_figure
+
+
+def analyze(request: AnalysisRequest, *, split: str = "test", count: int = 3) -> Analysis:
+    """Draws rollouts in the first tasks of an evaluation.
+
+    Args:
+        request: `AnalysisRequest`.
+        split: str. Which tasks.
+        count: int. How many of them.
+
+    Returns:
+        `Analysis`.
+
+    Raises:
+        ValueError: for a run of another environment.
+    """
+    experiment = request.experiment()
+    from kfsl.reinforcement.navigation import Navigation
+    from kfsl.reinforcement.paths import paths_over_updates
+
+    if not isinstance(getattr(experiment, "environment", None), Navigation):
+        raise ValueError(
+            f"{request.run.path!r} has no agent that moves in the plane: this analysis is for runs "
+            "in the environment Navigation."
+        )
+    goals, places, masks, returns = paths_over_updates(experiment, split, count)
+    values = {
+        "split": split,
+        "goals": goals.tolist(),
+        "returns": [each.tolist() for each in returns],
+    }
+    figure = navigation_figure(goals, places, masks, returns)
+    return Analysis(f"navigation_{split}", figure, values)

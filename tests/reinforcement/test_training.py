@@ -1,0 +1,160 @@
+"""Training policies: what it writes, that it resumes to the bit, and what it refuses."""
+
+import json
+import signal
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from kfsl.reinforcement import Navigation, PolicyExperiment, PolicyGradient
+from kfsl.reinforcement.evaluate_policy import evaluate_policy
+from kfsl.reinforcement.train_policy import train_policy
+from kfsl.runs.evaluation_record import Evaluation
+from kfsl.runs.paired_difference import paired_difference
+from kfsl.runs.run_directory import RunDirectory, RunDirectoryError
+from tests.support import forked, policy_process
+from tests.support.policies import KINDS, experiment, policy
+
+SMALL = {"iterations": 2, "tasks": 2, "validation_every": 2, "validation_tasks": 2}
+
+
+def run_process(run_dir, *death):
+    return forked.python([policy_process.__file__, str(run_dir), *death])
+
+
+def lines(run_dir):
+    text = (Path(run_dir) / "metrics.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def told(run_dir):
+    """What was measured, without the time it took."""
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines(run_dir)]
+
+
+def test_a_killed_run_ends_with_the_same_bits(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert run_process(whole).returncode == 0
+    for iteration in ("2", "5"):
+        assert run_process(killed, iteration).returncode == -signal.SIGKILL
+    # The last checkpoint is that of iteration 4.
+    assert len(lines(killed)) == 4
+    assert run_process(killed).returncode == 0
+    assert told(killed) == told(whole)
+    assert len(told(whole)) == 6
+    weights = [
+        keras.saving.load_model(folder / "best" / "learner.keras").get_weights()
+        for folder in (whole, killed)
+    ]
+    for expected, found in zip(*weights, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    metadata = RunDirectory(str(killed)).metadata
+    assert metadata["steps"] == 6
+    assert len(metadata["sessions"]) == 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_trains_and_writes_what_it_found(kind, tmp_path):
+    run = RunDirectory(str(tmp_path / "run"))
+    run.start("")
+    trained = experiment(kind)
+    before = trained.learner.get_weights()
+    session = train_policy(trained, run, **SMALL)
+    assert not session.done
+    logs = session.fit("# made by a test")
+    assert session.done
+    assert session.fit() == {}
+    moved = [np.any(a != b) for a, b in zip(before, trained.learner.get_weights(), strict=True)]
+    # Of a context of zeros the first kernels of ModGrad's cells have hardly a gradient.
+    assert np.mean(moved) > 0.8
+    assert 0 < logs["divergence"] < 0.01
+    assert {"return_before", "return", "gradient_norm", "val_return", "val_return_before"} < set(
+        logs
+    )
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard" / "train")).Reload()
+    assert set(logs) | {"operative.gin"} <= set(events.Tags()["tensors"])
+    pictures = EventAccumulator(str(tmp_path / "run" / "tensorboard" / "validation")).Reload()
+    assert pictures.Tags()["tensors"] == ["navigation"]
+    again = train_policy(experiment(kind), run, **SMALL)
+    assert again.done
+
+
+def test_returns_grow_where_a_policy_can_learn(tmp_path):
+    """Thirty steps of ten: at first it hardly moves towards a goal, then it does."""
+    run = RunDirectory(str(tmp_path / "run"))
+    run.start("")
+    trained = experiment(horizon=10, rollouts=10, activation="relu")
+    session = train_policy(
+        trained, run, iterations=30, tasks=4, validation_every=30, validation_tasks=20
+    )
+    start = evaluate_policy(trained, split="val", episodes=20, seed=0, updates=1)
+    session.fit()
+    end = evaluate_policy(trained, split="val", episodes=20, seed=0, updates=1)
+    # Ten steps cost 0.4 each where it stays.
+    gain = np.subtract(end.values, start.values)
+    assert gain.mean() > 4 * gain.std(ddof=1) / np.sqrt(20)
+
+
+def test_evaluation_updates_on_what_each_policy_gathered(tmp_path):
+    found = evaluate_policy(experiment(), episodes=3, updates=2)
+    assert found.values == found.after_updates[1]
+    assert [len(values) for values in found.after_updates] == [3, 3, 3]
+    assert found.summary() == (
+        f"test: 3 rollouts an update, 3 tasks: return {found.mean:.2f} ± {found.interval:.2f}"
+    )
+    assert len(found.update_lines()) == 3
+    assert evaluate_policy(experiment(), episodes=3, updates=2).after_updates == (
+        found.after_updates
+    )
+    found.save(tmp_path / "test.json")
+    assert Evaluation.load(tmp_path / "test.json") == found
+    still = evaluate_policy(experiment(inner_rate=0.0), episodes=3, updates=2)
+    gaps = np.subtract(found.values, still.values)
+    assert paired_difference(found, still).mean == pytest.approx(gaps.mean())
+    with pytest.raises(ValueError, match="at least 2 tasks and 1 update; received episodes=1"):
+        evaluate_policy(experiment(), episodes=1)
+
+
+def test_later_updates_go_a_share_of_the_way():
+    """MAML's authors halve the rate after the first update."""
+    trained = experiment(inner_rate=0.4)
+    goals = trained.environment.draw_tasks(np.random.default_rng(0), 2)
+    start = trained.start(2)
+    gathered = trained.experience(trained.act(start, goals, (0, 0)))
+    half = trained.adapted(start, gathered, 0.5)
+    slow = experiment(inner_rate=0.2)
+    for key, value in slow.adapted(slow.start(2), gathered).items():
+        np.testing.assert_allclose(half[key], value, atol=1e-6)
+
+
+def test_another_environment_is_refused(tmp_path):
+    run = RunDirectory(str(tmp_path / "run"))
+    run.start("")
+    train_policy(experiment(), run, **SMALL).fit()
+    with pytest.raises(ValueError, match="was begun in another environment than Navigation"):
+        train_policy(experiment(horizon=7), run, **{**SMALL, "iterations": 3})
+    (tmp_path / "run" / "best" / "learner.keras").unlink()
+    with pytest.raises(RunDirectoryError, match="checkpoint or best policy is gone"):
+        train_policy(experiment(), run, **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: PolicyExperiment(policy(), Navigation(), rollouts=0), "`rollouts` must be at"),
+        (lambda: PolicyExperiment(policy(), Navigation(), discount=1.5), r"`discount` must lie in"),
+        (lambda: PolicyExperiment(policy(objective=PolicyGradient(3)), Navigation()),
+         "shows 2 numbers and takes 2; the policy takes inputs of shape .* and gives 3"),
+        (lambda: train_policy(experiment(), RunDirectory("none"), tasks=0),
+         "train_policy.tasks must be a whole number of at least 1"),
+        (lambda: train_policy(experiment(), RunDirectory("none"), trust_region=0.01),
+         "trust_region must be a TrustRegion"),
+    ],
+    ids=["rollouts", "discount", "actions", "tasks", "trust region"],
+)  # fmt: skip
+def test_refusals(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
