@@ -47,7 +47,7 @@ def benchmark(monkeypatch, capsys):
         module = importlib.import_module(f"benchmarks.{name}")
         # The peak of this process, which has run other tests, may not grow at all.
         peaks = itertools.count(2**20, 2**20)
-        monkeypatch.setattr(module, "peak_memory", lambda: next(peaks))
+        monkeypatch.setattr(module, "peak_memory", lambda: next(peaks), raising=False)
 
         def measured(command, **_):
             monkeypatch.setattr(sys, "argv", command[1:])
@@ -143,3 +143,12 @@ def test_a_python_without_pytorch_is_told(script, message, tmp_path):
     assert done.returncode == 2
     assert message in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_rollouts(tmp_path, benchmark):
+    output = tmp_path / "figures.json"
+    sizes = ["--tasks=2", "--rollouts=2", "--horizon=3", "--rounds=1", "--repeats=1"]
+    benchmark("rollouts", *sizes, "--matrix=64", "--case", "navigation", f"--json={output}")
+    found = json.loads(output.read_text())
+    assert list(found) == ["navigation"]
+    assert found["navigation"]["steps_per_second"] > 0

@@ -11,7 +11,16 @@ import pytest
 import data_pipelines
 import kfsl
 from data_pipelines import samplers
-from kfsl import backbones, figures, layers, learners, metrics, objectives, update_rules
+from kfsl import (
+    backbones,
+    figures,
+    layers,
+    learners,
+    metrics,
+    objectives,
+    reinforcement,
+    update_rules,
+)
 
 ROOT = Path(__file__).parents[1]
 FENCE = re.compile(r"^[ ]*```python\n(.*?)^[ ]*```", re.MULTILINE | re.DOTALL)
@@ -61,7 +70,17 @@ def test_document(path):
 
 def test_every_public_class_and_learner_has_an_example():
     named = {name.split(":")[1] for name, _ in DOCSTRINGS}
-    faces = (backbones, figures, layers, learners, metrics, objectives, samplers, update_rules)
+    faces = (
+        backbones,
+        figures,
+        layers,
+        learners,
+        metrics,
+        objectives,
+        reinforcement,
+        samplers,
+        update_rules,
+    )
     public = {name for face in faces for name in face.__all__}
     assert len(public) > 40
     assert sorted(public - named) == []

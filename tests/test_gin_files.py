@@ -26,6 +26,8 @@ from data_pipelines.class_store_writer import write_class_store
 from data_pipelines.datasets import cifar100, mini_imagenet, omniglot
 from kfsl import configurables
 from kfsl.command_line import gin_files
+from kfsl.evidence.paper_row import row_name
+from kfsl.evidence.registry import row_of_folder
 from kfsl.learners.implanting import Implanting
 from kfsl.learners.stanet import STANet
 from kfsl.runs.run_directory import RunDirectory
@@ -35,6 +37,8 @@ from tests.support import forked
 ROOT = Path(__file__).parents[1]
 TOP_LEVEL = sorted((ROOT / "gin").glob("*.gin"))
 REGRESSION = sorted(p for p in (ROOT / "gin/regression").glob("*.gin") if p.name[0] != "_")
+#: tests/reinforcement steps these.
+POLICIES = sorted(p for p in (ROOT / "gin/rl").glob("*.gin") if p.name[0] != "_")
 #: The same commands on the same images: another of them is run whole.
 TRAINED_ALONE = [path for path in REGRESSION if path.stem.startswith("glyphs_")][1:]
 #: Methods that complete images, in the names of their files.
@@ -342,8 +346,11 @@ ROWS = sorted(path.parent for path in (ROOT / "results").glob("*/config.gin"))
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_reported_rows_are_of_the_configurations_that_are_shipped(row):
-    (path,) = (path for path in PAPERS if path.stem == row.name)
-    shipped = configurables.parse([relative(path)])
+    found = row_of_folder(row.name)
+    seed = re.search(r"_seed(\d+)$", row.name)
+    own = found.bindings(int(seed[1]) if seed else found.seeds[0]) if found else []
+    (path,) = (path for path in (*PAPERS, *POLICIES) if path.stem == row_name(row.name))
+    shipped = configurables.parse([relative(path)], own)
     reported = (row / "config.gin").read_text()
     assert any_run(bindings(reported)) == any_run(bindings(shipped))
 

@@ -22,7 +22,7 @@ class ErrorTally:
     episode, targets = RegressionSpec(points=5, queries=3).random_episode()
     tally = ErrorTally()
     tally.add(episode, targets, outputs=targets + 2.0)
-    assert tally.values == [4.0] and tally.shots == 5 and tally.queries == 3
+    assert abs(tally.values[0] - 4.0) < 1e-5 and tally.shots == 5 and tally.queries == 3
     ```
     """
 

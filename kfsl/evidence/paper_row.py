@@ -14,7 +14,8 @@ class PaperRow:
     Args:
         name: str. Of its gin file, of its runs and of its evidence:
             `<dataset>_<method>_<ways>way_<shots>shot[_<what differs>]`.
-        family: str. The folder of the gin file below `gin/papers`.
+        family: str. The folder of the gin file: below `gin/papers`, or one that begins with
+            `gin/`.
         paper: str. Whose table the row is in.
         method: str. As the table calls it.
         dataset: str. Data and their division.
@@ -26,6 +27,7 @@ class PaperRow:
         seeds: tuple of int. Two or more where a claim is a difference.
         starts_from: str or None. The row whose run this one begins with.
         task: str. The setting, where the name has no ways and shots.
+        trainer: str. What trains it, as gin calls it.
 
     Example:
     ```python
@@ -52,10 +54,13 @@ class PaperRow:
     seeds: tuple[int, ...] = (0,)
     starts_from: str | None = None
     task: str = ""
+    trainer: str = "train"
 
     @property
     def gin_file(self) -> str:
         """As `--gin_file` takes it."""
+        if self.family.startswith("gin/"):
+            return f"{self.family}/{self.name}.gin"
         return f"gin/papers/{self.family}/{self.name}.gin"
 
     @property
@@ -79,7 +84,7 @@ class PaperRow:
         """What the run of a seed binds besides the gin file."""
         if seed == self.seeds[0]:
             return []
-        return [f"set_up.seed = {seed}", f"train.seed = {seed}"]
+        return [f"set_up.seed = {seed}", f"{self.trainer}.seed = {seed}"]
 
     @property
     def description(self) -> dict[str, Any]:

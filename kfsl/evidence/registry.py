@@ -27,6 +27,8 @@ ROWS: tuple[PaperRow, ...] = (
     *dense_classification.MINI_IMAGENET_ROWS,
     *kml.TWO_MODE_ROWS,
     *modgrad.COMPLETION_ROWS,
+    *modgrad.NAVIGATION_ROWS,
+    *modgrad.CHEETAH_ROWS,
     *stanet.FURTHER_ROWS,
     *cross_modulation.FURTHER_ROWS,
     *modgrad.FURTHER_ROWS,

@@ -33,6 +33,15 @@ class HalfCheetah(Environment):
 
     Reference:
         [Finn et al., 2017](https://arxiv.org/abs/1703.03400), section 5.3.
+
+    Example:
+    ```python
+    import numpy as np
+    from kfsl.reinforcement import HalfCheetah
+
+    speeds = HalfCheetah(goal="velocity").draw_tasks(np.random.default_rng(0), 20)
+    assert speeds.shape == (20, 1) and 0 <= speeds.min() and speeds.max() <= 2
+    ```
     """
 
     goal: str = "direction"
@@ -72,7 +81,7 @@ class HalfCheetah(Environment):
     def roll_out(self, policy: Policy, tasks: Any, noise: Any, seed: int = 0) -> dict[str, Any]:
         noise, tasks = np.asarray(noise), np.asarray(tasks)
         steps, batch, rollouts, size = noise.shape
-        environments = _environments(batch * rollouts, self.vectorization)
+        environments = vector_environment(batch * rollouts, self.vectorization)
         seen, _ = environments.reset(seed=seed)
         found: dict[str, list] = {name: [] for name in ("observations", "actions", "rewards",
                                                         "outputs")}  # fmt: skip
@@ -114,6 +123,16 @@ def gymnasium() -> Any:
 
 
 @functools.lru_cache(maxsize=2)
-def _environments(count: int, vectorization: str) -> Any:
-    """Made once: it takes seconds, and each reset begins anew."""
+def vector_environment(count: int, vectorization: str) -> Any:
+    """Gymnasium's vector environment of half-cheetahs.
+
+    Made once: it takes seconds, and each reset begins anew.
+
+    Args:
+        count: int. How many.
+        vectorization: str. `"sync"` or `"async"`.
+
+    Returns:
+        `gymnasium.vector.VectorEnv`.
+    """
     return gymnasium().make_vec("HalfCheetah-v5", num_envs=count, vectorization_mode=vectorization)

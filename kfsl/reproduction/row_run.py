@@ -69,6 +69,8 @@ class RowRun:
         """Updates of the whole training."""
         run = self.directory
         text = run.config if run.exists else gin_files.text(self.row.gin_file)
+        if self.row.trainer == "train_policy":
+            return _last(text, "train_policy.iterations", 500)
         return _last(text, "train.epochs", 100) * _last(text, "train.steps_per_epoch", 100)
 
     @property

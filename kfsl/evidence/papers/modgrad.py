@@ -62,6 +62,44 @@ def _completions(dataset: str, words: str, published: bool) -> tuple[PaperRow, .
     return tuple(rows)
 
 
+#: Of figure 8, after one update, as far as the text tells its numbers.
+NAVIGATION = "2D navigation, goals within 0.5"
+DIRECTION = "Half-cheetah, forwards or backwards, 200 steps"
+ACTING = "20 rollouts an update; 40 tasks in the test"
+AFTER_ONE = "one update"
+
+
+def _policies(words: str, rows: tuple[tuple, ...], seeds: tuple[int, ...]) -> tuple[PaperRow, ...]:
+    first = rows[0][0]
+    return tuple(
+        PaperRow(
+            name, "gin/rl", PAPER, told, words, ACTING, number,
+            source="section 5.3" if number is not None else "",
+            against=None if name == first else first, seeds=seeds, task=AFTER_ONE,
+            trainer="train_policy",
+        )
+        for name, told, number in rows
+    )  # fmt: skip
+
+
+NAVIGATION_ROWS = _policies(
+    NAVIGATION,
+    (
+        ("navigation", "MAML", -15.0),
+        ("navigation_cavia", "CAVIA", -15.0),
+        ("navigation_modgrad", "ModGrad", -8.0),
+    ),
+    (0, 1, 2),
+)  # fmt: skip
+CHEETAH_ROWS = _policies(
+    DIRECTION,
+    (
+        ("half_cheetah_direction_maml", "MAML", 550.0),
+        ("half_cheetah_direction_modgrad", "ModGrad", 590.0),
+    ),
+    (0,),
+)  # fmt: skip
+
 COMPLETION_ROWS = _completions("cifar_fs", OBJECTS, published=False)
 FACES_ROWS = _completions("celeb_a", FACES, published=True)
 FURTHER_ROWS = (
