@@ -59,7 +59,7 @@ MIXTURES = {
 #: Bindings whose values no graph of a training step depends on.
 NUMBERS = re.compile(
     # Which classes, how many episodes, how fast a rate falls.
-    r"(count_classes\.|evaluate\.|(\w+/)?\w+Decay\.|HALVED_EVERY|"
+    r"(count_classes\.|evaluate\.|mixture_episode\.modes|(\w+/)?\w+Decay\.|HALVED_EVERY|"
     # Constant factors.
     r"(\w+/)?(Adam|SGD)\.(learning_rate|epsilon)|PixelNormalization\.(mean|std)|BN_MOMENTUM"
     r"|Conv4\.bn_(momentum|epsilon)|\w+\.(inner_rate|(small|larg)est_rate|weight_decay)"
@@ -349,7 +349,8 @@ def test_reported_rows_are_of_the_configurations_that_are_shipped(row):
     found = row_of_folder(row.name)
     seed = re.search(r"_seed(\d+)$", row.name)
     own = found.bindings(int(seed[1]) if seed else found.seeds[0]) if found else []
-    (path,) = (path for path in (*PAPERS, *POLICIES) if path.stem == row_name(row.name))
+    name = found.experts[0] if found and found.experts else row_name(row.name)
+    (path,) = (path for path in (*PAPERS, *POLICIES) if path.stem == name)
     shipped = configurables.parse([relative(path)], own)
     reported = (row / "config.gin").read_text()
     assert any_run(bindings(reported)) == any_run(bindings(shipped))

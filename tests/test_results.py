@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from kfsl.evidence.collection import collect, generate
+from kfsl.evidence.collection import collect, collect_experts, generate
+from kfsl.evidence.registry import paper_row
 from kfsl.runs.evaluation_record import Evaluation
 from kfsl.runs.files import write_json, write_text
 from kfsl.runs.run_directory import RunDirectory
@@ -337,3 +338,45 @@ def test_as_a_command(run, results, page):
     assert result.returncode == 2
     assert result.stderr.startswith("kfsl results: ")
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(("values", "reached"), [(0.03, "met, -0.0100"), (0.06, "0.0200 short")])
+def test_of_errors_less_is_better(run, results, page, values, reached):
+    errors = [values - 1e-4, values + 1e-4] * 4
+    evaluation(
+        values=errors, metric="error", ways=None, shots=10, queries=1024,
+        weights=weights_fingerprint(run),
+    ).save(run.evaluation_path("test"))  # fmt: skip
+    collect(run, results, "faces", {**ROW, "paper": 0.04})
+    generate(results, page)
+    (row,) = table_rows(page)
+    assert row["Setting"] == "10 given, 1024 asked"
+    assert row["Ours"] == f"{values:.4f} ± 0.0001"
+    assert row["Reached"] == reached
+
+
+def test_experts_are_one_row_made_of_several_runs(tmp_path, results, page):
+    row = paper_row("two_mode_prototypical_network_5way_1shot_experts")
+    with pytest.raises(FileNotFoundError, match="two_mode_prototypical_network_5way_1shot_mini"):
+        collect_experts(row, results, 0)
+    modes, numbers = (
+        [0, 1, 0, 1],
+        {"mini_imagenet": [0.5, 0.2, 0.6, 0.3], "omniglot": [0.1, 0.9, 0.2, 1.0]},
+    )
+    for name, (mode, values) in zip(row.experts, numbers.items(), strict=True):
+        run = RunDirectory(str(tmp_path / name))
+        run.start(f"mixture_episode.modes = ('{mode}',)\n")
+        run.update_metadata({**METADATA, "seed": 0})
+        write_text(run.best_learner, mode)
+        evaluation(
+            values=values, modes=modes, mode_names=list(numbers), weights=weights_fingerprint(run)
+        ).save(run.evaluation_path("test"))
+        collect(run, results, name, {})
+    found = collect_experts(row, results, 0)
+    assert found.evaluation.values == [0.5, 0.9, 0.6, 1.0]
+    assert found.metadata["experts"] == list(row.experts)
+    assert found.metadata["training_seconds"] == pytest.approx(2 * 2460.4)
+    generate(results, page)
+    rows = {each["Method"]: each for each in table_rows(page)}
+    assert rows["Multi-ProtoNet, the mode known"]["Ours"].startswith("75.00")
+    assert rows["Multi-ProtoNet, the mode known"]["Training"] == "82 min"

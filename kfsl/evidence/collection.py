@@ -4,11 +4,13 @@ import dataclasses
 import os
 from typing import Any
 
+from kfsl.evidence.experts import merged, modes_of
 from kfsl.evidence.page import results_page
-from kfsl.evidence.registry import row_of_folder
+from kfsl.evidence.paper_row import PaperRow
+from kfsl.evidence.registry import paper_row, row_of_folder
 from kfsl.evidence.row import ResultsRow
 from kfsl.evidence.validation_curve import ValidationCurve
-from kfsl.runs.files import write_text
+from kfsl.runs.files import read_text, write_text
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import check_trained, stored_evaluation, weights_fingerprint
 
@@ -98,6 +100,43 @@ def collect(
     write_text(os.path.join(folder, "config.gin"), _portable(run.config, runs))
     collected.save()
     return collected
+
+
+def collect_experts(row: PaperRow, results: str, seed: int) -> ResultsRow:
+    """Makes the evidence of a row whose learner is several runs, one for each mode.
+
+    Args:
+        row: `PaperRow`, with `experts`.
+        results: str. The folder of evidence, which has that of the experts.
+        seed: int.
+
+    Returns:
+        `ResultsRow`.
+
+    Raises:
+        FileNotFoundError: if an expert's evidence is missing.
+        ValueError: if the experts saw different episodes.
+    """
+    experts = [
+        ResultsRow.load(os.path.join(results, paper_row(name).folder(seed))) for name in row.experts
+    ]
+    configs = [read_text(os.path.join(expert.folder, "config.gin")) for expert in experts]
+    modes = [modes_of(config) or () for config in configs]
+    evaluation = merged(
+        [(own, expert.evaluation) for own, expert in zip(modes, experts, strict=True)]
+    )
+    first = experts[0].metadata
+    metadata = {
+        **first,
+        "training_seconds": sum(expert.metadata["training_seconds"] for expert in experts),
+        "experts": [os.path.basename(expert.folder) for expert in experts],
+    }
+    folder = os.path.join(results, row.folder(seed))
+    found = ResultsRow(folder, row.description, metadata, evaluation)
+    os.makedirs(folder, exist_ok=True)
+    write_text(os.path.join(folder, "config.gin"), configs[0])
+    found.save()
+    return found
 
 
 def _portable(value: Any, runs: str) -> Any:

@@ -28,6 +28,8 @@ class PaperRow:
         starts_from: str or None. The row whose run this one begins with.
         task: str. The setting, where the name has no ways and shots.
         trainer: str. What trains it, as gin calls it.
+        experts: tuple of str. Rows whose runs it is made of, each asked about the mode that it was
+            trained on; it has no run of its own, and the configuration of the first.
 
     Example:
     ```python
@@ -55,10 +57,13 @@ class PaperRow:
     starts_from: str | None = None
     task: str = ""
     trainer: str = "train"
+    experts: tuple[str, ...] = ()
 
     @property
     def gin_file(self) -> str:
         """As `--gin_file` takes it."""
+        if self.experts:
+            return f"gin/papers/{self.family}/{self.experts[0]}.gin"
         if self.family.startswith("gin/"):
             return f"{self.family}/{self.name}.gin"
         return f"gin/papers/{self.family}/{self.name}.gin"

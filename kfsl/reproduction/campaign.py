@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
-from kfsl.evidence.collection import collect, generate
+from kfsl.evidence.collection import collect, collect_experts, generate
 from kfsl.evidence.paper_row import PaperRow
 from kfsl.evidence.registry import paper_row
 from kfsl.reproduction.row_run import DONE, RowRun
@@ -99,9 +99,12 @@ class Campaign:
             raise CampaignError(f"{len(failed)} failed: {', '.join(failed)}.")
 
     def _make(self, run: RowRun) -> str:
-        self._train(run)
-        self._evaluate(run)
-        row = collect(run.directory, self.results, run.name, {})
+        if run.row.experts:
+            row = collect_experts(run.row, self.results, run.seed)
+        else:
+            self._train(run)
+            self._evaluate(run)
+            row = collect(run.directory, self.results, run.name, {})
         generate(self.results, self.page)
         return f"{run.name}: {row.evaluation.summary()}"
 

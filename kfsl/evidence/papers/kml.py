@@ -78,10 +78,31 @@ def _full(mixture: str) -> PaperRow:
     )  # fmt: skip
 
 
+#: What the mixtures of two are made of.
+PARTS = {"two_mode": ("mini_imagenet", "omniglot"), "two_mode_fc100": ("mini_imagenet", "fc100")}
+
+
+def _experts(mixture: str) -> tuple[PaperRow, ...]:
+    """One ProtoNet for each mode, and both together, the mode known."""
+    base = _name(mixture, 1, "ProtoNet")
+    alone = tuple(
+        PaperRow(
+            f"{base}_{part}", "kml", PAPER, f"ProtoNet, trained on {part} alone",
+            MIXTURES[mixture], PROTOCOL, against=base,
+        )
+        for part in PARTS[mixture]
+    )  # fmt: skip
+    together = PaperRow(
+        f"{base}_experts", "kml", PAPER, "Multi-ProtoNet, the mode known", MIXTURES[mixture],
+        PROTOCOL, against=base, experts=tuple(row.name for row in alone),
+    )  # fmt: skip
+    return (*alone, together)
+
+
 #: Prototypes on the mixtures of two, 1-shot.
 TWO_MODE_ROWS = tuple(
     row
     for mixture in ("two_mode", "two_mode_fc100")
-    for row in (*_rows(mixture, 1)[:3], _full(mixture))
+    for row in (*_rows(mixture, 1)[:3], _full(mixture), *_experts(mixture))
 )
 FURTHER_ROWS = tuple(row for cell in NUMBERS for row in _rows(*cell) if row not in TWO_MODE_ROWS)

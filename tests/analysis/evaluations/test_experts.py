@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from kfsl.analysis.evaluations.experts import merged, trained_modes
 from kfsl.analysis.request import AnalysisRequest
 from kfsl.analyze import analyze
+from kfsl.evidence.experts import merged, modes_of
 from kfsl.runs.evaluation_record import Evaluation
 from kfsl.runs.run_directory import RunDirectory
 
@@ -35,8 +35,8 @@ def test_each_is_asked_about_its_own_mode(tmp_path):
     photos = run_of(tmp_path, "photos", [0.9, 0.2, 0.8, 0.1], ("photos",))
     drawings = run_of(tmp_path, "drawings", [0.3, 0.7, 0.4, 0.6], ("drawings",))
     mixed = run_of(tmp_path, "mixed", [0.8, 0.8, 0.8, 0.8])
-    assert trained_modes(photos) == ("photos",)
-    assert trained_modes(mixed) is None
+    assert modes_of(photos.config) == ("photos",)
+    assert modes_of(mixed.config) is None
     (path,) = analyze("experts", AnalysisRequest(photos), compare=(mixed, drawings))
     with open(path, encoding="utf-8") as file:
         values = json.load(file)
