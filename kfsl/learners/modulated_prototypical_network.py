@@ -37,6 +37,7 @@ class ModulatedPrototypicalNetwork(TaskwiseLearner):
         dense: bool. Whether the backbone's dense layers are modulated too. Defaults to False.
         residual: bool. Factors are `1 + M`, as in the paper; False: `M`, as in the authors'
             program. Defaults to True.
+        scale: float. Multiplies the logits, as in `PrototypicalNetwork`. Defaults to `1.0`.
         refined: bool. Whether prototypes are refined once by the queries, which makes the method
             transductive: each counts for a class as far as it is predicted. The authors' program
             does so, and leaves support images out by mistake; the paper does not mention it.
@@ -77,6 +78,7 @@ class ModulatedPrototypicalNetwork(TaskwiseLearner):
         embedding_size: int = 128,
         dense: bool = False,
         residual: bool = True,
+        scale: float = 1.0,
         refined: bool = False,
         bn_policy: str = "batch",
         **kwargs: Any,
@@ -102,6 +104,7 @@ class ModulatedPrototypicalNetwork(TaskwiseLearner):
         self.embedding_size = embedding_size
         self.dense = dense
         self.residual = residual
+        self.scale = scale
         self.refined = refined
 
     @property
@@ -180,11 +183,15 @@ class ModulatedPrototypicalNetwork(TaskwiseLearner):
     def _logits(self, queries: Any, task: dict[str, Any]) -> Any:
         """Eq. 2 of Snell et al., for one task; `[1, Q, D]` to `[Q, ways]`."""
         prototypes, counts = task["prototypes"][None], task["support_counts"][None]
-        logits = mask_absent(-squared_distances(queries, prototypes), counts)
+
+        def logits(prototypes: Any) -> Any:
+            return mask_absent(-self.scale * squared_distances(queries, prototypes), counts)
+
+        found = logits(prototypes)
         if self.refined:
-            prototypes = refined_prototypes(prototypes, counts, queries, ops.softmax(logits))
-            logits = mask_absent(-squared_distances(queries, prototypes), counts)
-        return logits[0]
+            shares = ops.softmax(found)
+            found = logits(refined_prototypes(prototypes, counts, queries, shares))
+        return found[0]
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -195,6 +202,7 @@ class ModulatedPrototypicalNetwork(TaskwiseLearner):
             "embedding_size": self.embedding_size,
             "dense": self.dense,
             "residual": self.residual,
+            "scale": self.scale,
             "refined": self.refined,
         }
 
