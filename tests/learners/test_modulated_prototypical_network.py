@@ -65,11 +65,11 @@ def test_counts_are_the_papers():
 
 
 def test_generators_of_zero_make_it_a_prototypical_network():
-    learner = generic(small_learner(bn_policy="support"))
+    learner = generic(small_learner(bn_policy="support", scale=0.25))
     for made in learner.generators:
         for weight in made.weights:
             weight.assign(np.zeros(weight.shape))
-    plain = PrototypicalNetwork(learner.backbone, bn_policy="support")
+    plain = PrototypicalNetwork(learner.backbone, bn_policy="support", scale=0.25)
     episode, _ = SPEC.random_episode(meta_batch=2)
     np.testing.assert_allclose(logits_of(learner, episode), logits_of(plain, episode), rtol=1e-4)
 
