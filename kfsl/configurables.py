@@ -16,6 +16,7 @@ from kfsl import backbones, figures, learners, objectives, reinforcement
 from kfsl.command_line import gin_files
 from kfsl.command_line.argument_names import argument_names
 from kfsl.command_line.binding_uses import decides, is_used
+from kfsl.command_line.command import GIN_NOTE
 from kfsl.evaluation.evaluate import evaluate
 from kfsl.experiment import (
     Experiment,
@@ -186,7 +187,15 @@ def experiment() -> AnyExperiment:
             f"a configuration with --gin_file, such as one of {', '.join(gin_files.shipped())}."
         )
     bound(set_up)()
-    return bound(kind)()
+    try:
+        return bound(kind)()
+    except ImportError as error:  # Of an extra that is not installed.
+        raise BindingError(str(error).split(GIN_NOTE)[0]) from error
+
+
+def is_of_episodes(experiment: AnyExperiment) -> bool:
+    """Whether an experiment draws episodes from data, and no policy acts in it."""
+    return isinstance(experiment, Experiment)
 
 
 def command_of(command: str, experiment: AnyExperiment, with_bindings: bool = True) -> Callable:

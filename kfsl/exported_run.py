@@ -117,7 +117,9 @@ def summary(path: str, description: dict[str, Any]) -> list[str]:
 
 
 def _summary_of_numbers(path: str, description: dict[str, Any]) -> list[str]:
-    (inputs,), (targets,) = description["inputs"]["shape"], description["targets"]["shape"]
+    inputs, targets = (
+        " x ".join(map(str, description[name]["shape"])) for name in ("inputs", "targets")
+    )
     script = os.path.join(path, EXAMPLE_FILE)
     return [
         f"{description['learner']} is in {path}",

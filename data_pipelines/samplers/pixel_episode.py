@@ -47,7 +47,7 @@ def pixel_episode(
         `support_targets` `[points, C]`, colours in 0..1; and, of all pixels, `query_inputs`.
 
     Raises:
-        ValueError: if the image has fewer pixels than `points`.
+        ValueError: if the image has fewer pixels than `points`, or the split has no images.
 
     Reference:
         [Garnelo et al., 2018](https://arxiv.org/abs/1807.01613), section 4.2;
@@ -69,6 +69,11 @@ def pixel_episode(
     ```
     """
     check_sizes(points=points)
+    if split.image_shape is None:
+        raise ValueError(
+            f"pixel_episode completes images, and split {split.name!r} has none. Bind the sampler "
+            "of these tasks, such as Experiment.sampler = @sinusoid_episode."
+        )
     height, width, _ = split.image_shape
     if points > height * width:
         raise ValueError(

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from kfsl.analysis.request import AnalysisRequest
+from kfsl.analysis.request import AnalysisRequest, trained_experiment
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import check_trained
 
@@ -19,13 +19,14 @@ AnyLearner = TypeVar("AnyLearner", bound="Learner")
 
 
 def gradient_learners(
-    request: AnalysisRequest, compare: tuple[RunDirectory, ...] = ()
+    request: AnalysisRequest, compare: tuple[RunDirectory, ...] = (), *kinds: str
 ) -> tuple[Experiment, dict[str, GradientLearner]]:
     """As `compared`, of learners that gradient steps adapt.
 
     Args:
         request: `AnalysisRequest`.
         compare: tuple of `RunDirectory`. Further runs.
+        *kinds: str. As in `compared`.
 
     Returns:
         As `compared`.
@@ -34,14 +35,14 @@ def gradient_learners(
         FileNotFoundError: if a run has no trained learner.
         ValueError: if a run's learner takes no gradient steps.
     """
-    experiment, learners = compared(request, compare)
+    experiment, learners = compared(request, compare, *kinds)
     for run in (request.run, *compare):
         checked(learners[run.path], run)
     return experiment, learners
 
 
 def compared(
-    request: AnalysisRequest, compare: tuple[RunDirectory, ...] = ()
+    request: AnalysisRequest, compare: tuple[RunDirectory, ...] = (), *kinds: str
 ) -> tuple[Experiment, dict[str, Learner]]:
     """The experiment of a request's run, and the learners of all its runs.
 
@@ -50,6 +51,7 @@ def compared(
     Args:
         request: `AnalysisRequest`.
         compare: tuple of `RunDirectory`. Further runs.
+        *kinds: str. What learners may be asked; see `AnalysisRequest.experiment`.
 
     Returns:
         `Experiment` of `request.run`, and a dict from the runs' paths to learners, the first
@@ -57,17 +59,18 @@ def compared(
 
     Raises:
         FileNotFoundError: if a run has no trained learner.
+        ValueError: if a run's learner is of another kind.
     """
     for run in compare:
         check_trained(run)
-    experiment = request.experiment()
+    experiment = request.experiment(*kinds)
     from kfsl import configurables
 
     learners = {request.run.path: experiment.learner}
     for run in compare:
         # The process has its threads by now; the other run may name another number.
         bindings = [*request.bindings, "set_up.threads = 0"]
-        learners[run.path] = configurables.trained_experiment(run, bindings).learner
+        learners[run.path] = trained_experiment(run, bindings, *kinds).learner
     configurables.parse_text(request.run.config, request.bindings)
     return experiment, learners
 

@@ -6,21 +6,26 @@ import numpy as np
 
 from kfsl.episodes import MODE, QUERY_INPUTS, SUPPORT_INPUTS, SUPPORT_MASK, SUPPORT_TARGETS
 from kfsl.evaluation.tally import KEPT_AFTER
+from kfsl.objectives.objective import Objective
 
 
 class ErrorTally:
-    """Adds up squared errors and sizes of tasks that are functions, meta-batch by meta-batch.
+    """Adds up errors and sizes of tasks that are functions, meta-batch by meta-batch.
 
     It has what `EvaluationTally` has, as far as a task without classes has it.
+
+    Args:
+        objective: `Objective`, which says what a task's number is.
 
     Example:
     ```python
     import numpy as np
     from kfsl.evaluation.error_tally import ErrorTally
+    from kfsl.objectives import Regression
     from kfsl.objectives.regression_spec import RegressionSpec
 
     episode, targets = RegressionSpec(points=5, queries=3).random_episode()
-    tally = ErrorTally()
+    tally = ErrorTally(Regression(1))
     tally.add(episode, targets, outputs=targets + 2.0)
     assert abs(tally.values[0] - 4.0) < 1e-5 and tally.shots == 5 and tally.queries == 3
     ```
@@ -29,8 +34,9 @@ class ErrorTally:
     #: A task has no classes.
     ways = None
 
-    def __init__(self) -> None:
-        #: Mean squared error of each task, over queries and columns.
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
+        #: Of each task.
         self.values: list[float] = []
         self.modes: list[int] = []
         self.earlier_fingerprints: dict[str, str] = {}
@@ -48,7 +54,7 @@ class ErrorTally:
         """
         masks = episode.get(SUPPORT_MASK)
         self.modes += [int(mode) for mode in episode.get(MODE, ())][: len(targets)]
-        errors = np.mean(np.square(outputs.astype("float64") - targets), axis=(1, 2))
+        errors = self._objective.scores(targets, outputs)
         for b, error in enumerate(errors):
             mask = slice(None) if masks is None else masks[b]
             given = [episode[name][b][mask] for name in (SUPPORT_INPUTS, SUPPORT_TARGETS)]

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
+from data_pipelines import pipeline
 from kfsl.episodes import (
     QUERY_IMAGES,
     SEED,
@@ -103,6 +104,9 @@ def evaluate(
     # One episode drawn ahead: what cannot work shows before anything is computed.
     first = experiment.evaluation_sampler(classes, seed, tf.constant(0, tf.int64))
     _check_ways(learner, first)
+    # Outside of a graph, whose errors bury what they say.
+    drawn, _ = pipeline.episode_at(dataset, split, experiment.evaluation_sampler, seed, 0)
+    learner.check_kind(drawn)
     _check_finite(learner)
     streams = EvaluationStreams(
         experiment,
@@ -115,7 +119,7 @@ def evaluate(
         base_queries=base_queries,
     )
     predict = compiled_prediction(learner, streams.embedded, joint=streams.base_classes > 0)
-    tally: EvaluationTally | ErrorTally = ErrorTally()
+    tally: EvaluationTally | ErrorTally = ErrorTally(learner.objective)
     if learner.objective.has_classes:
         tally = EvaluationTally(streams.class_names, streams.base_classes)
     with tqdm.tqdm(total=episodes, desc=f"evaluate {split}", unit="ep", disable=None) as bar:

@@ -128,7 +128,10 @@ def collect_experts(row: PaperRow, results: str, seed: int) -> ResultsRow:
     first = experts[0].metadata
     metadata = {
         **first,
-        "training_seconds": sum(expert.metadata["training_seconds"] for expert in experts),
+        **{
+            name: sum(expert.metadata.get(name, 0) for expert in experts)
+            for name in ("training_seconds", "parameters")
+        },
         "experts": [os.path.basename(expert.folder) for expert in experts],
     }
     folder = os.path.join(results, row.folder(seed))

@@ -11,11 +11,11 @@ from kfsl.evidence.table_line import TableLine
 HEADER = """# Results
 
 Made by `python -m kfsl.results` from the evidence in `results/`; do not edit. Accuracies are in
-per cent, errors are mean squared errors, of which less is better: the mean over episodes ± its
-95 % interval (1.96 · std / √episodes); of several seeds, which meet the same episodes, the mean. A
-row is met when ours and its interval reach the paper's number. A difference is one on the same
-episodes, with its own interval. Training time is that of one run on the named machine.
-`python -m kfsl.reproduce --row=NAME` makes a row anew.
+per cent, errors are mean squared errors, of which less is better, returns sums of rewards: the mean
+over episodes ± its 95 % interval (1.96 · std / √episodes); of several seeds, which meet the same
+episodes, the mean. A row is met when ours and its interval reach the paper's number. A difference
+is one on the same episodes, with its own interval. Training time is that of one run on the named
+machine. `python -m kfsl.reproduce --row=NAME` makes a row anew.
 """
 COLUMNS = (
     "Method", "Data and protocol", "Setting", "Paper", "Ours", "Reached", "Beside", "Episodes",

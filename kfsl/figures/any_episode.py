@@ -33,7 +33,7 @@ def any_episode_figure(
         `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: for functions of more than two numbers.
+        ValueError: for functions of more than two numbers, or of arrays.
 
     Example:
     ```python
@@ -46,5 +46,8 @@ def any_episode_figure(
     """
     if QUERY_INPUTS not in episode:
         return episode_figure(learner, episode, targets, class_names)
-    draw = function_figure if episode[QUERY_INPUTS].shape[-1] == 1 else completion_figure
+    shape = tuple(episode[QUERY_INPUTS].shape)
+    if len(shape) != 3:
+        raise ValueError(f"There is no picture of functions of inputs of shape {shape[2:]}.")
+    draw = function_figure if shape[-1] == 1 else completion_figure
     return draw(learner, episode, targets, class_names)

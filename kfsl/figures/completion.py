@@ -110,13 +110,13 @@ def image_size(places: np.ndarray) -> tuple[int, int]:
     Raises:
         ValueError: if the places are not those of all pixels of an image, row by row.
     """
-    height, width = (len(np.unique(places[:, axis])) for axis in (0, 1))
-    if places.shape[-1] != 2 or height * width != len(places):
+    sizes = [len(np.unique(column)) for column in places.T]
+    if len(sizes) != 2 or sizes[0] * sizes[1] != len(places):
         raise ValueError(
             f"These {len(places)} places are not the pixels of an image; draw episodes with "
             "pixel_episode, which asks about all pixels."
         )
-    return height, width
+    return sizes[0], sizes[1]
 
 
 def _given(inputs: np.ndarray, targets: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,6 +25,8 @@ class Environment:
     horizon: int
     #: Whether `roll_out` is graph code, to be compiled with the policy.
     in_graph: bool = False
+    #: Fields that change how fast it is and nothing else.
+    of_speed: ClassVar[tuple[str, ...]] = ()
 
     @property
     def name(self) -> str:
@@ -33,8 +35,11 @@ class Environment:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) over the class and its fields."""
-        fields = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        """SHA-256 (hex) over the class and the fields that say what tasks and rollouts are."""
+        values = dataclasses.asdict(self)
+        fields = json.dumps(
+            {name: values[name] for name in values if name not in self.of_speed}, sort_keys=True
+        )
         return hashlib.sha256(f"{self.name}:{fields}".encode()).hexdigest()
 
     def draw_tasks(self, generator: np.random.Generator, count: int) -> np.ndarray:
@@ -77,5 +82,24 @@ def task_generator(seed: int, stream: str, number: int) -> np.random.Generator:
     Returns:
         `numpy.random.Generator`.
     """
-    digest = hashlib.sha256(f"{stream}:{seed}:{number}".encode()).digest()
+    digest = _digest(seed, stream, number)
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
+
+
+def noise_seed(seed: int, stream: str, number: int) -> tuple[int, int]:
+    """The seed of acting number `number` of a stream; streams share no noise.
+
+    Args:
+        seed: int.
+        stream: str. Such as `"train"`.
+        number: int, from 0.
+
+    Returns:
+        pair of int, as TensorFlow's stateless operations take it.
+    """
+    digest = _digest(seed, f"noise of {stream}", number)
+    return tuple(int.from_bytes(digest[i : i + 4], "little") % 2**31 for i in (0, 4))
+
+
+def _digest(seed: int, stream: str, number: int) -> bytes:
+    return hashlib.sha256(f"{stream}:{seed}:{number}".encode()).digest()

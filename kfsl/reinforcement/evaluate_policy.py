@@ -5,11 +5,13 @@ import time
 
 import numpy as np
 
+from data_pipelines.class_split import SPLITS
 from kfsl.metrics.finite_weights import weight_not_finite
-from kfsl.reinforcement.environment import task_generator
+from kfsl.reinforcement.environment import noise_seed, task_generator
 from kfsl.reinforcement.policy_experiment import PolicyExperiment
 from kfsl.runs.environment import environment
 from kfsl.runs.evaluation_record import Evaluation
+from kfsl.training.argument_checks import check_whole
 
 #: As `kfsl.evaluation.evaluate.EVALUATION_SEED`.
 EVALUATION_SEED = 12345
@@ -31,7 +33,7 @@ def evaluate_policy(
 
     Args:
         experiment: `PolicyExperiment`.
-        split: str. Name of the stream of tasks: another gives others.
+        split: str. `"train"`, `"val"` or `"test"`: each has tasks of its own.
         episodes: int. Tasks, at least 2.
         seed: int.
         updates: int. How many updates.
@@ -60,21 +62,17 @@ def evaluate_policy(
     assert found.episodes == 3 and len(found.after_updates) == 3
     ```
     """
-    if episodes < 2 or updates < 1:
-        raise ValueError(
-            "An evaluation of a policy needs at least 2 tasks and 1 update; received "
-            f"episodes={episodes}, updates={updates}."
-        )
+    _check(split, episodes, updates, rollouts, later_share)
     broken = weight_not_finite(experiment.learner)
     if broken is not None:
         raise ValueError(f"The weight {broken} is not finite: training diverged.")
     started = time.monotonic()
     tasks = experiment.environment.draw_tasks(task_generator(seed, split, 0), episodes)
-    count = rollouts or experiment.rollouts
+    count = experiment.rollouts if rollouts is None else rollouts
     state = experiment.start(episodes)
     found = []
     for update in range(updates + 1):
-        trajectories = experiment.act(state, tasks, (seed, update), count)
+        trajectories = experiment.act(state, tasks, noise_seed(seed, split, update), count)
         found.append(trajectories.returns.mean(axis=1).tolist())
         if update < updates:
             share = 1.0 if update == 0 else later_share
@@ -97,4 +95,18 @@ def evaluate_policy(
         environment=environment(),
         metric="return",
         after_updates=found,
+        later_share=later_share,
     )
+
+
+def _check(
+    split: str, episodes: int, updates: int, rollouts: int | None, later_share: float
+) -> None:
+    if split not in SPLITS:
+        raise ValueError(f"Policies have tasks of {', '.join(SPLITS)}; received split={split!r}.")
+    check_whole("evaluate_policy.episodes", episodes, 2)
+    check_whole("evaluate_policy.updates", updates, 1)
+    if rollouts is not None:
+        check_whole("evaluate_policy.rollouts", rollouts, 1)
+    if not 0.0 <= later_share <= 1.0:
+        raise ValueError(f"evaluate_policy.later_share must lie in [0, 1]; received {later_share}.")

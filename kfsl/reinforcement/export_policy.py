@@ -158,12 +158,13 @@ def difference_from_policy(learner: GradientLearner, path: str) -> float:
     adapted, _ = learner.adapt_task(tf.constant(seen), tf.constant(targets), start=state)
     given = {"observations": seen, "actions": actions, "advantages": advantages}
     given = {name: tf.constant(value) for name, value in given.items()}
-    largest = 0.0
+    found_gaps = []
     for ours, theirs in ((state, started), (adapted, served["adapt"](**started, **given))):
         means, logs = objective.moments(learner.infer_task(ours, tf.constant(seen)))
         found = served["act"](**theirs, observations=tf.constant(seen))
         pairs = ((means, found["means"]), (tf.exp(logs), found["deviations"]))
-        largest = max(largest, *(float(tf.reduce_max(tf.abs(a - b))) for a, b in pairs))
+        found_gaps += [float(tf.reduce_max(tf.abs(a - b))) for a, b in pairs]
+    largest = float(np.max(found_gaps))  # Of what is no number, none.
     allowed = TOLERANCES[learner.compute_dtype] * max(1.0, float(tf.reduce_max(tf.abs(means))))
     if not largest <= allowed:
         raise ValueError(

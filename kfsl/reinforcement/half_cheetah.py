@@ -9,6 +9,9 @@ import numpy as np
 from kfsl.reinforcement.environment import Environment, Policy
 
 GOALS = ("direction", "velocity")
+VECTORIZATIONS = ("sync", "async")
+#: Steps after which Gymnasium cuts a rollout.
+LONGEST = 1000
 CONTROL_COST = 0.05
 
 
@@ -28,7 +31,7 @@ class HalfCheetah(Environment):
             each rollout.
 
     Raises:
-        ValueError: for another goal.
+        ValueError: for another goal, or numbers out of range.
         ImportError: without Gymnasium or MuJoCo, with the command that installs them.
 
     Reference:
@@ -49,12 +52,21 @@ class HalfCheetah(Environment):
     fastest: float = 2.0
     vectorization: str = "sync"
 
+    of_speed = ("vectorization",)
     observation_size = 17
     action_size = 6
 
     def __post_init__(self) -> None:
         if self.goal not in GOALS:
             raise ValueError(f"`goal` must be one of {GOALS}; received {self.goal!r}.")
+        if self.vectorization not in VECTORIZATIONS:
+            raise ValueError(
+                f"`vectorization` must be one of {VECTORIZATIONS}; received {self.vectorization!r}."
+            )
+        if not 1 <= self.horizon <= LONGEST:
+            raise ValueError(f"`horizon` must be from 1 to {LONGEST}; received {self.horizon}.")
+        if not self.fastest > 0:
+            raise ValueError(f"`fastest` must be positive; received {self.fastest}.")
         gymnasium()
 
     def draw_tasks(self, generator: np.random.Generator, count: int) -> np.ndarray:
@@ -89,14 +101,7 @@ class HalfCheetah(Environment):
             places = seen.astype("float32").reshape(batch, rollouts, -1)
             outputs = np.asarray(policy(places))
             actions = outputs[..., :size] + np.exp(outputs[..., size:]) * noise[step]
-            seen, _, ended, cut, told = environments.step(
-                np.clip(actions, -1.0, 1.0).reshape(-1, size)
-            )
-            if np.any(ended) or np.any(cut):
-                raise RuntimeError(
-                    f"A rollout of HalfCheetah ended after {step + 1} of {steps} steps; its "
-                    "horizon must be at most 1,000."
-                )
+            seen, _, _, _, told = environments.step(np.clip(actions, -1.0, 1.0).reshape(-1, size))
             speeds = np.asarray(told["x_velocity"], "float32").reshape(batch, rollouts)
             rewards = self.rewards(speeds, actions, tasks).astype("float32")
             for name, value in zip(found, (places, actions, rewards, outputs), strict=True):

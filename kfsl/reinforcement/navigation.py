@@ -23,6 +23,9 @@ class Navigation(Environment):
         spread: float. Goals lie within so much of the origin in each direction.
         near: float. A rollout ends closer than this in both directions.
 
+    Raises:
+        ValueError: for numbers out of range.
+
     Reference:
         [Finn et al., 2017](https://arxiv.org/abs/1703.03400), section 5.3.
 
@@ -44,6 +47,15 @@ class Navigation(Environment):
     observation_size = 2
     action_size = 2
     in_graph = True
+
+    def __post_init__(self) -> None:
+        if self.horizon < 1:
+            raise ValueError(f"`horizon` must be at least 1; received {self.horizon}.")
+        if not (self.reach > 0 and self.spread > 0 and self.near >= 0):
+            raise ValueError(
+                "`reach` and `spread` must be positive and `near` at least 0; received "
+                f"reach={self.reach}, spread={self.spread}, near={self.near}."
+            )
 
     def draw_tasks(self, generator: np.random.Generator, count: int) -> np.ndarray:
         return generator.uniform(-self.spread, self.spread, (count, 2)).astype("float32")

@@ -31,7 +31,8 @@ class PolicyExperiment:
         weights: str. As in `Experiment`.
 
     Raises:
-        ValueError: if learner and environment do not fit together, or a number is out of range.
+        ValueError: if learner and environment do not fit together, the learner adapts in a way
+            that the outer step cannot follow, or a number is out of range.
 
     Example:
     ```python
@@ -75,6 +76,7 @@ class PolicyExperiment:
                 f"{expected} (of CAVIA, with its context's size added) and "
                 f"PolicyGradient.actions = {environment.action_size}."
             )
+        _check_adaptation(learner)
         if self.rollouts < 1:
             raise ValueError(f"`rollouts` must be at least 1; received {self.rollouts}.")
         for name in ("discount", "smoothing"):
@@ -108,7 +110,9 @@ class PolicyExperiment:
         Returns:
             `Trajectories`.
         """
-        return self._acting(rollouts or self.rollouts).collect(state, tasks, seed)
+        return self._acting(self.rollouts if rollouts is None else rollouts).collect(
+            state, tasks, seed
+        )
 
     def experience(self, trajectories: Trajectories) -> Experience:
         """Advantages of what was done."""
@@ -160,3 +164,29 @@ class PolicyExperiment:
             return map_tasks(one, {**state, **given, "share": shares})
 
         return tf.function(update, autograph=False)
+
+
+def _check_adaptation(learner: GradientLearner) -> None:
+    """Refuses what would part the policy that acts from the one that is differentiated."""
+    name = type(learner).__name__
+    if not learner.differentiates_adaptation:
+        raise ValueError(
+            f"{name} does not differentiate through its adaptation, as the outer step of policies "
+            "does: bind MAML, CAVIA or ModGrad."
+        )
+    if learner.default_steps != learner.steps:
+        raise ValueError(
+            f"A policy acts after as many steps as it is trained by; {name} has steps="
+            f"{learner.steps} and evaluation_steps={learner.evaluation_steps}. Leave "
+            "evaluation_steps out; evaluate_policy.updates says how many updates are measured."
+        )
+    if learner.draws_at_adaptation:
+        raise ValueError(
+            f"A policy adapts to all that it gathered, without further draws; leave inner_batch, "
+            f"augmentation and gradient_noise of {name} out."
+        )
+    if learner.weight_decay:
+        raise ValueError(
+            f"The outer step of policies is a trust region's and knows no weight decay; received "
+            f"weight_decay={learner.weight_decay}. Leave it out."
+        )

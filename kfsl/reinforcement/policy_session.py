@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from kfsl.figures.navigation import navigation_figure
 from kfsl.metrics.finite_weights import weight_not_finite
-from kfsl.reinforcement.environment import task_generator
+from kfsl.reinforcement.environment import noise_seed, task_generator
 from kfsl.reinforcement.evaluate_policy import evaluate_policy
 from kfsl.reinforcement.meta_policy import MetaPolicy
 from kfsl.reinforcement.navigation import Navigation
@@ -27,6 +27,7 @@ from kfsl.training.callbacks.metrics_log import MetricsLog
 from kfsl.training.callbacks.run_summary import RunSummary
 from kfsl.training.callbacks.training_checkpoint import TrainingCheckpoint
 from kfsl.training.claimed_run import ClaimedRun
+from kfsl.training.disk_space import full_disk_told
 from kfsl.training.session_record import record_session
 from kfsl.training.training_callbacks import parameters_of
 from kfsl.training.training_session import TrainingError
@@ -83,21 +84,26 @@ class PolicySession:
 
         Raises:
             RunDirectoryError: if another process trains, or trained, into the run directory.
-            TrainingError: if a weight is no longer finite. What was saved before is kept.
+            TrainingError: if a weight is no longer finite, or the disk is full. What was saved
+                before is kept.
         """
         if self.done:
             return {}
         self._claim.take(self._checkpoint.moved_on)
         try:
-            self._begin(operative)
-            logs: dict[str, float] = {}
-            for number in range(self._trained, self._arguments.iterations):
-                logs = self._iterate(number)
-                self._record(number, logs)
-            self._end()
-            return logs
+            with full_disk_told(self._kept, TrainingError):
+                self._begin(operative)
+                logs: dict[str, float] = {}
+                for number in range(self._trained, self._arguments.iterations):
+                    logs = self._iterate(number)
+                    self._record(number, logs)
+                self._end()
+                return logs
         finally:
             self._claim.release()
+
+    def _kept(self) -> str:
+        return f"{self._run.path} keeps what was saved after iteration {self._checkpoint.saved}"
 
     # === Constructing ===
 
@@ -115,7 +121,8 @@ class PolicySession:
         self._best = BestLearner(run.best_learner, monitor="val_return")
         self._checkpoint = TrainingCheckpoint(run.checkpoints, learner, self._best)
         self._trained = self._checkpoint.restore() or 0
-        gone = not self._trained and "finished" in run.metadata
+        begun = run.trained_epochs() > self._arguments.checkpoint_every
+        gone = not self._trained and ("finished" in run.metadata or begun)
         if gone or (self._trained and not os.path.isfile(run.best_learner)):
             raise RunDirectoryError(
                 f"{run.path!r} was trained and its checkpoint or best policy is gone. Put it back "
@@ -161,11 +168,11 @@ class PolicySession:
         generator = task_generator(arguments.seed, "train", number)
         tasks = experiment.environment.draw_tasks(generator, arguments.tasks)
         start = experiment.start(arguments.tasks)
-        # Two streams of noise, one for each acting.
-        before = experiment.act(start, tasks, (arguments.seed, 2 * number))
+        seeds = [noise_seed(arguments.seed, "train", 2 * number + i) for i in (0, 1)]
+        before = experiment.act(start, tasks, seeds[0])
         learnt_from = experiment.experience(before)
         state = experiment.adapted(start, learnt_from)
-        after = experiment.act(state, tasks, (arguments.seed, 2 * number + 1))
+        after = experiment.act(state, tasks, seeds[1])
         judged_by = experiment.experience(after)
         report = arguments.trust_region.step(MetaPolicy(self._learner, learnt_from, judged_by))
         if not math.isfinite(report.gradient_norm) or weight_not_finite(self._learner):

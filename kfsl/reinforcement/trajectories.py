@@ -76,7 +76,7 @@ def generalized_advantages(
         trajectories: `Trajectories`.
         values: float array, `[B, R, T]`: what was expected from each step on.
         discount: float. Gamma.
-        smoothing: float. Lambda; 1: no bootstrapping but at the horizon.
+        smoothing: float. Lambda; 1: sums of rewards to the end.
 
     Returns:
         float64 array, `[B, R, T]`; 0 after the end.

@@ -66,8 +66,10 @@ class RowRun:
 
     @property
     def planned_updates(self) -> int:
-        """Updates of the whole training."""
+        """Updates of the whole training; none of a row that is made of others."""
         run = self.directory
+        if self.row.experts:
+            return 0
         text = run.config if run.exists else gin_files.text(self.row.gin_file)
         if self.row.trainer == "train_policy":
             return _last(text, "train_policy.iterations", 500)

@@ -67,6 +67,8 @@ def _progress(run: RowRun) -> str:
         hours = "time left not measured yet" if left is None else f"{left / 3600:.1f} h left"
         told = f"{run.updates:,} of {run.planned_updates:,} updates ({share:.0f} %), {hours}"
         told += _best(run)
+    elif run.row.experts:
+        told = f"made of {' and '.join(run.row.experts)}"
     elif state == MISSING:
         told = f"{run.planned_updates:,} updates"
     else:

@@ -52,6 +52,7 @@ class Evaluation:
         metric: str. Key of `kfsl.runs.measure.MEASURES`. Accuracies are in 0..1.
         after_updates: list of lists of float. Of policies: what each task returns after 0, 1, ...
             updates; `values` are those after the first.
+        later_share: float. How far updates after the first went, of the whole.
 
     Example:
     ```python
@@ -90,6 +91,7 @@ class Evaluation:
     mode_names: list[str] = dataclasses.field(default_factory=list)
     metric: str = "accuracy"
     after_updates: list[list[float]] = dataclasses.field(default_factory=list)
+    later_share: float = 1.0
 
     @property
     def measure(self) -> Measure:

@@ -1,8 +1,9 @@
-"""What of a run's configuration may change: the number of its epochs, upwards."""
+"""What of a run's configuration may change: how long it trains, upwards."""
 
 import re
 
-EPOCHS = re.compile(r"^train\.epochs = (\d+)$", re.MULTILINE)
+#: Of policies, iterations.
+EPOCHS = re.compile(r"^(?:train\.epochs|train_policy\.iterations) = (\d+)$", re.MULTILINE)
 
 
 def first_difference(old: str, new: str) -> str:

@@ -4,8 +4,6 @@ import dataclasses
 import math
 from typing import Any
 
-import numpy as np
-
 
 @dataclasses.dataclass(frozen=True)
 class Measure:
@@ -82,4 +80,7 @@ def half_interval(values: Any) -> float:
     """
     if len(values) < 2:
         return 0.0
+    # Here: a command is told of mistakes before it is imported.
+    import numpy as np
+
     return 1.96 * float(np.std(values, ddof=1)) / math.sqrt(len(values))

@@ -131,8 +131,8 @@ class RunDirectory:
             if difference and not self._grown_epochs(config):
                 raise RunDirectoryError(
                     f"{self.path!r} holds a run of another configuration: {difference}. Only "
-                    "train.epochs may grow. Name another folder with --run_dir, or delete this "
-                    "one."
+                    "train.epochs may grow, or a policy's train_policy.iterations. Name another "
+                    "folder with --run_dir, or delete this one."
                 )
         elif os.path.exists(self.path) and not os.path.isdir(self.path):
             raise RunDirectoryError(f"{self.path!r} is a file; name a folder with --run_dir.")

@@ -36,7 +36,10 @@ def made_up_points(inputs, targets, given=10, asked=5, seed=0):
 
 def main():
     description = json.loads((FOLDER / "model.json").read_text(encoding="utf-8-sig"))
-    (inputs,), (targets,) = description["inputs"]["shape"], description["targets"]["shape"]
+    shapes = description["inputs"]["shape"], description["targets"]["shape"]
+    if any(len(shape) != 1 for shape in shapes):
+        sys.exit(f"This model takes inputs of shape {shapes[0]}: call its signatures with arrays.")
+    (inputs,), (targets,) = shapes
     if len(sys.argv) == 3:
         given = read_points(sys.argv[1], inputs + targets)
         asked = read_points(sys.argv[2], inputs)

@@ -6,7 +6,6 @@ import sys
 import warnings
 
 import keras
-import tensorflow as tf
 
 from kfsl.experiment import Experiment, check_same_data
 from kfsl.metrics.finite_weights import weight_not_finite
@@ -16,7 +15,7 @@ from kfsl.training.callbacks.best_learner import BestLearner
 from kfsl.training.callbacks.metrics_log import MetricsLog
 from kfsl.training.callbacks.training_checkpoint import TrainingCheckpoint
 from kfsl.training.claimed_run import ClaimedRun
-from kfsl.training.disk_space import is_disk_full
+from kfsl.training.disk_space import full_disk_told
 from kfsl.training.initial_weights import InitialWeights, copy_initial_weights
 from kfsl.training.session_record import record_session
 from kfsl.training.train_arguments import TrainArguments
@@ -86,19 +85,16 @@ class TrainingSession:
             return {}
         self._claim.take(self._checkpoint.moved_on)
         try:
-            self._begin(operative)
-            logs = self._train(operative) if self._arguments.epochs else self._validate()
-            self._end()
-            return logs
-        except (OSError, RuntimeError, tf.errors.OpError) as error:
-            if not is_disk_full(error):
-                raise
-            raise TrainingError(
-                f"The disk is full: {self._run.path} keeps what was saved after epoch "
-                f"{self._checkpoint.saved}. Make room, and start the same command again."
-            ) from error
+            with full_disk_told(self._kept, TrainingError):
+                self._begin(operative)
+                logs = self._train(operative) if self._arguments.epochs else self._validate()
+                self._end()
+                return logs
         finally:
             self._claim.release()
+
+    def _kept(self) -> str:
+        return f"{self._run.path} keeps what was saved after epoch {self._checkpoint.saved}"
 
     # === Constructing ===
 

@@ -58,6 +58,8 @@ def test_places_that_are_no_image_are_refused():
     assert image_size(places_of(5, 7)) == (5, 7)
     with pytest.raises(ValueError, match="These 34 places are not the pixels of an image"):
         image_size(places_of(5, 7)[:-1])
+    with pytest.raises(ValueError, match="are not the pixels of an image"):
+        image_size(places_of(5, 7)[:, :1])
 
 
 def test_a_function_is_drawn_with_and_without_steps():

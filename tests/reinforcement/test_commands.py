@@ -4,11 +4,13 @@ import importlib.util
 import json
 import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
 from kfsl import configurables
+from kfsl.analysis import analyses
 from kfsl.runs.run_directory import RunDirectory
 from tests.support import forked
 from tests.support.commands import refused, run_command
@@ -94,9 +96,13 @@ def test_as_a_user_types_them(trained):
         (["kfsl.show"], "is of a policy, which has rollouts and no episodes"),
         (["kfsl.evaluate", "--classes=both"], "has a policy, which knows no classes"),
         (["kfsl.evaluate", "--gin_param=train_policy.tasks=3"], "has no effect on evaluation"),
-        (["kfsl.analyze", "--analysis=completions"], "completes no images"),
+        (["kfsl.evaluate", "--split=../tset"], "Policies have tasks of train, val, test; received"),
+        (["kfsl.evaluate", "--gin_param=evaluate_policy.rollouts=-3"], "must be a whole number"),
+        (["kfsl.evaluate", "--gin_param=Navigation.horizon=0"], "`horizon` must be at least 1"),
+        (["kfsl.show", "--hardest=3"], "measures the return of a MAML"),
+        (["kfsl.analyze", "--analysis=confusion"], "measures the return of a MAML"),
     ],
-    ids=["show", "classes", "binding", "completions"],
+    ids=["show", "classes", "binding", "split", "rollouts", "horizon", "hardest", "confusion"],
 )
 def test_what_a_policy_has_not_is_one_line(trained, command, words, monkeypatch, capsys):
     folder, _ = trained
@@ -104,6 +110,42 @@ def test_what_a_policy_has_not_is_one_line(trained, command, words, monkeypatch,
     module, *arguments = command
     answer = run_command(monkeypatch, capsys, module, "--run_dir=run", *arguments)
     refused(answer, words)
+
+
+#: Those that look at policies, or read files alone.
+OF_POLICIES = {"navigation", "returns", "second_order", *analyses.OF_FILES}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", sorted(set(analyses.ANALYSES) - OF_POLICIES))
+def test_analyses_of_other_learners_refuse_policies(trained, name, monkeypatch, capsys):
+    folder, _ = trained
+    monkeypatch.chdir(folder)
+    answer = run_command(monkeypatch, capsys, "kfsl.analyze", "--run_dir=run", f"--analysis={name}")
+    refused(answer, "that answers with actions: this analysis is for learners that answer with")
+
+
+def test_more_iterations_go_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    bindings = [f"--gin_param={each}" for each in (*TINY, "Navigation.horizon = 3")]
+    line = ["--gin_file=gin/rl/navigation.gin", f"--run_dir={tmp_path / 'run'}", *bindings]
+    for iterations in (2, 3):
+        more = f"--gin_param=train_policy.iterations = {iterations}"
+        answer = run_command(monkeypatch, capsys, "kfsl.train", *line, more)
+        assert answer.code == 0, answer.err
+        assert f"Trained {iterations} steps" in answer.out
+    rows = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
+    steps = [json.loads(row)["step"] for row in rows]
+    assert steps == [1, 2, 3]
+
+
+def test_without_mujoco_one_line_says_how_to_install_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setitem(sys.modules, "mujoco", None)
+    line = ["--gin_file=gin/rl/half_cheetah_direction_maml.gin", f"--run_dir={tmp_path / 'run'}"]
+    answer = run_command(monkeypatch, capsys, "kfsl.train", *line)
+    refused(answer, "needs Gymnasium and MuJoCo", "pip install 'kfsl[rl]'")
+    assert not (tmp_path / "run").exists()
 
 
 def test_nothing_is_bound(monkeypatch, capsys, tmp_path):

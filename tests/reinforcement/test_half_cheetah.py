@@ -64,6 +64,14 @@ def test_what_is_missing_is_told_with_its_command(monkeypatch):
         HalfCheetah()
 
 
+def test_how_it_is_stepped_makes_no_other_environment():
+    assert HalfCheetah().fingerprint == HalfCheetah(vectorization="async").fingerprint
+    assert HalfCheetah().fingerprint != HalfCheetah(horizon=100).fingerprint
+    for arguments in ({"vectorization": "threads"}, {"horizon": 1001}, {"fastest": 0.0}):
+        with pytest.raises(ValueError, match=f"`{next(iter(arguments))}` must"):
+            HalfCheetah(**arguments)
+
+
 def test_another_goal_is_refused():
     with pytest.raises(ValueError, match=r"`goal` must be one of .*received 'jump'"):
         HalfCheetah(goal="jump")

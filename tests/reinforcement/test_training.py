@@ -1,6 +1,7 @@
 """Training policies: what it writes, that it resumes to the bit, and what it refuses."""
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -9,7 +10,11 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from data_pipelines.class_split import SPLITS
+from kfsl.backbones.mlp import MLP
+from kfsl.learners import Reptile
 from kfsl.reinforcement import Navigation, PolicyExperiment, PolicyGradient
+from kfsl.reinforcement.environment import noise_seed
 from kfsl.reinforcement.evaluate_policy import evaluate_policy
 from kfsl.reinforcement.train_policy import train_policy
 from kfsl.runs.evaluation_record import Evaluation
@@ -114,7 +119,7 @@ def test_evaluation_updates_on_what_each_policy_gathered(tmp_path):
     still = evaluate_policy(experiment(inner_rate=0.0), episodes=3, updates=2)
     gaps = np.subtract(found.values, still.values)
     assert paired_difference(found, still).mean == pytest.approx(gaps.mean())
-    with pytest.raises(ValueError, match="at least 2 tasks and 1 update; received episodes=1"):
+    with pytest.raises(ValueError, match="episodes must be a whole number of at least 2"):
         evaluate_policy(experiment(), episodes=1)
 
 
@@ -128,6 +133,26 @@ def test_later_updates_go_a_share_of_the_way():
     slow = experiment(inner_rate=0.2)
     for key, value in slow.adapted(slow.start(2), gathered).items():
         np.testing.assert_allclose(half[key], value, atol=1e-6)
+
+
+def test_streams_share_neither_tasks_nor_noise():
+    """Validation does not meet the noise of training, nor the test that of validation."""
+    seeds = [noise_seed(0, stream, n) for stream in SPLITS for n in range(50)]
+    assert len(set(seeds)) == 150
+    assert noise_seed(0, "train", 7) == noise_seed(0, "train", 7) != noise_seed(1, "train", 7)
+    found = [evaluate_policy(experiment(), split=split, episodes=2) for split in ("val", "test")]
+    assert found[0].values != found[1].values
+
+
+def test_a_run_whose_checkpoints_are_gone_does_not_begin_anew(tmp_path):
+    run = RunDirectory(str(tmp_path / "run"))
+    run.start("")
+    arguments = {**SMALL, "iterations": 4, "checkpoint_every": 1}
+    train_policy(experiment(), run, **{**arguments, "iterations": 3}).fit()
+    run.reopen()
+    shutil.rmtree(run.checkpoints)
+    with pytest.raises(RunDirectoryError, match="checkpoint or best policy is gone"):
+        train_policy(experiment(), run, **arguments)
 
 
 def test_another_environment_is_refused(tmp_path):
@@ -148,12 +173,22 @@ def test_another_environment_is_refused(tmp_path):
         (lambda: PolicyExperiment(policy(), Navigation(), discount=1.5), r"`discount` must lie in"),
         (lambda: PolicyExperiment(policy(objective=PolicyGradient(3)), Navigation()),
          "shows 2 numbers and takes 2; the policy takes inputs of shape .* and gives 3"),
+        (lambda: experiment(evaluation_steps=3), "acts after as many steps as it is trained by"),
+        (lambda: experiment(inner_batch=2), "leave inner_batch, augmentation and gradient_noise"),
+        (lambda: experiment(weight_decay=0.1), "knows no weight decay; received weight_decay=0.1"),
+        (lambda: PolicyExperiment(
+            Reptile(MLP((2,)), objective=PolicyGradient(2)), Navigation()),
+         "Reptile does not differentiate through its adaptation"),
+        (lambda: Navigation(reach=0.0), "`reach` and `spread` must be positive"),
+        (lambda: evaluate_policy(experiment(), split="tset"), "received split='tset'"),
+        (lambda: evaluate_policy(experiment(), later_share=2.0), r"later_share must lie in"),
         (lambda: train_policy(experiment(), RunDirectory("none"), tasks=0),
          "train_policy.tasks must be a whole number of at least 1"),
         (lambda: train_policy(experiment(), RunDirectory("none"), trust_region=0.01),
          "trust_region must be a TrustRegion"),
     ],
-    ids=["rollouts", "discount", "actions", "tasks", "trust region"],
+    ids=["rollouts", "discount", "actions", "steps", "batch", "decay", "Reptile", "reach", "split",
+         "share", "tasks", "trust region"],
 )  # fmt: skip
 def test_refusals(make, message):
     with pytest.raises(ValueError, match=message):

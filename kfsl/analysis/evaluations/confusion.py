@@ -44,8 +44,26 @@ def most_confused(evaluation: Evaluation, count: int = 10) -> list[tuple[str, st
     return [tuple(row) for row in evaluation.confusions[:count]]
 
 
+def check_classes(evaluation: Evaluation) -> None:
+    """Refuses an evaluation of tasks without classes.
+
+    Raises:
+        ValueError: saying what it measures.
+    """
+    if evaluation.metric != "accuracy":
+        raise ValueError(
+            f"This evaluation measures the {evaluation.metric} of a {evaluation.learner}: its "
+            "tasks have no classes that could be hard or confused."
+        )
+
+
 def confusion_text(evaluation: Evaluation, count: int = 10) -> str:
-    """Both lists for the terminal."""
+    """Both lists for the terminal.
+
+    Raises:
+        ValueError: for tasks without classes.
+    """
+    check_classes(evaluation)
     lines = [evaluation.summary(), "", "hardest classes", "  accuracy  queries  class"]
     for name, accuracy, queries in hardest_classes(evaluation, count):
         lines.append(f"  {100 * accuracy:6.1f} %  {queries:7d}  {name}")
@@ -145,5 +163,6 @@ def analyze(request: AnalysisRequest, *, split: str = "test", count: int = 10) -
         `Analysis`.
     """
     evaluation = stored_evaluation(request.run, split)
+    check_classes(evaluation)
     figure = confusion_figure(evaluation, count)
     return Analysis(f"confusion_{split}", figure, confusion_json(evaluation, count))

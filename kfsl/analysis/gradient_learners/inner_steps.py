@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from kfsl.analysis.answer import Analysis
 from kfsl.analysis.compared_learners import gradient_learners
-from kfsl.analysis.request import AnalysisRequest
+from kfsl.analysis.request import CLASSES, NUMBERS, AnalysisRequest
 from kfsl.evaluation.evaluate import EVALUATION_SEED
 from kfsl.figures.curves import COLORS, draw_curves, level_figure, run_names
 from kfsl.runs.measure import half_interval
@@ -243,7 +243,7 @@ def analyze(
         `Analysis`.
     """
     steps = step_numbers(levels)
-    experiment, learners = gradient_learners(request, compare)
+    experiment, learners = gradient_learners(request, compare, CLASSES, NUMBERS)
     values = steps_values(
         experiment,
         learners,

@@ -19,7 +19,7 @@ from kfsl.analysis.gradient_learners.spectra import (
     energy_above,
     spectrum,
 )
-from kfsl.analysis.request import AnalysisRequest
+from kfsl.analysis.request import CLASSES, NUMBERS, AnalysisRequest
 from kfsl.evaluation.evaluate import EVALUATION_SEED
 from kfsl.runs.run_directory import RunDirectory
 
@@ -75,9 +75,9 @@ def modulated_gradients(
 
     mask = episode.get("support_mask")
     mask = None if mask is None else mask[0]
-    labels = episode["support_labels"][0]
+    labels = episode[learner.objective.support_targets][0]
     known = learner.objective.support_state(labels, mask)
-    images = learner.inputs_of(learner.embed(episode["support_images"]))[0]
+    images = learner.inputs_of(learner.embed(episode[learner.objective.support_inputs]))[0]
     function = learner.support_loss(images, labels, mask, known, seed, False)
     loss = InnerLoss(function, 0, True, learner.gradient_clip, deviation, seed)
     task = {"inputs": images, "targets": labels, "mask": mask}
@@ -245,7 +245,7 @@ def analyze(
     """
     noise = [level for level in levels if level != 0]
     deviations = [0.0, *standard_deviations(noise, noise_scale)]
-    experiment, learners = gradient_learners(request, compare)
+    experiment, learners = gradient_learners(request, compare, CLASSES, NUMBERS)
     check_modulated(learners)
     arguments = {"split": split, "episodes": episodes, "seed": EVALUATION_SEED}
     runs = {

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from kfsl import configurables
 from kfsl.analysis.answer import Analysis
 from kfsl.analysis.compared_learners import compiling_often, gradient_learners, with_settings
-from kfsl.analysis.request import AnalysisRequest
+from kfsl.analysis.request import CLASSES, NUMBERS, AnalysisRequest
 from kfsl.evaluation.evaluate import evaluate
 from kfsl.figures.curves import draw_curves, level_figure, run_names
 from kfsl.runs.evaluation_record import Evaluation
@@ -201,7 +201,7 @@ def analyze(
         `Analysis`.
     """
     deviations = standard_deviations(levels, noise_scale)
-    experiment, learners = gradient_learners(request, compare)
+    experiment, learners = gradient_learners(request, compare, CLASSES, NUMBERS)
     arguments: dict[str, Any] = {"split": split}
     if episodes is not None:
         arguments["episodes"] = episodes

@@ -7,7 +7,7 @@ import numpy as np
 from kfsl.analysis.answer import Analysis
 from kfsl.analysis.compared_learners import compared
 from kfsl.analysis.numbered_episode import numbered_episode
-from kfsl.analysis.request import AnalysisRequest
+from kfsl.analysis.request import NUMBERS, AnalysisRequest
 from kfsl.figures.completion import MAX_ROWS, completed, completions_figure, image_size
 from kfsl.figures.curves import run_names
 from kfsl.figures.text_table import text_table
@@ -39,15 +39,7 @@ def analyze(
     """
     if count > MAX_ROWS:
         raise ValueError(f"--count must be at most {MAX_ROWS} here; received {count}.")
-    experiment, learners = compared(request, compare)
-    from kfsl.objectives import Regression
-
-    for path, learner in learners.items():
-        if not isinstance(learner.objective, Regression):
-            raise ValueError(
-                f"{path!r} has a {type(learner).__name__} that completes no images: this analysis "
-                "is for learners that answer with colours."
-            )
+    experiment, learners = compared(request, compare, NUMBERS)
     seed = request.run.metadata.get("seed")
     drawn = [numbered_episode(experiment, split, index + i, seed) for i in range(count)]
     names = [key for key in drawn[0][0] if key != "seed"]

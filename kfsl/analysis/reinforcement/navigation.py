@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kfsl.analysis.answer import Analysis
-from kfsl.analysis.request import AnalysisRequest
+from kfsl.analysis.request import ACTIONS, AnalysisRequest
 from kfsl.figures.navigation import navigation_figure
 
 
@@ -21,7 +21,7 @@ def analyze(request: AnalysisRequest, *, split: str = "test", count: int = 3) ->
     Raises:
         ValueError: for a run of another environment.
     """
-    experiment = request.experiment()
+    experiment = request.experiment(ACTIONS)
     from kfsl.reinforcement.navigation import Navigation
     from kfsl.reinforcement.paths import paths_over_updates
 

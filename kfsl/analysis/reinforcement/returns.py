@@ -42,7 +42,9 @@ def returns_values(evaluations: dict[str, Evaluation]) -> dict[str, Any]:
             )
         runs[path] = {"learner": found.learner, **_means(found.after_updates, "return")}
         if found is not first:
-            pairs = zip(found.after_updates, first.after_updates, strict=False)
+            # Beyond the first update alone where both went equally far.
+            alike = None if found.later_share == first.later_share else 2
+            pairs = zip(found.after_updates[:alike], first.after_updates, strict=False)
             runs[path]["against_first"] = _means([np.subtract(*pair) for pair in pairs], "mean")
     return {"split": first.split, "tasks": first.episodes, "runs": runs}
 

@@ -8,7 +8,13 @@ from matplotlib.figure import Figure
 
 import kfsl.configurables  # noqa: F401  Loading finds kfsl's classes by name.
 from kfsl.analysis.answer import Analysis
-from kfsl.analysis.request import AnalysisRequest, check_model_file
+from kfsl.analysis.request import (
+    ACTIONS,
+    CLASSES,
+    NUMBERS,
+    AnalysisRequest,
+    check_model_file,
+)
 from kfsl.analysis.second_order.audit import LayerAudit, audit
 from kfsl.analysis.second_order.error import TOLERANCE
 from kfsl.command_line import command
@@ -105,7 +111,7 @@ def audited_model(request: AnalysisRequest, path: str | None) -> keras.Model:
         FileNotFoundError: if there is no such file, or nothing was trained.
     """
     if path is None:
-        learner = request.experiment().learner
+        learner = request.experiment(CLASSES, NUMBERS, ACTIONS).learner
         network = getattr(learner, "network", None) or getattr(learner, "backbone", None)
         if network is None:
             raise ValueError(f"{type(learner).__name__} has neither network nor backbone.")

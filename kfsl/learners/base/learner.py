@@ -188,7 +188,7 @@ class Learner(EpisodicModel):
         Returns:
             What `infer` returns, or `classify_base` for a batch of base classes.
         """
-        self._check_kind(episode)
+        self.check_kind(episode)
         if self.objective.support_inputs not in episode:
             query = self.embed(episode[self.objective.query_inputs], training)
             return self.classify_base(query, training)
@@ -201,8 +201,15 @@ class Learner(EpisodicModel):
         backbone = getattr(self, "backbone", None)
         return None if backbone is None else tuple(backbone.input_shape[1:])
 
-    def _check_kind(self, episode: dict[str, Any]) -> None:
-        """Refuses tasks of another kind, or inputs of another size than the network's."""
+    def check_kind(self, episode: dict[str, Any]) -> None:
+        """Refuses tasks of another kind, or inputs of another size than the network's.
+
+        Args:
+            episode: dict of tensors.
+
+        Raises:
+            ValueError: saying what was received and what is expected.
+        """
         name = self.objective.query_inputs
         if name not in episode:
             raise ValueError(

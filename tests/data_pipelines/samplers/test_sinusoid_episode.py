@@ -8,7 +8,7 @@ import pytest
 from data_pipelines.function_dataset import FunctionDataset
 from data_pipelines.load_dataset import load_dataset
 from data_pipelines.pipeline import episode_at, episodes
-from data_pipelines.samplers import fixed_episode, sinusoid_episode
+from data_pipelines.samplers import fixed_episode, pixel_episode, sinusoid_episode
 
 
 def drawn(split="train", seed=0, count=200, **arguments):
@@ -64,9 +64,13 @@ def test_the_pipeline_streams_what_the_sampler_draws():
         (lambda: load_dataset("sinusoids", held_out=3), "held_out=3 has no meaning"),
         (lambda: load_dataset("sinusoids").split("base_test"), "has no split 'base_test'"),
         (lambda: FunctionDataset("squares"), "Unknown functions 'squares'; known are sinusoids"),
-        (lambda: episode_at(load_dataset("sinusoids"), "val", fixed_episode, 0, 0), "2 ways|ways"),
+        (lambda: episode_at(load_dataset("sinusoids"), "val", fixed_episode, 0, 0), "ways asked"),
+        (
+            lambda: episode_at(load_dataset("sinusoids"), "val", pixel_episode, 0, 0),
+            "pixel_episode completes images, and split 'val' has none",
+        ),
     ],
-    ids=["no points", "ranges", "lists", "held out", "split", "name", "sampler"],
+    ids=["no points", "ranges", "lists", "held out", "split", "name", "sampler", "pixels"],
 )
 def test_refusals(call, message):
     with pytest.raises(ValueError, match=message):
