@@ -48,7 +48,7 @@ def test_cells_of_dense_classification_are_evaluations(store, tmp_path):
         for kind, evaluation in expected.items():
             got = of_cell(found[kind], cell)
             assert got["accuracy"] == pytest.approx(evaluation.mean, abs=1e-6)
-            assert got["interval"] == pytest.approx(half_interval(evaluation.accuracies), abs=1e-6)
+            assert got["interval"] == pytest.approx(half_interval(evaluation.values), abs=1e-6)
     assert len({cell["accuracy"] for cells in found.values() for cell in cells}) > 3
     assert values["seed"] == EVALUATION_SEED
 

@@ -81,7 +81,7 @@ def test_an_error_leaves_the_learner_whole():
     learner = letters.prototypical_network()
     before = learner.get_weights()
     broken = ({"support_images": None}, None)
-    with pytest.raises(KeyError, match="query_images"):
+    with pytest.raises(ValueError, match="query_images"):
         LossRatios(learner, RATE).losses([broken], tasks(1)[0])
     for value, weight in zip(before, learner.get_weights(), strict=True):
         np.testing.assert_array_equal(value, weight)
