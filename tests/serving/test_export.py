@@ -273,14 +273,17 @@ def test_an_export_replaces_another(learner, earlier, tmp_path):
     assert os.listdir(tmp_path) == ["model"]
 
 
-@pytest.mark.parametrize("step", ["_write_graph", "_write_files", "difference_from_learner"])
+@pytest.mark.parametrize(
+    "step",
+    ["saved_model.tf.saved_model.save", "saved_model.write_text", "export.difference_from_learner"],
+)
 def test_a_failure_leaves_the_earlier_export(one_step, earlier, tmp_path, monkeypatch, step):
     before = snapshot(earlier)
 
     def full(*arguments, **named):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(serving, step, full)
+    monkeypatch.setattr(f"kfsl.serving.{step}", full)
     with pytest.raises(OSError, match="No space left"):
         serving.export(one_step, earlier, image_shape=SHAPE)
     assert snapshot(earlier) == before

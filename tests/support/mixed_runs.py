@@ -61,9 +61,7 @@ def mixed_letters(path: str) -> FewShotDataset:
 @configurables.register
 def mixed_network(generator: str = "factorised", seed: int = 0) -> ModulatedPrototypicalNetwork:
     keras.utils.set_random_seed(seed)
-    backbone, encoder = (
-        Conv4(image_shape=letters.SHAPE, filters=4, num_pools=2) for _ in range(2)
-    )
+    backbone, encoder = (Conv4(image_shape=letters.SHAPE, filters=4, num_pools=2) for _ in range(2))
     return ModulatedPrototypicalNetwork(
         backbone, encoder, ways=3, generator=generator, embedding_size=8
     )
