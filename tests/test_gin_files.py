@@ -252,7 +252,8 @@ def step(experiment):
 
 def small(config):
     """Bindings that make an experiment small."""
-    macros = [f"{k} = {v}" for k, v in SMALL.items() if f"\n{k} = " in config]
+    # Where a macro gives the value, it is the macro that is bound.
+    macros = [f"{k} = {v}" for k, v in SMALL.items() if re.search(rf"\n{k} = (?!%)", config)]
     # Two inner steps differ from one; more are as two.
     if re.search(r"^ModGrad.steps = [2-9]$", config, re.MULTILINE):
         macros.append("ModGrad.steps = 2")
