@@ -1,18 +1,14 @@
 """Counts how far a learner was off in each task of an evaluation."""
 
-import hashlib
-
 import numpy as np
 
-from kfsl.episodes import MODE, QUERY_INPUTS, SUPPORT_INPUTS, SUPPORT_MASK, SUPPORT_TARGETS
-from kfsl.evaluation.tally import KEPT_AFTER
+from kfsl.episodes import QUERY_INPUTS, SUPPORT_INPUTS, SUPPORT_MASK, SUPPORT_TARGETS
+from kfsl.evaluation.episode_tally import EpisodeTally
 from kfsl.objectives.objective import Objective
 
 
-class ErrorTally:
+class ErrorTally(EpisodeTally):
     """Adds up errors and sizes of tasks that are functions, meta-batch by meta-batch.
-
-    It has what `EvaluationTally` has, as far as a task without classes has it.
 
     Args:
         objective: `Objective`, which says what a task's number is.
@@ -31,17 +27,9 @@ class ErrorTally:
     ```
     """
 
-    #: A task has no classes.
-    ways = None
-
     def __init__(self, objective: Objective) -> None:
+        super().__init__(("shots", "queries"))
         self._objective = objective
-        #: Of each task.
-        self.values: list[float] = []
-        self.modes: list[int] = []
-        self.earlier_fingerprints: dict[str, str] = {}
-        self._digest = hashlib.sha256()
-        self._sizes: dict[str, set[int]] = {"shots": set(), "queries": set()}
 
     def add(self, episode: dict[str, np.ndarray], targets: np.ndarray, outputs: np.ndarray) -> None:
         """Adds a meta-batch.
@@ -53,42 +41,10 @@ class ErrorTally:
             outputs: array, `[B, Q, width]`.
         """
         masks = episode.get(SUPPORT_MASK)
-        self.modes += [int(mode) for mode in episode.get(MODE, ())][: len(targets)]
-        errors = self._objective.scores(targets, outputs)
-        for b, error in enumerate(errors):
+        self._add_modes(episode, len(targets))
+        for b, error in enumerate(self._objective.scores(targets, outputs)):
             mask = slice(None) if masks is None else masks[b]
             given = [episode[name][b][mask] for name in (SUPPORT_INPUTS, SUPPORT_TARGETS)]
-            for part in (*given, episode[QUERY_INPUTS][b], targets[b]):
-                self._digest.update(np.ascontiguousarray(part, dtype="<f4").tobytes() + b"|")
             self._sizes["shots"].add(len(given[0]))
             self._sizes["queries"].add(len(targets[b]))
-            self.values.append(float(error))
-            if len(self.values) in KEPT_AFTER:
-                self.earlier_fingerprints[str(len(self.values))] = self.fingerprint
-
-    @property
-    def shots(self) -> int | list[int]:
-        """Given points."""
-        return self._size("shots")
-
-    @property
-    def queries(self) -> int | list[int]:
-        """Points that are asked."""
-        return self._size("queries")
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 (hex) over the points and targets of all tasks so far."""
-        return self._digest.hexdigest()
-
-    def class_counts(self) -> dict[str, list[int]]:
-        """Nothing: there are no classes."""
-        return {}
-
-    def confusions(self) -> list[list]:
-        """Nothing: there are no classes."""
-        return []
-
-    def _size(self, name: str) -> int | list[int]:
-        smallest, largest = min(self._sizes[name]), max(self._sizes[name])
-        return smallest if smallest == largest else [smallest, largest]
+            self._count(float(error), (*given, episode[QUERY_INPUTS][b], targets[b]), "<f4")

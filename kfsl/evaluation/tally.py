@@ -1,19 +1,17 @@
 """Counts what happened in each episode of an evaluation."""
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
 
-from kfsl.episodes import MODE, QUERY_CLASSES, SUPPORT_CLASSES, SUPPORT_LABELS
+from kfsl.episodes import QUERY_CLASSES, SUPPORT_CLASSES, SUPPORT_LABELS
+from kfsl.evaluation.episode_tally import EpisodeTally
 
 #: Of a thousand classes most pairs meet once; the rare confusions would only swell the file.
 MAX_CONFUSIONS = 500
-#: Numbers of episodes after which the fingerprint so far is kept.
-KEPT_AFTER = frozenset(digit * 10**power for digit in (1, 2, 5, 6) for power in range(1, 6))
 
 
-class EvaluationTally:
+class EvaluationTally(EpisodeTally):
     """Adds up accuracies, sizes and confusions, meta-batch by meta-batch.
 
     Args:
@@ -37,15 +35,9 @@ class EvaluationTally:
     """
 
     def __init__(self, class_names: Sequence[str], base_classes: int = 0) -> None:
+        super().__init__(("ways", "shots", "queries"))
         self.base_classes = base_classes
         self.class_names = tuple(class_names)
-        self.values: list[float] = []
-        #: Of a mixture, which dataset each episode is from.
-        self.modes: list[int] = []
-        self._digest = hashlib.sha256()
-        #: From numbers of episodes, as text, to the fingerprint of so many.
-        self.earlier_fingerprints: dict[str, str] = {}
-        self._sizes: dict[str, set[int]] = {"ways": set(), "shots": set(), "queries": set()}
         self._correct = np.zeros(len(class_names), np.int64)
         self._queries = np.zeros(len(class_names), np.int64)
         self._confused: list[np.ndarray] = []
@@ -67,7 +59,7 @@ class EvaluationTally:
         """
         predictions = np.argmax(logits, axis=-1)
         masks = episode.get("support_mask")
-        self.modes += [int(mode) for mode in episode.get(MODE, ())][: len(query_labels)]
+        self._add_modes(episode, len(query_labels))
         for b in range(len(query_labels)):
             mask = slice(None) if masks is None else masks[b]
             support = (SUPPORT_LABELS, SUPPORT_CLASSES)
@@ -85,12 +77,8 @@ class EvaluationTally:
         classes: np.ndarray,
         predictions: np.ndarray,
     ) -> None:
-        for part in (*support, labels, classes):
-            self._digest.update(np.ascontiguousarray(part, dtype="<i4").tobytes() + b"|")
         hits = predictions == labels
-        self.values.append(float(np.mean(hits)))
-        if len(self.values) in KEPT_AFTER:
-            self.earlier_fingerprints[str(len(self.values))] = self.fingerprint
+        self._count(float(np.mean(hits)), (*support, labels, classes), "<i4")
         if support:
             support_labels, support_classes = support
             class_of_label = np.arange(self.base_classes + support_labels.max() + 1)
@@ -112,23 +100,6 @@ class EvaluationTally:
         self._met.append((class_of_label[:, None] * count + class_of_label).ravel())
         self._met_queries.append(np.repeat(asked, len(class_of_label)))
 
-    @property
-    def ways(self) -> int | list[int]:
-        return self._size("ways")
-
-    @property
-    def shots(self) -> int | list[int]:
-        return self._size("shots")
-
-    @property
-    def queries(self) -> int | list[int]:
-        return self._size("queries")
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 (hex) over the labels and classes of all episodes so far."""
-        return self._digest.hexdigest()
-
     def class_counts(self) -> dict[str, list[int]]:
         """Class name to `[correct, queries]`, for the classes that were asked."""
         return {
@@ -148,7 +119,3 @@ class EvaluationTally:
             [names[pairs[i] // count], names[pairs[i] % count], int(times[i]), int(posed[i])]
             for i in order
         ]
-
-    def _size(self, name: str) -> int | list[int]:
-        smallest, largest = min(self._sizes[name]), max(self._sizes[name])
-        return smallest if smallest == largest else [smallest, largest]
