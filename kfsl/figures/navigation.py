@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from kfsl.figures.curves import COLORS
+
+if TYPE_CHECKING:
+    from kfsl.reinforcement.trajectories import Trajectories
 
 #: Rollouts of each task that are drawn.
 MOST_PATHS = 5
@@ -15,17 +19,13 @@ MOST_PATHS = 5
 
 def navigation_figure(
     goals: np.ndarray,
-    places: Sequence[np.ndarray],
-    masks: Sequence[np.ndarray],
-    returns: Sequence[np.ndarray],
+    acted: Sequence[Trajectories],
 ) -> Figure:
     """Draws paths in the plane, a row for each task and a column for each number of updates.
 
     Args:
         goals: float array, `[B, 2]`.
-        places: sequence of float arrays, `[B, R, T, 2]`, after 0, 1, ... updates.
-        masks: sequence of bool arrays, `[B, R, T]`.
-        returns: sequence of float arrays, `[B]`: mean returns.
+        acted: sequence of `Trajectories`, after 0, 1, ... updates.
 
     Returns:
         `matplotlib.figure.Figure`.
@@ -38,27 +38,30 @@ def navigation_figure(
     import numpy as np
     from kfsl.figures.navigation import navigation_figure
 
-    figure = navigation_figure(
-        np.array([[0.3, 0.2]]), [np.zeros((1, 2, 4, 2))], [np.ones((1, 2, 4), bool)],
-        [np.array([-20.0])],
+    from kfsl.reinforcement.trajectories import Trajectories
+
+    still = Trajectories(
+        np.zeros((1, 2, 4, 2)), np.zeros((1, 2, 4, 2)), np.full((1, 2, 4), -5.0),
+        np.ones((1, 2, 4), bool), np.zeros((1, 2, 4, 4)),
     )
+    figure = navigation_figure(np.array([[0.3, 0.2]]), [still])
     assert figure.axes[0].get_title() == "before any update: -20.0"
     ```
     """
-    rows, columns = len(goals), len(places)
+    rows, columns = len(goals), len(acted)
     figure = Figure(figsize=(2.6 * columns, 2.7 * rows), dpi=110, layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False)
     farthest = max(0.6, 1.05 * float(np.abs(goals).max()))
     for row in range(rows):
         for column, axes in enumerate(panels[row]):
-            for path, mask in list(zip(places[column][row], masks[column][row], strict=True))[
-                :MOST_PATHS
-            ]:
+            found = acted[column]
+            paths = zip(found.observations[row], found.mask[row], strict=True)
+            for path, mask in list(paths)[:MOST_PATHS]:
                 axes.plot(*path[mask].T, "-", color=COLORS[0], linewidth=0.9, alpha=0.7)
             axes.plot(*goals[row], "*", color=COLORS[1], markersize=11)
             axes.plot(0, 0, "o", color="#000000", markersize=3)
             when = "before any update" if column == 0 else f"after {column}"
-            axes.set_title(f"{when}: {returns[column][row]:.1f}", fontsize=8)
+            axes.set_title(f"{when}: {found.returns[row].mean():.1f}", fontsize=8)
             axes.set(xlim=(-farthest, farthest), ylim=(-farthest, farthest), aspect="equal")
             axes.tick_params(labelsize=6)
     return figure

@@ -9,6 +9,7 @@ from data_pipelines.class_split import SPLITS
 from kfsl.metrics.finite_weights import weight_not_finite
 from kfsl.reinforcement.environment import noise_seed, task_generator
 from kfsl.reinforcement.policy_experiment import PolicyExperiment
+from kfsl.reinforcement.trajectories import Trajectories
 from kfsl.runs.environment import environment
 from kfsl.runs.evaluation_record import Evaluation
 from kfsl.training.argument_checks import check_whole
@@ -62,21 +63,21 @@ def evaluate_policy(
     assert found.episodes == 3 and len(found.after_updates) == 3
     ```
     """
-    _check(split, episodes, updates, rollouts, later_share)
+    check_whole("evaluate_policy.episodes", episodes, 2)
+    check_whole("evaluate_policy.updates", updates, 1)
+    if rollouts is not None:
+        check_whole("evaluate_policy.rollouts", rollouts, 1)
+    if not 0.0 <= later_share <= 1.0:
+        raise ValueError(f"evaluate_policy.later_share must lie in [0, 1]; received {later_share}.")
     broken = weight_not_finite(experiment.learner)
     if broken is not None:
         raise ValueError(f"The weight {broken} is not finite: training diverged.")
     started = time.monotonic()
-    tasks = experiment.environment.draw_tasks(task_generator(seed, split, 0), episodes)
     count = experiment.rollouts if rollouts is None else rollouts
-    state = experiment.start(episodes)
-    found = []
-    for update in range(updates + 1):
-        trajectories = experiment.act(state, tasks, noise_seed(seed, split, update), count)
-        found.append(trajectories.returns.mean(axis=1).tolist())
-        if update < updates:
-            share = 1.0 if update == 0 else later_share
-            state = experiment.adapted(state, experiment.experience(trajectories), share)
+    tasks, acted = acting_over_updates(
+        experiment, split, episodes, updates, seed, count, later_share
+    )
+    found = [trajectories.returns.mean(axis=1).tolist() for trajectories in acted]
     learner = experiment.learner
     return Evaluation(
         split=split,
@@ -99,14 +100,39 @@ def evaluate_policy(
     )
 
 
-def _check(
-    split: str, episodes: int, updates: int, rollouts: int | None, later_share: float
-) -> None:
+def acting_over_updates(
+    experiment: PolicyExperiment,
+    split: str,
+    count: int,
+    updates: int,
+    seed: int = EVALUATION_SEED,
+    rollouts: int | None = None,
+    later_share: float = 1.0,
+) -> tuple[np.ndarray, list[Trajectories]]:
+    """Lets a policy act in the first tasks of a split, update itself on that, and act again.
+
+    Args:
+        experiment: `PolicyExperiment`.
+        split: str. `"train"`, `"val"` or `"test"`.
+        count: int. Tasks.
+        updates: int.
+        seed: int.
+        rollouts: int or None. Of each task; None: the experiment's number.
+        later_share: float. As in `evaluate_policy`.
+
+    Returns:
+        The tasks, and what was done after 0, 1, ... updates.
+
+    Raises:
+        ValueError: for another split.
+    """
     if split not in SPLITS:
         raise ValueError(f"Policies have tasks of {', '.join(SPLITS)}; received split={split!r}.")
-    check_whole("evaluate_policy.episodes", episodes, 2)
-    check_whole("evaluate_policy.updates", updates, 1)
-    if rollouts is not None:
-        check_whole("evaluate_policy.rollouts", rollouts, 1)
-    if not 0.0 <= later_share <= 1.0:
-        raise ValueError(f"evaluate_policy.later_share must lie in [0, 1]; received {later_share}.")
+    tasks = experiment.environment.draw_tasks(task_generator(seed, split, 0), count)
+    state, acted = experiment.start(count), []
+    for update in range(updates + 1):
+        acted.append(experiment.act(state, tasks, noise_seed(seed, split, update), rollouts))
+        if update < updates:
+            share = 1.0 if update == 0 else later_share
+            state = experiment.adapted(state, experiment.experience(acted[-1]), share)
+    return tasks, acted

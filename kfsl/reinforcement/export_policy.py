@@ -15,6 +15,7 @@ from kfsl.serving.check import TOLERANCES
 from kfsl.serving.files import CLASSES_FILE, FORMAT_VERSION
 from kfsl.serving.input_checks import with_checked_shapes
 from kfsl.serving.saved_model import check_place, write_saved_model, written_spec
+from kfsl.serving.signatures import concrete_function
 
 #: Rows that the loaded graph is tried with.
 ROWS = 7
@@ -179,6 +180,5 @@ def _state_of(signatures: dict[str, Any]) -> dict[str, Any]:
 
 
 def _concrete(function: Callable, **specs: tf.TensorSpec) -> Any:
-    named = {name: tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in specs.items()}
     checked = with_checked_shapes(function, specs, {}) if specs else function
-    return tf.function(checked, autograph=False).get_concrete_function(**named)
+    return concrete_function(checked, **specs)

@@ -13,10 +13,9 @@ import tensorflow as tf
 from kfsl.figures.navigation import navigation_figure
 from kfsl.metrics.finite_weights import weight_not_finite
 from kfsl.reinforcement.environment import noise_seed, task_generator
-from kfsl.reinforcement.evaluate_policy import evaluate_policy
+from kfsl.reinforcement.evaluate_policy import acting_over_updates, evaluate_policy
 from kfsl.reinforcement.meta_policy import MetaPolicy
 from kfsl.reinforcement.navigation import Navigation
-from kfsl.reinforcement.paths import paths_over_updates
 from kfsl.reinforcement.policy_experiment import PolicyExperiment
 from kfsl.runs.environment import now
 from kfsl.runs.measure import half_interval
@@ -156,7 +155,8 @@ class PolicySession:
 
             def draw(learner: keras.Model) -> Any:
                 del learner
-                return navigation_figure(*paths_over_updates(self._experiment, "val"))
+                goals, acted = acting_over_updates(self._experiment, "val", 3, updates=2)
+                return navigation_figure(goals, acted)
 
             self._pictures.append(FigureSummary(directory, "navigation", draw, every=1))
         return self._pictures

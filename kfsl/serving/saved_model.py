@@ -81,6 +81,7 @@ def write_saved_model(
 
 
 def written_spec(tensor: Any) -> dict[str, Any]:
+    """Dtype and shape of a tensor, as `model.json` has them."""
     shape = None if tensor.shape.rank is None else tensor.shape.as_list()
     return {"dtype": tensor.dtype.name, "shape": shape}
 

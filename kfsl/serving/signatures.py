@@ -51,7 +51,7 @@ def signatures_of(
             for name, spec in specs.items()
             if smallest_size and spec == tf.TensorSpec(images.shape, images.dtype)
         }
-        return _concrete(with_checked_shapes(function, specs, smallest), **specs)
+        return concrete_function(with_checked_shapes(function, specs, smallest), **specs)
 
     embed = concrete(_embed(learner), **{objective.embedded: images})
     features = _like(embed.structured_outputs["features"])
@@ -143,7 +143,8 @@ def _infer(learner: Learner, answer: Callable) -> Callable:
     return infer
 
 
-def _concrete(function: Callable, **specs: tf.TensorSpec) -> Any:
+def concrete_function(function: Callable, **specs: tf.TensorSpec) -> Any:
+    """A function of tensors by name, traced for some shapes."""
     named = {name: tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in specs.items()}
     return tf.function(function, autograph=False).get_concrete_function(**named)
 

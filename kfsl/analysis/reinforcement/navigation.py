@@ -22,19 +22,19 @@ def analyze(request: AnalysisRequest, *, split: str = "test", count: int = 3) ->
         ValueError: for a run of another environment.
     """
     experiment = request.experiment(ACTIONS)
+    from kfsl.reinforcement.evaluate_policy import acting_over_updates
     from kfsl.reinforcement.navigation import Navigation
-    from kfsl.reinforcement.paths import paths_over_updates
 
     if not isinstance(getattr(experiment, "environment", None), Navigation):
         raise ValueError(
             f"{request.run.path!r} has no agent that moves in the plane: this analysis is for runs "
             "in the environment Navigation."
         )
-    goals, places, masks, returns = paths_over_updates(experiment, split, count)
+    goals, acted = acting_over_updates(experiment, split, count, updates=2)
     values = {
         "split": split,
         "goals": goals.tolist(),
-        "returns": [each.tolist() for each in returns],
+        "returns": [each.returns.mean(axis=1).tolist() for each in acted],
     }
-    figure = navigation_figure(goals, places, masks, returns)
+    figure = navigation_figure(goals, acted)
     return Analysis(f"navigation_{split}", figure, values)
