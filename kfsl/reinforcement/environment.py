@@ -23,7 +23,7 @@ class Environment:
     observation_size: int
     action_size: int
     horizon: int
-    #: Whether `roll_out` is graph code, to be compiled with the policy.
+    #: Whether `roll_out` is graph code, to be compiled with the policy by XLA.
     in_graph: bool = False
     #: Fields that change how fast it is and nothing else.
     of_speed: ClassVar[tuple[str, ...]] = ()

@@ -78,7 +78,8 @@ class Rollouts:
             policy = functools.partial(self._distributions, state)
             return self.environment.roll_out(policy, tasks, noise, 0)
 
-        return tf.function(roll_out, autograph=False)
+        # A step is many small operations, whose starting takes longer than they do: XLA fuses them.
+        return tf.function(roll_out, autograph=False, jit_compile=True)
 
     @functools.cached_property
     def _act(self) -> Any:
