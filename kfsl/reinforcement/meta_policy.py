@@ -1,6 +1,5 @@
 """The outer objective of meta-reinforcement learning, through the inner step."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -22,14 +21,22 @@ class MetaPolicy:
 
     Args:
         learner: `GradientLearner`, whose objective is `PolicyGradient`.
-        before: `Experience`: what the policies adapt to.
-        after: `Experience`: what they are judged by; its `outputs` are the policies that acted.
     """
 
-    def __init__(self, learner: GradientLearner, before: Experience, after: Experience) -> None:
+    def __init__(self, learner: GradientLearner) -> None:
         self.learner = learner
-        self.tasks = [_task(before, after, number) for number in range(before.tasks)]
+        self.tasks: list[Task] = []
         self._functions = _functions(learner)
+
+    def see(self, before: Experience, after: Experience) -> None:
+        """Takes other tasks; experience of the same size is traced once.
+
+        Args:
+            before: `Experience`: what the policies adapt to.
+            after: `Experience`: what they are judged by; its `outputs` are the policies that
+                acted.
+        """
+        self.tasks = [_task(before, after, number) for number in range(before.tasks)]
 
     @property
     def point(self) -> np.ndarray:
@@ -93,9 +100,7 @@ def _task(before: Experience, after: Experience, number: int) -> Task:
     return {name: tf.constant(value) for name, value in arrays.items()}
 
 
-@functools.lru_cache(maxsize=4)
 def _functions(learner: GradientLearner) -> dict[str, Callable]:
-    """Compiled once a learner: experience of the same size is traced once."""
     objective, weights = learner.objective, learner.trainable_weights
 
     def adapted(task: Task) -> Any:

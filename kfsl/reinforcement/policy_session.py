@@ -117,6 +117,7 @@ class PolicySession:
         # The outer step is a trust region's; checkpoints ask for an optimiser.
         learner.compile(keras.optimizers.SGD(0.0))
         learner.build_optimizers()
+        self._meta_policy = MetaPolicy(learner)
         self._best = BestLearner(run.best_learner, monitor="val_return")
         self._checkpoint = TrainingCheckpoint(run.checkpoints, learner, self._best)
         self._trained = self._checkpoint.restore() or 0
@@ -174,7 +175,8 @@ class PolicySession:
         state = experiment.adapted(start, learnt_from)
         after = experiment.act(state, tasks, seeds[1])
         judged_by = experiment.experience(after)
-        report = arguments.trust_region.step(MetaPolicy(self._learner, learnt_from, judged_by))
+        self._meta_policy.see(learnt_from, judged_by)
+        report = arguments.trust_region.step(self._meta_policy)
         if not math.isfinite(report.gradient_norm) or weight_not_finite(self._learner):
             raise TrainingError(
                 f"A gradient or a weight is no longer finite in iteration {number + 1}; training "
