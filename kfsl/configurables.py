@@ -237,6 +237,9 @@ def trained_experiment(run: RunDirectory, bindings: Sequence[str] = ()) -> AnyEx
             bindings would test it on classes that it learnt from.
     """
     check_trained(run)
+    if "set_up.strategy" in run.config:
+        # Of training alone: other commands have no other workers to wait for.
+        bindings = [*bindings, "set_up.strategy = None"]
     parse_text(run.config, bindings)
     trained = experiment()
     if isinstance(trained, Experiment) and not same_data(run, trained.dataset):

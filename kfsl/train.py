@@ -44,9 +44,11 @@ def _main() -> None:
     if session.done:
         print(f"{run.path} is done: {_trained(run)} before. Nothing to do.")
         return
-    run.start(config)
+    if session.writes:
+        run.start(config)
     logs = session.fit(configurables.operative())
-    print(_summary(run, logs, experiment.learner.objective.reported[0]))
+    if session.writes:
+        print(_summary(run, logs, experiment.learner.objective.reported[0]))
 
 
 def _run_directory(paths: list[str]) -> str:

@@ -27,7 +27,7 @@ FLOORS = (
     {"kfsl.backbones"},
     {"kfsl.layers", "data_pipelines", "kfsl.update_rules", "kfsl.objectives"},
     {"kfsl.gradients", "kfsl.metrics", "kfsl.runs", "kfsl.episodes", "kfsl.affine"},
-    {"kfsl.command_line"},
+    {"kfsl.command_line", "kfsl.distribution"},
     {"kfsl"},
 )
 

@@ -24,6 +24,8 @@ class _MomentsScope:
     mask: Any
     given: Mapping[str, Moments] | None
     update: bool
+    across: bool
+    every: int
     moments: dict[str, Moments] = dataclasses.field(default_factory=dict)
     calls: dict[str, int] = dataclasses.field(default_factory=dict)
 
@@ -50,6 +52,8 @@ def moments_scope(
     mask: Any = None,
     given: Mapping[str, Moments] | None = None,
     update: bool = False,
+    across: bool = False,
+    every: int = 1,
 ) -> Iterator[_MomentsScope]:
     """Makes every `BatchNormalization` called inside normalise episode by episode.
 
@@ -73,6 +77,10 @@ def moments_scope(
             earlier scope. Defaults to None: the moments of the images in the call.
         update: bool. Whether the moving averages move too, towards the mean over the episodes
             of their means and of their variances. Defaults to False.
+        across: bool. In a training by several replicas the moments are those of all their
+            images. Defaults to False.
+        every: int. The averages move as far as by so many updates towards the same moments, for
+            whoever sees one in so many episodes. Defaults to `1`.
 
     Returns:
         A context manager. Its value has `moments`, a dict with the moments that each call used,
@@ -102,7 +110,7 @@ def moments_scope(
         )
     if isinstance(groups, int) and groups < 1:
         raise ValueError(f"groups must be at least 1; received groups={groups}")
-    scope = _MomentsScope(groups, mask, given, update)
+    scope = _MomentsScope(groups, mask, given, update, across, every)
     _STACK.scopes.append(scope)
     try:
         yield scope
@@ -223,13 +231,15 @@ class BatchNormalization(keras.layers.Layer):
             moments = self._given_moments(key, scope, x.dtype)
             outputs = self._normalize(maps, tuple(m[:, None, None, :] for m in moments))
         else:
-            outputs, moments = self._normalize_groups(maps, scope.mask)
+            outputs, moments = self._normalize_groups(maps, scope.mask, scope.across)
         if scope.update:
-            self._move_averages(moments)
+            self._move_averages(moments, scope.every)
         scope.moments[key] = moments
         return ops.reshape(outputs, ops.shape(x))
 
-    def _normalize_groups(self, maps: Any, mask: Any = None) -> tuple[Any, Moments]:
+    def _normalize_groups(
+        self, maps: Any, mask: Any = None, across: bool = False
+    ) -> tuple[Any, Moments]:
         """Each episode of `[B, n, locations, C]` by its own moments, `[B, C]`."""
         channels = maps.shape[-1]
         gamma = ops.cast(self.gamma, maps.dtype) if self.scale else ops.ones(channels, maps.dtype)
@@ -239,7 +249,9 @@ class BatchNormalization(keras.layers.Layer):
             groups, images = ops.shape(maps)[:2]
             mask = ops.cast(ops.cast(mask, "bool"), maps.dtype)
             weights = ops.reshape(mask, (groups, images, 1, 1))
-        outputs, mean, variance = normalize_by_own_moments(maps, gamma, beta, self.epsilon, weights)
+        outputs, mean, variance = normalize_by_own_moments(
+            maps, gamma, beta, self.epsilon, weights, across
+        )
         return outputs, (ops.squeeze(mean, (1, 2)), ops.squeeze(variance, (1, 2)))
 
     def _given_moments(self, key: str, scope: _MomentsScope, dtype: str) -> Moments:
@@ -263,13 +275,14 @@ class BatchNormalization(keras.layers.Layer):
             shift = shift + ops.cast(self.beta, x.dtype)
         return x * scale + shift
 
-    def _move_averages(self, moments: Moments) -> None:
+    def _move_averages(self, moments: Moments, every: int = 1) -> None:
         """Towards the mean over the episodes of their moments."""
+        kept = self.momentum**every
         averages = (self.moving_mean, self.moving_variance)
         for average, moment in zip(averages, moments, strict=True):
             moment = ops.mean(moment, axis=0)
             old = ops.cast(average, moment.dtype)
-            average.assign(old * self.momentum + moment * (1.0 - self.momentum))
+            average.assign(old * kept + moment * (1.0 - kept))
 
 
 def _split_groups(x: Any, groups: Any, path: str) -> Any:

@@ -6,9 +6,16 @@ from typing import Any
 
 from keras import ops
 
+from kfsl.distribution import replicas
+
 
 def normalize_by_own_moments(
-    maps: Any, gamma: Any, beta: Any, epsilon: float, weights: Any = None
+    maps: Any,
+    gamma: Any,
+    beta: Any,
+    epsilon: float,
+    weights: Any = None,
+    across: bool = False,
 ) -> tuple[Any, Any, Any]:
     """Normalises each episode's maps by their mean and variance, exactly to every order.
 
@@ -25,6 +32,8 @@ def normalize_by_own_moments(
         weights: float tensor or None, `[B, n, 1, 1]`. What an image counts in the moments: 1,
             or 0 for padding, which is normalised but moves nothing; no gradient reaches them.
             None: every image counts.
+        across: bool. The moments are those of the images of all replicas, which have as many
+            each.
 
     Returns:
         The normalised maps, `[B, n, L, C]`; and mean and biased variance, `[B, 1, 1, C]`.
@@ -46,11 +55,12 @@ def normalize_by_own_moments(
     """
     groups, images, locations, channels = ops.shape(maps)
     if weights is None:
-        count = images * locations
+        count = images * locations * (replicas.count() if across else 1)
         each = ops.ones((groups, 1, images * locations), maps.dtype)
     else:
         weights = ops.stop_gradient(weights)
         count = ops.sum(weights, axis=(1, 2), keepdims=True) * ops.cast(locations, maps.dtype)
+        count = replicas.total(count) if across else count
         count = ops.maximum(count, 1.0)
         each = ops.repeat(ops.cast(weights, maps.dtype), locations, axis=2)
         each = ops.reshape(each, (groups, 1, images * locations))
@@ -65,13 +75,16 @@ def normalize_by_own_moments(
         total = ops.matmul(row, ops.reshape(x, (groups, images * locations, channels)))
         return ops.reshape(total, (groups, 1, 1, channels))
 
+    def whole(total: Any) -> Any:
+        return replicas.total(total) if across else total
+
     ones = each if weights is None else ops.ones_like(each)
 
     @ops.custom_gradient
     def normalize(x: Any, gamma: Any, beta: Any) -> tuple:
-        mean = share * sum_of(x, each)
+        mean = share * whole(sum_of(x, each))
         centred = x - mean
-        variance = share * sum_of(ops.square(centred), each)
+        variance = share * whole(sum_of(ops.square(centred), each))
         inverse = ops.rsqrt(variance + epsilon)
         factor = gamma * inverse
 
@@ -79,8 +92,8 @@ def normalize_by_own_moments(
             # Of gamma and beta; the same sums are what the moments pass on to every image.
             along = inverse * sum_of(d_outputs * centred, ones)
             total = sum_of(d_outputs, ones)
-            slope = share * (2.0 * d_variance - factor * inverse * along)
-            shared = slope * centred + share * (d_mean - factor * total)
+            slope = share * whole(2.0 * d_variance - factor * inverse * along)
+            shared = slope * centred + share * whole(d_mean - factor * total)
             return (
                 factor * d_outputs + weighted(shared),
                 ops.sum(along, axis=(0, 1, 2)),

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from kfsl import gradients
+from kfsl.distribution import replicas
 from kfsl.episodes import SEED, SUPPORT_MASK
 from kfsl.learners.base.argument_checks import check_choice
 from kfsl.learners.base.gradient_learner import GradientLearner
@@ -128,8 +129,7 @@ class Reptile(GradientLearner):
         outputs = self.infer(state, queries, training=True)
         loss = self.compute_loss(episode, query_labels, outputs)
         # The optimiser expects the gradients of its scaled loss, summed over replicas.
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        factor = self.optimizer.scale_loss(1.0) / replicas
+        factor = self.optimizer.scale_loss(1.0) / replicas.count()
         adapted = self.adapted_network.variables
         of = {id(w): factor * g for w, g in zip(adapted, found, strict=True)}
         zeros = {id(w): tf.zeros(w.shape, w.dtype) for w in self.trainable_weights}

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from kfsl.distribution import replicas
+
 
 class EpisodeMean(keras.metrics.Metric):
     """Mean over episodes and its 95 % interval.
@@ -13,7 +15,7 @@ class EpisodeMean(keras.metrics.Metric):
     sample standard deviation of the episodes' values. Queries of one episode share its support
     set, so counting queries instead would make the interval too narrow.
 
-    Subclasses say what an episode's value is.
+    Subclasses say what an episode's value is. Of several replicas each knows all values.
 
     Args:
         name: str.
@@ -25,9 +27,10 @@ class EpisodeMean(keras.metrics.Metric):
 
     def __init__(self, name: str, dtype: str | None = None) -> None:
         super().__init__(name=name, dtype=dtype)
-        self.episodes = self.add_variable(shape=(), initializer="zeros", name="episodes")
-        self.mean = self.add_variable(shape=(), initializer="zeros", name="mean")
-        self.squares = self.add_variable(shape=(), initializer="zeros", name="squares")
+        self.episodes, self.mean, self.squares = (
+            self.add_variable((), "zeros", self.dtype, "only_first_replica", each)
+            for each in ("episodes", "mean", "squares")
+        )
 
     def values(self, y_true: Any, y_pred: Any) -> Any:
         """The value of each episode, `[B]`."""
@@ -35,7 +38,7 @@ class EpisodeMean(keras.metrics.Metric):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Adds a meta-batch: targets `[B, Q, ...]` and outputs `[B, Q, width]`."""
-        values = self.values(y_true, y_pred)
+        values = replicas.gathered(self.values(y_true, y_pred))
         # Chan's pairwise update: sums of squares would cancel near 100 % accuracy.
         count = ops.cast(ops.size(values), self.dtype)
         mean = ops.mean(values)

@@ -38,3 +38,17 @@ def declared_shape(layer: keras.layers.Lambda) -> Any:
 def track_loss(model: keras.Model, loss: Any) -> None:
     """Adds a loss to the mean that Keras shows as `loss`; its own `train_step` would."""
     model._loss_tracker.update_state(loss)
+
+
+def measure_loss_in(model: keras.Model, dtype: str) -> None:
+    """Makes that mean one of another precision; of a model that is compiled."""
+    model._loss_tracker = keras.metrics.Mean(name="loss", dtype=dtype)
+
+
+def take_whole_gradients(optimizer: keras.optimizers.Optimizer) -> None:
+    """Tells an optimiser that its gradients are those of all replicas, added up already.
+
+    Keras would add them where they are applied: after they were clipped and judged finite.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner._all_reduce_sum_gradients = list

@@ -127,8 +127,8 @@ class Classification(Objective):
         spec = EpisodeSpec(ways or self.ways or 3, shots, queries, tuple(input_shape))
         return spec.random_episode(seed)
 
-    def metric(self) -> keras.metrics.Metric:
-        return EpisodeAccuracy()
+    def metric(self, dtype: str | None = None) -> keras.metrics.Metric:
+        return EpisodeAccuracy(dtype=dtype)
 
     def scores(self, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
         return np.mean(np.argmax(outputs, axis=-1) == targets, axis=-1)

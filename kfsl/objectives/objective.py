@@ -148,8 +148,12 @@ class Objective:
         """What a served model tells of its outputs: among others its `answer`."""
         return {self.answer: self.prediction(outputs)}
 
-    def metric(self) -> keras.metrics.Metric:
-        """A new metric over episodes, whose results are `reported`."""
+    def metric(self, dtype: str | None = None) -> keras.metrics.Metric:
+        """A new metric over episodes, whose results are `reported`.
+
+        Args:
+            dtype: str or None. What it measures in; None is single precision.
+        """
         raise NotImplementedError
 
     def scores(self, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:

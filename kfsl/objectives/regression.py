@@ -80,8 +80,8 @@ class Regression(Objective):
     def losses(self, targets: Any, outputs: Any) -> Any:
         return ops.mean(ops.square(outputs - ops.cast(targets, outputs.dtype)), axis=-1)
 
-    def metric(self) -> keras.metrics.Metric:
-        return EpisodeError()
+    def metric(self, dtype: str | None = None) -> keras.metrics.Metric:
+        return EpisodeError(dtype=dtype)
 
     def scores(self, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
         return np.mean(np.square(outputs.astype("float64") - targets), axis=(-2, -1))

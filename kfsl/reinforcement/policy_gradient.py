@@ -129,9 +129,9 @@ class PolicyGradient(Objective):
         """Means and logarithms of deviations, `[..., A]` each."""
         return outputs[..., : self.actions], outputs[..., self.actions :]
 
-    def metric(self) -> keras.metrics.Metric:
+    def metric(self, dtype: str | None = None) -> keras.metrics.Metric:
         # Returns come from acting: there is nothing that targets and outputs tell of them.
-        return keras.metrics.Mean(name="policy_loss")
+        return keras.metrics.Mean(name="policy_loss", dtype=dtype)
 
     def random_episode(
         self,

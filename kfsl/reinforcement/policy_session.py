@@ -54,9 +54,17 @@ class PolicySession:
         ValueError: as `train_policy`, whose example shows how it is used.
     """
 
+    #: Whether this process writes the run.
+    writes = True
+
     def __init__(
         self, experiment: PolicyExperiment, run: RunDirectory, arguments: PolicyArguments
     ) -> None:
+        if tf.distribute.has_strategy():
+            raise ValueError(
+                "Policies train on one device: leave set_up.strategy out. Several runs, such as "
+                "seeds, can train beside each other."
+            )
         self._experiment, self._run, self._arguments = experiment, run, arguments
         self._learner = experiment.learner
         self._claim = ClaimedRun(run)

@@ -12,10 +12,12 @@ class ClaimedRun:
 
     Args:
         run: `RunDirectory`.
+        writes: bool. Of workers that train together one writes, and takes the run for all.
     """
 
-    def __init__(self, run: RunDirectory) -> None:
+    def __init__(self, run: RunDirectory, writes: bool = True) -> None:
         self._run = run
+        self._writes = writes
         self._lock = TrainingLock(run.lock_path)
 
     def look(self) -> None:
@@ -27,7 +29,7 @@ class ClaimedRun:
         Raises:
             RunDirectoryError: if another process trains into it.
         """
-        if self._run.exists:
+        if self._run.exists and self._writes:
             self._acquire(forgiving=True)
 
     def take(self, moved_on: Callable[[], bool]) -> None:
@@ -40,7 +42,7 @@ class ClaimedRun:
         Raises:
             RunDirectoryError: if another process trains, or trained, into it.
         """
-        if self._lock.held:
+        if self._lock.held or not self._writes:
             return
         os.makedirs(self._run.path, exist_ok=True)
         self._acquire()

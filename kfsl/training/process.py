@@ -5,6 +5,7 @@ import os
 import keras
 import tensorflow as tf
 
+from kfsl.distribution import strategy as distribution
 from kfsl.training.argument_checks import check_flag, check_whole
 
 #: What NumPy, Python's `random` and TensorFlow all take.
@@ -23,8 +24,9 @@ def set_up(
     deterministic: bool = True,
     threads: int = 0,
     graph_rewriting: bool = False,
+    strategy: str | None = None,
 ) -> None:
-    """Seeds, precision, determinism, threads and graph rewriting of this process.
+    """Seeds, precision, determinism, threads, graph rewriting and strategy of this process.
 
     Args:
         seed: int. Of weight initialisers and dropout; episodes have `train.seed`.
@@ -37,10 +39,14 @@ def set_up(
             the first step comes a fifth earlier without, the others are as fast, and it is
             wrong in long inner loops, which switch it off themselves. A GPU that prefers
             channels first may gain from it.
+        strategy: str or None. How a training is spread: `"mirrored"` over all devices of this
+            machine, `"multi_worker"` over the processes that `TF_CONFIG` tells of, or SLURM. None:
+            one device. It takes part in training alone; other commands have one device.
 
     Raises:
-        ValueError: if an argument is of a wrong type or out of range, or TensorFlow already
-            started with another number of threads.
+        ValueError: if an argument is of a wrong type or out of range, TensorFlow already
+            started with another number of threads, or the environment does not tell of the
+            workers.
     """
     _check(seed, precision, deterministic, threads, graph_rewriting)
     if threads and tf.config.threading.get_intra_op_parallelism_threads() != threads:
@@ -51,6 +57,8 @@ def set_up(
                 f"set_up.threads={threads} comes too late: TensorFlow has already started. Set "
                 "it before anything is computed."
             ) from None
+    if strategy is not None:
+        distribution.choose(strategy)
     keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(precision)
     if deterministic:

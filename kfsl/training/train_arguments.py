@@ -126,8 +126,7 @@ class TrainArguments:
                 "train.validation_episodes = 0."
             )
 
-    @property
-    def validation_batch(self) -> int:
-        """Episodes validated at once, such that all of them are and none twice."""
-        most = min(self.validation_meta_batch, self.validation_episodes)
-        return next(n for n in range(most, 0, -1) if self.validation_episodes % n == 0)
+    def validation_batch(self, episodes: int) -> int:
+        """How many of some episodes are validated at once: all of them are, and none twice."""
+        most = min(self.validation_meta_batch, episodes)
+        return next(n for n in range(most, 0, -1) if episodes % n == 0)

@@ -5,13 +5,16 @@ import os
 import keras
 
 from data_pipelines import pipeline
+from kfsl.distribution import strategy
 from kfsl.experiment import Experiment
 from kfsl.runs.run_directory import RunDirectory
+from kfsl.training.callbacks.alone import Alone
 from kfsl.training.callbacks.best_learner import BestLearner
 from kfsl.training.callbacks.figure_summary import FigureSummary
 from kfsl.training.callbacks.kept_learners import KeptLearners
 from kfsl.training.callbacks.metrics_log import MetricsLog
 from kfsl.training.callbacks.run_summary import RunSummary
+from kfsl.training.callbacks.stop_together import StopTogether
 from kfsl.training.callbacks.training_checkpoint import TrainingCheckpoint
 from kfsl.training.callbacks.training_concerns import TrainingConcerns
 from kfsl.training.callbacks.training_signals import TrainingSignals
@@ -29,23 +32,39 @@ def training_callbacks(
 ) -> list[keras.callbacks.Callback]:
     """What watches a training, from what adds to the logs to what saves.
 
+    Of workers that train together one writes; what decides how training goes on is with all.
+
     Args:
         experiment: `Experiment`.
         run: `RunDirectory`.
         arguments: `TrainArguments`.
         operative: str. The configuration that was used, for TensorBoard.
         best: `BestLearner`.
-        checkpoint: `TrainingCheckpoint`, which is the last: what others wrote for an epoch is
+        checkpoint: `TrainingCheckpoint`, the last that writes: what others wrote for an epoch is
             written again if the process dies in between.
 
     Returns:
         list of Keras callbacks.
     """
+    written = _written(experiment, run, arguments, operative) if strategy.writes() else []
+    if strategy.spans_workers():
+        written = [Alone(callback) for callback in written]
     return [
         keras.callbacks.TerminateOnNaN(),
         TrainingSignals(),
-        TrainingConcerns(),
         *arguments.callbacks,
+        *written,
+        best,
+        checkpoint,
+        *([StopTogether()] if strategy.spans_workers() else []),
+    ]
+
+
+def _written(
+    experiment: Experiment, run: RunDirectory, arguments: TrainArguments, operative: str
+) -> list[keras.callbacks.Callback]:
+    return [
+        TrainingConcerns(),
         *_figure_summaries(experiment, run, arguments),
         RunSummary(os.path.join(run.tensorboard, "train"), operative, parameters_of(operative)),
         keras.callbacks.TensorBoard(
@@ -56,8 +75,6 @@ def training_callbacks(
         ),
         MetricsLog(run, arguments.steps_per_epoch),
         KeptLearners({epoch: run.kept_learner(epoch) for epoch in arguments.keep_epochs}),
-        best,
-        checkpoint,
     ]
 
 

@@ -1,16 +1,17 @@
 """The episodes that training and validation draw."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from data_pipelines import pipeline
+from kfsl.distribution import strategy
 from kfsl.experiment import Experiment
 from kfsl.training.train_arguments import TrainArguments
 
 
-def training_episodes(
-    experiment: Experiment, arguments: TrainArguments, start: int = 0
-) -> tf.data.Dataset:
-    """Meta-batches of the split `train`, without end.
+def training_episodes(experiment: Experiment, arguments: TrainArguments, start: int = 0) -> Any:
+    """Meta-batches of the split `train`, without end, each replica's part of them.
 
     Args:
         experiment: `Experiment`.
@@ -18,15 +19,47 @@ def training_episodes(
         start: int. Meta-batches to skip.
 
     Returns:
-        `tf.data.Dataset` of `(episode, query_labels)`.
+        `tf.data.Dataset` of `(episode, query_labels)`; of several replicas
+        `tf.distribute.DistributedDataset`.
     """
+    size = strategy.share(arguments.meta_batch, "train.meta_batch")
+    return strategy.distributed(
+        lambda replica, replicas: _part(experiment, arguments, size, start, replica, replicas)
+    )
+
+
+def first_episodes(experiment: Experiment, arguments: TrainArguments) -> tuple[Any, Any]:
+    """A meta-batch of the size that each replica has.
+
+    Args:
+        experiment: `Experiment`.
+        arguments: `TrainArguments`.
+
+    Returns:
+        `(episode, query_labels)`.
+    """
+    size = strategy.share(arguments.meta_batch, "train.meta_batch")
+    with strategy.alone():
+        return next(iter(_part(experiment, arguments, size, 0, 0, 1)))
+
+
+def _part(
+    experiment: Experiment,
+    arguments: TrainArguments,
+    meta_batch: int,
+    start: int,
+    replica: int,
+    replicas: int,
+) -> tf.data.Dataset:
     return pipeline.episodes(
         experiment.dataset,
         "train",
         experiment.sampler,
         seed=arguments.seed,
         start=start,
-        meta_batch=arguments.meta_batch,
+        meta_batch=meta_batch,
+        shard_index=replica,
+        num_shards=replicas,
         label_level=experiment.label_level,
     )
 
@@ -36,9 +69,7 @@ def has_validation(experiment: Experiment) -> bool:
     return bool(len(experiment.dataset.splits.get("val", ())))
 
 
-def validation_episodes(
-    experiment: Experiment, arguments: TrainArguments
-) -> tf.data.Dataset | None:
+def validation_episodes(experiment: Experiment, arguments: TrainArguments) -> Any:
     """The fixed episodes of the split `val`, each once; None if there are none.
 
     Args:
@@ -46,17 +77,25 @@ def validation_episodes(
         arguments: `TrainArguments`.
 
     Returns:
-        `tf.data.Dataset` of `(episode, query_labels)`, or None.
+        `tf.data.Dataset` of `(episode, query_labels)`; of several replicas
+        `tf.distribute.DistributedDataset`; or None.
     """
     if not arguments.validation_episodes or not has_validation(experiment):
         return None
-    meta_batch = arguments.validation_batch
-    return pipeline.episodes(
-        experiment.dataset,
-        "val",
-        experiment.evaluation_sampler,
-        seed=arguments.seed,
-        count=arguments.validation_episodes // meta_batch,
-        meta_batch=meta_batch,
-        label_level=experiment.label_level,
-    )
+    episodes = strategy.share(arguments.validation_episodes, "train.validation_episodes")
+    meta_batch = arguments.validation_batch(episodes)
+
+    def part(replica: int, replicas: int) -> tf.data.Dataset:
+        return pipeline.episodes(
+            experiment.dataset,
+            "val",
+            experiment.evaluation_sampler,
+            seed=arguments.seed,
+            count=episodes // meta_batch,
+            meta_batch=meta_batch,
+            shard_index=replica,
+            num_shards=replicas,
+            label_level=experiment.label_level,
+        )
+
+    return strategy.distributed(part)

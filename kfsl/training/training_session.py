@@ -1,12 +1,15 @@
 """A training that is constructed, and then begins or goes on."""
 
+import functools
 import math
 import os
 import sys
 import warnings
+import zlib
 
 import keras
 
+from kfsl.distribution import strategy
 from kfsl.experiment import Experiment, check_same_data
 from kfsl.metrics.finite_weights import weight_not_finite
 from kfsl.runs.environment import now
@@ -17,10 +20,15 @@ from kfsl.training.callbacks.training_checkpoint import TrainingCheckpoint
 from kfsl.training.claimed_run import ClaimedRun
 from kfsl.training.disk_space import full_disk_told
 from kfsl.training.initial_weights import InitialWeights, copy_initial_weights
+from kfsl.training.lost_worker import lost_worker_told
 from kfsl.training.session_record import record_session
 from kfsl.training.train_arguments import TrainArguments
 from kfsl.training.training_callbacks import training_callbacks
-from kfsl.training.training_episodes import training_episodes, validation_episodes
+from kfsl.training.training_episodes import (
+    first_episodes,
+    training_episodes,
+    validation_episodes,
+)
 
 
 class TrainingError(RuntimeError):
@@ -51,11 +59,14 @@ class TrainingSession:
         self._learner = experiment.learner
         self._run = run
         self._arguments = arguments
-        self._claim = ClaimedRun(run)
+        #: Whether this process writes the run: of workers that train together one does.
+        self.writes = strategy.writes()
+        self._claim = ClaimedRun(run, self.writes)
         self._start: InitialWeights | None = None
         try:
             self._claim.look()
             self._construct()
+            self._check_workers()
         except BaseException:
             self._claim.release()
             raise
@@ -85,10 +96,15 @@ class TrainingSession:
             return {}
         self._claim.take(self._checkpoint.moved_on)
         try:
-            with full_disk_told(self._kept, TrainingError):
-                self._begin(operative)
+            with (
+                full_disk_told(self._kept, TrainingError),
+                lost_worker_told(self._kept, TrainingError),
+            ):
+                if self.writes:
+                    self._begin(operative)
                 logs = self._train(operative) if self._arguments.epochs else self._validate()
-                self._end()
+                if self.writes:
+                    self._end()
                 return logs
         finally:
             self._claim.release()
@@ -113,8 +129,11 @@ class TrainingSession:
             larger_is_better=experiment.learner.objective.larger_is_better,
             patience=arguments.patience,
             validated=self._validation is not None,
+            writes=self.writes,
         )
-        self._checkpoint = TrainingCheckpoint(run.checkpoints, self._learner, self._best)
+        self._checkpoint = TrainingCheckpoint(
+            run.checkpoints, self._learner, self._best, writes=self.writes
+        )
         self._trained = self._checkpoint.restore()
         self._check_whole()
         if self.done:
@@ -139,9 +158,10 @@ class TrainingSession:
 
     def _build(self) -> None:
         # Slots before the first trace: a step that makes variables is traced twice.
-        for episode, query_labels in training_episodes(self._experiment, self._arguments).take(1):
-            self._learner.compute_loss(episode, query_labels, self._learner(episode))
-        self._learner.reset_metrics()
+        learner = self._learner
+        data = first_episodes(self._experiment, self._arguments)
+        strategy.on_replicas(lambda: learner.compute_loss(*data, learner(data[0])))
+        learner.reset_metrics()
         self._learner.build_optimizers()
 
     def _check_whole(self) -> None:
@@ -167,8 +187,27 @@ class TrainingSession:
                 f"The weight {broken} of {source!r} is not finite: that training diverged. Start "
                 "from another run."
             )
-        print(f"{len(start.copied)} weights are those of {source}, {len(start.own)} new.")
+        if self.writes:
+            print(f"{len(start.copied)} weights are those of {source}, {len(start.own)} new.")
         return start
+
+    def _check_workers(self) -> None:
+        """Refuses to begin with workers that are not of one training."""
+        arguments = self._arguments
+        weights = (weight.numpy().tobytes() for weight in self._learner.weights)
+        strategy.check_alike(
+            {
+                "dataset": int(self._experiment.dataset.fingerprint[:15], 16),
+                "number of trained epochs": -1 if self._trained is None else self._trained,
+                "train.epochs": arguments.epochs,
+                "train.steps_per_epoch": arguments.steps_per_epoch,
+                "train.meta_batch": arguments.meta_batch,
+                "train.seed": arguments.seed,
+                "learner": functools.reduce(
+                    lambda known, each: zlib.crc32(each, known), weights, 0
+                ),
+            }
+        )
 
     # === Training ===
 
@@ -199,7 +238,7 @@ class TrainingSession:
                 self._experiment, self._run, arguments, operative, self._best, self._checkpoint
             ),
             shuffle=False,
-            verbose=1 if sys.stdout.isatty() else 2,
+            verbose=self._verbosity,
         )
         logs = {name: values[-1] for name, values in history.history.items()}
         last = history.epoch[-1] + 1
@@ -212,17 +251,20 @@ class TrainingSession:
         self._trained = last
         return logs
 
+    @property
+    def _verbosity(self) -> int:
+        if not self.writes:
+            return 0
+        return 1 if sys.stdout.isatty() else 2
+
     def _validate(self) -> dict[str, float]:
         """Takes the weights that it begins with for the run's own, as if after epoch 0."""
         logs = {}
         if self._validation is not None:
             found = self._learner.evaluate(self._validation, verbose=0, return_dict=True)
             logs = {f"val_{name}": float(value) for name, value in found.items()}
-        for callback in (
-            MetricsLog(self._run, self._arguments.steps_per_epoch),
-            self._best,
-            self._checkpoint,
-        ):
+        log = MetricsLog(self._run, self._arguments.steps_per_epoch)
+        for callback in (*([log] if self.writes else []), self._best, self._checkpoint):
             callback.set_model(self._learner)
             callback.on_epoch_end(-1, logs)
         self._trained = 0

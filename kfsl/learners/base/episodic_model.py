@@ -9,7 +9,9 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from kfsl.networks.keras_private import track_loss
+from kfsl.distribution import replicas
+from kfsl.distribution.strategy import spans_workers
+from kfsl.networks.keras_private import measure_loss_in, take_whole_gradients, track_loss
 from kfsl.objectives.objective import Objective
 
 #: The part that every weight belongs to.
@@ -18,6 +20,9 @@ WHOLE = ""
 
 class EpisodicModel(keras.Model):
     """A Keras model that an objective judges, episode by episode.
+
+    Under a strategy of `tf.distribute` each replica has its share of a meta-batch's tasks; what
+    is learnt and what is measured are those of the whole meta-batch.
 
     It may update parts of its weights with other optimisers than the rest: subclasses name the
     parts in `weight_parts`. `gradient_norm` is the mean norm of all gradients together.
@@ -41,12 +46,15 @@ class EpisodicModel(keras.Model):
     ) -> None:
         super().__init__(**kwargs)
         self.part_optimizers: dict[str, keras.optimizers.Optimizer] = {}
-        self.gradient_norm = keras.metrics.Mean(name="gradient_norm")
+        # In double precision what is measured is, too.
+        self._measured = keras.backend.result_type(self.variable_dtype, "float32")
+        self.gradient_norm = keras.metrics.Mean(name="gradient_norm", dtype=self._measured)
         self.objective = objective
         self._weight_decay = _checked_decay(weight_decay)
-        self.episode_metric = objective.metric()
+        self.episode_metric = objective.metric(self._measured)
         self.part_losses = {
-            name: keras.metrics.Mean(name=f"{name}_loss") for name in self.loss_names
+            name: keras.metrics.Mean(name=f"{name}_loss", dtype=self._measured)
+            for name in self.loss_names
         }
 
     # === The loss ===
@@ -123,8 +131,9 @@ class EpisodicModel(keras.Model):
         episode, query_labels, _ = keras.utils.unpack_x_y_sample_weight(data)
         outputs, loss, gradients = self.loss_and_gradients(episode, query_labels)
         track_loss(self, loss)
-        self.update_weights(gradients)
-        return self.compute_metrics(episode, query_labels, outputs)
+        self.update_weights(replicas.totals(gradients))
+        self._share_averages()
+        return shown(self.compute_metrics(episode, query_labels, outputs))
 
     def loss_and_gradients(
         self, episode: dict[str, Any], query_labels: Any
@@ -137,7 +146,7 @@ class EpisodicModel(keras.Model):
         with tf.GradientTape() as tape:
             outputs = self(episode, training=True)
             loss = self.compute_loss(episode, query_labels, outputs)
-            scaled_loss = self.optimizer.scale_loss(loss) / _replicas(loss.dtype)
+            scaled_loss = self.optimizer.scale_loss(loss) / replicas.count()
         return outputs, loss, tape.gradient(scaled_loss, self.trainable_weights)
 
     def test_step(self, data: tuple) -> dict[str, Any]:
@@ -146,7 +155,31 @@ class EpisodicModel(keras.Model):
         track_loss(self, self.compute_loss(episode, query_labels, outputs))
         metrics = self.compute_metrics(episode, query_labels, outputs)
         # Parts of the loss that exist only in training would show as zeros here.
-        return {name: metrics[name] for name in ("loss", *self.objective.reported)}
+        return shown({name: metrics[name] for name in ("loss", *self.objective.reported)})
+
+    def _share_averages(self) -> None:
+        """Gives all replicas the same moving averages: those of the whole meta-batch."""
+        if replicas.count() == 1:
+            return
+        averages = [w for w in self.non_trainable_weights if "float" in w.dtype]
+        parts = [tf.cast(self.replica_share(w), w.dtype) * w.value for w in averages]
+        for average, whole in zip(averages, replicas.totals(parts), strict=True):
+            average.assign(whole)
+
+    def replica_share(self, average: keras.Variable) -> Any:
+        """What a replica's moving average counts in that of all; the shares add up to 1.
+
+        Args:
+            average: `keras.Variable`, a weight that is not trained.
+
+        Returns:
+            float or scalar tensor.
+        """
+        del average
+        return 1.0 / replicas.count()
+
+    def _maybe_symbolic_build(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: under a strategy Keras would build once more what is built."""
 
     # === Optimisers ===
 
@@ -174,7 +207,10 @@ class EpisodicModel(keras.Model):
         self._check_parts(part_optimizers or {}, "part_optimizers")
         self._decayed_weights()  # A part that does not exist shows before anything is trained.
         super().compile(optimizer, **kwargs)
+        measure_loss_in(self, self._measured)
         self.part_optimizers = dict(part_optimizers or {})
+        for optimizer in self.optimizers:
+            take_whole_gradients(optimizer)
 
     def _check_parts(self, named: Mapping[str, Any], argument: str) -> None:
         parts = self.weight_parts()
@@ -245,5 +281,8 @@ def _checked_decay(weight_decay: float | Mapping[str, float]) -> types.MappingPr
     return types.MappingProxyType({name: float(value) for name, value in by_part.items()})
 
 
-def _replicas(dtype: Any) -> Any:
-    return tf.cast(tf.distribute.get_strategy().num_replicas_in_sync, dtype)
+def shown(logs: dict[str, Any]) -> dict[str, Any]:
+    """Logs as Keras takes their mean over the workers: with an axis, if there are several."""
+    if not spans_workers(tf.distribute.get_strategy()):
+        return logs
+    return {name: ops.expand_dims(value, 0) for name, value in logs.items()}

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import ops
 
 from kfsl import gradients
+from kfsl.distribution import replicas
 from kfsl.episodes import SEED
 from kfsl.learners.base.argument_checks import check_at_least, check_choice
 from kfsl.learners.base.learner import BN_POLICIES, restored
@@ -281,7 +282,8 @@ class GradientLearner(TaskwiseLearner):
         """The episode, with a seed of its own where adaptation draws and it has none."""
         if self.draws is None or SEED in episode:
             return episode
-        return {**episode, SEED: tf.cast(self.draws.next(ordered=False), tf.int64)}
+        seed = tf.cast(self.draws.next(ordered=False), tf.int64)
+        return {**episode, SEED: seed + tf.stack([0, tf.cast(replicas.number(), tf.int64)])}
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -101,8 +101,9 @@ class MetricLearner(Learner):
             return images
         if not training:
             return self._backbone_features(images, training=False)
-        groups = 1 if self.moments == "meta_batch" else ops.shape(images)[0]
-        with moments_scope(groups, mask=_folded(mask), update=True):
+        together = self.moments == "meta_batch"
+        groups = 1 if together else ops.shape(images)[0]
+        with moments_scope(groups, mask=_folded(mask), update=True, across=together):
             return self._backbone_features(images, training=True)
 
     def embed_episode(self, episode: dict[str, Any], training: bool) -> tuple[Any, Any]:

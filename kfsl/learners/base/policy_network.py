@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from kfsl.distribution import replicas
 from kfsl.layers.normalization import BatchNormalization, moments_scope
 from kfsl.learners.base.moments_state import moments_in, moments_state
 from kfsl.networks.adapted_network import AdaptedNetwork
@@ -26,6 +27,12 @@ class PolicyNetwork:
         layers = flat_layers(adapted.network)
         stock, exact = keras.layers.BatchNormalization, BatchNormalization
         self._has_stock_normalization = any(isinstance(layer, stock) for layer in layers)
+        self._momenta = {
+            id(average): layer.momentum
+            for layer in layers
+            if policy == "running" and isinstance(layer, exact)
+            for average in (layer.moving_mean, layer.moving_variance)
+        }
         #: Whether the network has batch normalisation at all.
         self.normalizes = any(isinstance(layer, (stock, exact)) for layer in layers)
 
@@ -64,7 +71,8 @@ class PolicyNetwork:
         given = None
         if self.policy == "support":
             given = moments_in({key: value[None] for key, value in state.items()})
-        with moments_scope(1, given=given, update=self.policy == "running"):
+        update, every = self.policy == "running", replicas.count()
+        with moments_scope(1, given=given, update=update, every=every):
             outputs, others = self.adapted(weights, inputs, self._mode(training))
         if training:
             self._keep(others)
@@ -85,6 +93,10 @@ class PolicyNetwork:
         with moments_scope(1, mask=mask) as scope:
             self.adapted(weights, inputs, self._mode(training))
         return {key: value[0] for key, value in moments_state(scope.moments).items()}
+
+    def momentum_of(self, average: keras.Variable) -> float | None:
+        """Of a moving average that moves from task to task; None of all other weights."""
+        return self._momenta.get(id(average))
 
     @property
     def moves(self) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from kfsl.distribution import replicas
 from kfsl.episodes import SEED
 
 
@@ -56,8 +57,7 @@ def accumulate_tasks(
         episode: dict of tensors, `[B, ...]`; `seed`, `[2]`, belongs to the first task.
         query_labels: int tensor, `[B, Q]`.
         weights: sequence of variables, which the gradients are of.
-        outputs: mapping from the names of outputs that are kept, in float32, to their shapes in
-            one task.
+        outputs: mapping from the names of outputs that are kept to their shapes in one task.
         parallel: int. Tasks at once, at most; the next begins when the loss of one is computed,
             since metrics move in order.
 
@@ -71,7 +71,7 @@ def accumulate_tasks(
     def body(task: Any, loss: Any, sums: list[Any], kept: dict[str, Any]) -> tuple:
         one = {key: tf.gather(value, [task]) for key, value in apart.items()}
         if seed is not None:
-            one[SEED] = seed + tf.cast([0, task], tf.int64)
+            one[SEED] = seed + tf.cast([0, task * replicas.count()], tf.int64)
         found_outputs, task_loss, found = loss_and_gradients(one, tf.gather(query_labels, [task]))
         # None: a weight that the loss does not reach, such as the rate of a loop without steps.
         sums = [
@@ -79,22 +79,23 @@ def accumulate_tasks(
             for total, gradient in zip(sums, found, strict=True)
         ]
         loss = loss + tf.cast(task_loss, loss.dtype)
-        # In double precision outputs may be too; the metrics that read them are not.
         kept = {
-            name: array.write(task, tf.cast(found_outputs[name][0], "float32"))
+            name: array.write(task, tf.cast(found_outputs[name][0], precision))
             for name, array in kept.items()
         }
         return task + 1, loss, sums, kept
 
     zeros = [tf.zeros(weight.shape, weight.dtype) for weight in weights]
+    # Of what is measured: at least single.
+    precision = keras.backend.result_type(*(weight.dtype for weight in weights), "float32")
     arrays = {
-        name: tf.TensorArray("float32", size=count, element_shape=shape)
+        name: tf.TensorArray(precision, size=count, element_shape=shape)
         for name, shape in outputs.items()
     }
     _, loss, sums, kept = tf.while_loop(
         lambda task, *_: task < count,
         body,
-        (tf.constant(0), tf.constant(0.0), zeros, arrays),
+        (tf.constant(0), tf.zeros((), precision), zeros, arrays),
         maximum_iterations=query_labels.shape[0],
         parallel_iterations=parallel,
     )
@@ -113,8 +114,10 @@ def task_seeds(images: Any, seed: Any) -> Any:
     Returns:
         int64 tensor, `[B, 2]`.
     """
-    numbers = tf.range(tf.shape(images)[0], dtype=tf.int64)
+    # A replica has one in so many tasks of a meta-batch.
+    numbers = replicas.count() * tf.range(tf.shape(images)[0], dtype=tf.int64)
     if seed is None:
+        numbers = numbers + tf.cast(replicas.number(), tf.int64)
         return tf.stack([tf.zeros_like(numbers), numbers], axis=1)
     seed = tf.cast(seed, tf.int64)
     return tf.stack([tf.zeros_like(numbers) + seed[0], seed[1] + numbers], axis=1)

@@ -2,6 +2,10 @@
 
 from typing import Any
 
+import keras
+import tensorflow as tf
+
+from kfsl.distribution import replicas
 from kfsl.learners.base.argument_checks import check_at_least
 from kfsl.learners.base.learner import Learner
 from kfsl.learners.base.policy_network import PolicyNetwork
@@ -54,6 +58,19 @@ class TaskwiseLearner(Learner):
             {self.objective.output: (query_labels.shape[1], self.objective.width)},
             1 if self.policy_network.moves else self.parallel_tasks,
         )
+
+    def replica_share(self, average: keras.Variable) -> Any:
+        """As if the averages had moved from task to task through the whole meta-batch.
+
+        Each replica has moved them by one in so many tasks, as far as by all: what the last tasks
+        brought counts most.
+        """
+        momentum = self.policy_network.momentum_of(average)
+        if momentum is None or momentum == 1.0:
+            return super().replica_share(average)
+        later = replicas.count() - 1 - tf.cast(replicas.number(), average.dtype)
+        whole = 1.0 - momentum ** replicas.count()
+        return (1.0 - momentum) / whole * tf.pow(tf.cast(momentum, average.dtype), later)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "parallel_tasks": self.parallel_tasks}

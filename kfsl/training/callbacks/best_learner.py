@@ -5,6 +5,7 @@ import os
 
 import keras
 
+from kfsl.distribution import strategy
 from kfsl.metrics.finite_weights import weight_not_finite
 from kfsl.training.callbacks.whole_file import save_whole
 
@@ -22,6 +23,7 @@ class BestLearner(keras.callbacks.Callback):
         larger_is_better: bool. Whether more of it is better, as of accuracy; else as of an error.
         patience: int or None. Validations without improvement after which training stops.
         validated: bool. Whether there is any validation.
+        writes: bool. Whether this process saves what it judges.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class BestLearner(keras.callbacks.Callback):
         larger_is_better: bool = True,
         patience: int | None = None,
         validated: bool = True,
+        writes: bool = True,
     ) -> None:
         super().__init__()
         self.path = path
@@ -38,6 +41,7 @@ class BestLearner(keras.callbacks.Callback):
         self.sign = 1.0 if larger_is_better else -1.0
         self.patience = patience
         self.validated = validated
+        self.writes = writes
         self.best = -math.inf
         self.waited = 0
 
@@ -67,4 +71,6 @@ class BestLearner(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def _save(self) -> None:
-        save_whole(self.model, self.path)
+        if self.writes:
+            with strategy.alone():
+                save_whole(self.model, self.path)

@@ -7,6 +7,7 @@ import re
 import keras
 import tensorflow as tf
 
+from kfsl.distribution import strategy
 from kfsl.metrics.finite_weights import weight_not_finite
 from kfsl.training.callbacks.best_learner import BestLearner
 
@@ -26,12 +27,19 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         learner: `keras.Model`, compiled, its optimiser built.
         best: `BestLearner` of the same run.
         keep: int. Checkpoints to keep.
+        writes: bool. Whether this process saves; it restores in any case.
     """
 
     def __init__(
-        self, directory: str, learner: keras.Model, best: BestLearner, keep: int = 2
+        self,
+        directory: str,
+        learner: keras.Model,
+        best: BestLearner,
+        keep: int = 2,
+        writes: bool = True,
     ) -> None:
         super().__init__()
+        self._writes = writes
         self.best = best
         self.epochs = tf.Variable(0, dtype="int64")
         self.score = tf.Variable(-math.inf, dtype="float64")
@@ -70,7 +78,8 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         if path is None:
             return None
         try:
-            self._manager.checkpoint.restore(path).assert_consumed()
+            with strategy.alone():
+                self._manager.checkpoint.restore(path).assert_consumed()
         except (*DAMAGE, AssertionError, ValueError) as error:
             if _whole(path):
                 raise ValueError(
@@ -87,13 +96,14 @@ class TrainingCheckpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         del logs
-        if weight_not_finite(self.model):
+        if weight_not_finite(self.model) or not self._writes:
             return
         self.epochs.assign(epoch + 1)
         self.score.assign(self.best.best)
         self.waited.assign(self.best.waited)
         try:
-            self._manager.save(checkpoint_number=epoch + 1)
+            with strategy.alone():
+                self._manager.save(checkpoint_number=epoch + 1)
         except BaseException:
             self._remove_part(epoch + 1)
             raise

@@ -1,0 +1,1 @@
+"""Several devices or machines that train one learner."""
