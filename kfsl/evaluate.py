@@ -1,17 +1,22 @@
 """`python -m kfsl.evaluate`: accuracy of a trained learner on fixed episodes.
 
     python -m kfsl.evaluate --run_dir=DIR [--split=test] [--episodes=600] [--against=OTHER_DIR]
-        [--classes=new|base|both]
+        [--classes=new|base|both] [--shard=2/8 | --merge]
 
 Writes `evaluation/<split>.json` into the run directory. With `--against` the learner of another
 run meets the same episodes, and the paired difference is printed and written beside it. With
 `--classes=base` a learner that classifies base classes is asked about their held-out images
 (`load_dataset.held_out_images`), with `both` about those and the new classes' together.
+
+Several processes or machines can share the work: each computes a part, `--shard=0/8` to
+`--shard=7/8`, and `--merge`, with the other options as they were, makes of all of them what a
+single process would have written.
 """
 
 import dataclasses
 import hashlib
 import os
+import re
 from typing import Any
 
 from absl import flags
@@ -34,6 +39,8 @@ def main() -> None:
     flags.DEFINE_integer("episodes", None, "How many; default: what the configuration says.")
     flags.DEFINE_enum("classes", "new", CLASSES, "Which classes the queries are of.")
     flags.DEFINE_string("against", None, "Another run, to meet the same episodes.")
+    flags.DEFINE_string("shard", None, "Compute one part alone: its number from 0, / and how many.")
+    flags.DEFINE_bool("merge", False, "Put parts together that were computed before.")
     command.run(_main)
 
 
@@ -44,10 +51,21 @@ def _main() -> None:
     against = RunDirectory(options.against) if options.against else None
     if options.classes == "base" and options["split"].present:
         raise ValueError("--classes=base has a split of its own; leave --split out.")
-    for line in evaluate_run(
-        run, options.split, options.episodes, against, GIN_PARAM.value, options.classes
-    ):
+    asked = (run, options.split, options.episodes, against, GIN_PARAM.value, options.classes)
+    for line in evaluate_run(*asked, shard=_shard(options.shard), merge=options.merge):
         print(line)
+
+
+def _shard(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match or not int(match[1]) < int(match[2]):
+        raise ValueError(
+            "--shard must be a part's number, from 0, and how many there are, such as 0/8 or 7/8; "
+            f"received {text!r}."
+        )
+    return int(match[1]), int(match[2])
 
 
 def evaluate_run(
@@ -57,6 +75,8 @@ def evaluate_run(
     against: RunDirectory | None = None,
     bindings: list[str] | None = None,
     classes: str = "new",
+    shard: tuple[int, int] | None = None,
+    merge: bool = False,
 ) -> list[str]:
     """Evaluates the best learner of a run and writes what it found.
 
@@ -68,6 +88,8 @@ def evaluate_run(
         bindings: list of str. Gin bindings that win over the runs' own.
         classes: str. `"new"`: the split's; `"base"`: held-out images of base classes; `"both"`:
             those besides each episode's queries, told apart among all.
+        shard: pair of int or None. Which part of how many to compute alone, from 0.
+        merge: bool. Whether to put parts together instead of computing.
 
     Returns:
         list of str, lines for people.
@@ -77,10 +99,13 @@ def evaluate_run(
         FileNotFoundError: if a run has no trained learner.
     """
     bindings = bindings or []
+    if shard is not None and (merge or against is not None):
+        other = "--merge puts parts together" if merge else "--against compares what is whole"
+        raise ValueError(f"--shard computes a part and {other}; leave one out.")
     _check(run, against, episodes, bindings)
     with command.quiet_start():
         from kfsl import configurables
-        from kfsl.evaluation import base_classes
+        from kfsl.evaluation import base_classes, part_files
         from kfsl.experiment import Experiment
 
     experiment = configurables.trained_experiment(run, bindings)
@@ -93,14 +118,26 @@ def evaluate_run(
         arguments = {"split": base_classes.BASE_TEST}
     elif classes == "both":
         arguments["base_queries"] = base_classes.queries(experiment, split)
+    if (shard is not None or merge) and not isinstance(experiment, Experiment):
+        raise ValueError(f"{run.path} has a policy, whose tasks act together; leave --shard out.")
     if episodes is not None:
         arguments["episodes"] = episodes
+    if shard is not None:
+        arguments["shard"] = shard
     evaluate = configurables.command_of("evaluate", experiment)
-    found = evaluate(experiment, **arguments)
-    configurables.check_overrides(bindings, run, "evaluation")
-    # The run may train on meanwhile: what counts is the file that was loaded.
-    found = dataclasses.replace(found, weights=weights, overrides=bindings)
+    if merge:
+        name = f"{arguments['split']}{'_and_base' if classes == 'both' else ''}"
+        found = part_files.merged(run, _overridden(name, bindings), experiment, episodes)
+    else:
+        found = evaluate(experiment, **arguments)
+        configurables.check_overrides(bindings, run, "evaluation")
+        # The run may train on meanwhile: what counts is the file that was loaded.
+        found = dataclasses.replace(found, weights=weights, overrides=bindings)
+    if shard is not None:
+        return [part_files.save(found, run, _overridden(found.name, bindings))]
     lines = [found.summary(), *found.mode_lines(), *found.update_lines(), _save(found, run)]
+    if merge:
+        part_files.remove(run, _overridden(found.name, bindings))
     if against is None:
         return lines
 
@@ -138,13 +175,16 @@ def evaluate_run(
     return lines
 
 
+def _overridden(name: str, bindings: list[str]) -> str:
+    """The name of an evaluation whose bindings are not the run's own."""
+    if not bindings:
+        return name
+    return f"{name}_overridden_{hashlib.sha256(chr(10).join(bindings).encode()).hexdigest()[:8]}"
+
+
 def _save(found: Evaluation, run: RunDirectory) -> str:
     """Writes an evaluation, but never over one of the same learner with more episodes."""
-    name = found.name
-    if found.overrides:
-        digest = hashlib.sha256("\n".join(found.overrides).encode()).hexdigest()[:8]
-        name = f"{found.name}_overridden_{digest}"
-    path = run.evaluation_path(name)
+    path = run.evaluation_path(_overridden(found.name, found.overrides))
     if os.path.isfile(path):
         stored = Evaluation.load(path)
         if stored.weights == found.weights and stored.episodes > found.episodes:

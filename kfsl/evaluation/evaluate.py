@@ -1,7 +1,8 @@
 """What a learner reaches on fixed episodes, with its 95 % interval."""
 
+import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -15,14 +16,12 @@ from kfsl.episodes import (
     SUPPORT_LABELS,
     SUPPORT_MASK,
 )
-from kfsl.evaluation.error_tally import ErrorTally
+from kfsl.evaluation.parts import EvaluationPart, JudgedBatch, evaluation_of
 from kfsl.evaluation.streams import EvaluationStreams
-from kfsl.evaluation.tally import EvaluationTally
 from kfsl.experiment import Experiment
 from kfsl.learners.base.episode_checks import check_shots
 from kfsl.learners.base.learner import Learner
 from kfsl.metrics.finite_weights import weight_not_finite
-from kfsl.runs.environment import environment
 from kfsl.runs.evaluation_record import Evaluation
 
 #: Not the training seed: runs that differ in that one alone meet the same test episodes.
@@ -38,7 +37,8 @@ def evaluate(
     meta_batch: int = 4,
     feature_memory: int = 2**30,
     base_queries: int = 0,
-) -> Evaluation:
+    shard: tuple[int, int] | None = None,
+) -> Evaluation | EvaluationPart:
     """Evaluates a learner on episodes `0..episodes - 1` of a split.
 
     The episodes are those of `experiment.evaluation_sampler`, a pure function of seed, split
@@ -56,9 +56,12 @@ def evaluate(
         base_queries: int. Besides each episode's own queries, as many held-out images of base
             classes; all are told apart among the base classes and the episode's. Defaults to
             `0`: the episode's classes alone.
+        shard: pair of int or None. Which of how many parts to compute alone, from 0. Defaults to
+            None: all of it.
 
     Returns:
-        `Evaluation`.
+        `Evaluation`; of a shard `EvaluationPart`, of which `kfsl.evaluation.parts.merged` makes
+        the evaluation that a single process would have given.
 
     Raises:
         ValueError: if an argument is out of range, the split lacks classes or images for its
@@ -99,6 +102,10 @@ def evaluate(
             "An evaluation needs at least 2 episodes and a meta-batch of at least 1; received "
             f"episodes={episodes}, meta_batch={meta_batch}."
         )
+    if shard is not None and not 0 <= shard[0] < shard[1]:
+        raise ValueError(
+            f"Of {shard[1]} parts the first is 0 and the last {shard[1] - 1}; received {shard[0]}."
+        )
     learner, dataset = experiment.learner, experiment.dataset
     classes = dataset.split(split)
     # One episode drawn ahead: what cannot work shows before anything is computed.
@@ -117,47 +124,52 @@ def evaluate(
         meta_batch=meta_batch,
         feature_memory=feature_memory,
         base_queries=base_queries,
+        shard=shard or (0, 1),
     )
     predict = compiled_prediction(learner, streams.embedded, joint=streams.base_classes > 0)
-    tally: EvaluationTally | ErrorTally = ErrorTally(learner.objective)
-    if learner.objective.has_classes:
-        tally = EvaluationTally(streams.class_names, streams.base_classes)
-    with tqdm.tqdm(total=episodes, desc=f"evaluate {split}", unit="ep", disable=None) as bar:
-        for episode, query_labels in streams.elements():
-            done = len(tally.values)
+
+    def judged() -> Iterator[JudgedBatch]:
+        for number, (episode, query_labels) in zip(
+            streams.numbers, streams.elements(), strict=True
+        ):
             _check_ways(learner, episode)
-            outputs = _outputs(predict, episode, seed, done)
-            kept = min(meta_batch, episodes - done)
+            outputs = _outputs(predict, episode, seed, number * meta_batch)
+            kept = min(meta_batch, episodes - number * meta_batch)
             small = {
                 name: tensor.numpy()[:kept]
                 for name, tensor in episode.items()
                 if name not in (SUPPORT_IMAGES, QUERY_IMAGES)
             }
-            tally.add(small, query_labels.numpy()[:kept], outputs[:kept])
-            bar.update(kept)
-    return Evaluation(
-        split=split,
-        values=tally.values,
-        ways=tally.ways,
-        shots=tally.shots,
-        queries=tally.queries,
-        seed=seed,
-        dataset=dataset.name,
-        dataset_fingerprint=dataset.fingerprint,
-        episodes_fingerprint=tally.fingerprint,
-        learner=type(learner).__name__,
-        bn_policy=learner.bn_policy,
-        transductive=learner.transductive,
-        classes=tally.class_counts(),
-        confusions=tally.confusions(),
-        seconds=round(time.monotonic() - started, 1),
-        environment=environment(),
-        base_classes=streams.base_classes,
-        earlier_fingerprints=tally.earlier_fingerprints,
-        modes=tally.modes,
-        mode_names=list(classes.mode_names) if tally.modes else [],
-        metric=learner.objective.reported[0],
-    )
+            yield JudgedBatch(number, small, query_labels.numpy()[:kept], outputs[:kept])
+
+    total = sum(min(meta_batch, episodes - number * meta_batch) for number in streams.numbers)
+    with tqdm.tqdm(total=total, desc=f"evaluate {split}", unit="ep", disable=None) as bar:
+        batches = _counted(judged(), bar)
+        about = {
+            "split": split,
+            "seed": seed,
+            "dataset": dataset.name,
+            "dataset_fingerprint": dataset.fingerprint,
+            "learner": type(learner).__name__,
+            "bn_policy": learner.bn_policy,
+            "transductive": learner.transductive,
+            "base_classes": streams.base_classes,
+            "mode_names": list(classes.mode_names),
+            "metric": learner.objective.reported[0],
+        }
+        part = EvaluationPart(about, streams.class_names, episodes, meta_batch, shard or (0, 1))
+        if shard is not None:
+            part.batches = list(batches)
+            part.seconds = round(time.monotonic() - started, 1)
+            return part
+        found = evaluation_of(part, batches, learner.objective)
+    return dataclasses.replace(found, seconds=round(time.monotonic() - started, 1))
+
+
+def _counted(batches: Iterator[JudgedBatch], bar: tqdm.tqdm) -> Iterator[JudgedBatch]:
+    for batch in batches:
+        yield batch
+        bar.update(len(batch.labels))
 
 
 def compiled_prediction(learner: Learner, embedded: bool = False, joint: bool = False) -> Callable:

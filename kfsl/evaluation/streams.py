@@ -31,6 +31,8 @@ class EvaluationStreams:
         meta_batch: int.
         feature_memory: int, bytes. Above it, features are not kept.
         base_queries: int. Queries of base classes in each episode. Defaults to `0`.
+        shard: pair of int. Which of how many parts to draw, from 0: of the meta-batches every so
+            many'th, so that each is what it is without parts. Defaults to all.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class EvaluationStreams:
         meta_batch: int,
         feature_memory: int,
         base_queries: int = 0,
+        shard: tuple[int, int] = (0, 1),
     ) -> None:
         self._experiment = experiment
         self._split = split
@@ -51,6 +54,7 @@ class EvaluationStreams:
         self._episodes = episodes
         self._meta_batch = meta_batch
         self._base_queries = base_queries
+        self._shard = shard
         self.class_names = experiment.dataset.split(split).class_names
         self.base_classes = 0
         if base_queries:
@@ -61,6 +65,12 @@ class EvaluationStreams:
         self.embedded = images * episodes > experiment.dataset.split(
             split
         ).num_images and self._can_keep(feature_memory)
+
+    @property
+    def numbers(self) -> range:
+        """Of the meta-batches that are drawn."""
+        first, step = self._shard
+        return range(first, -(-self._episodes // self._meta_batch), step)
 
     def elements(self) -> Iterator[Element]:
         """Draws them.
@@ -83,11 +93,22 @@ class EvaluationStreams:
         return pipeline.episodes(
             source,
             split,
-            sampler,
+            self._sampler_of_part(sampler),
             seed=self._seed,
-            count=-(-self._episodes // self._meta_batch),
+            count=len(self.numbers),
             meta_batch=self._meta_batch,
         )
+
+    def _sampler_of_part(self, sampler: Any) -> Any:
+        (part, parts), size = self._shard, self._meta_batch
+        if parts == 1:
+            return sampler
+
+        def drawn(split: Any, seed: int, index: tf.Tensor) -> dict[str, tf.Tensor]:
+            whole = (index // size * parts + part) * size + index % size
+            return sampler(split, seed, whole)
+
+        return drawn
 
     def _can_keep(self, memory: int) -> bool:
         learner, dataset = self._experiment.learner, self._experiment.dataset

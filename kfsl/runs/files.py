@@ -3,7 +3,8 @@
 import contextlib
 import json
 import os
-from typing import Any
+from collections.abc import Iterator
+from typing import IO, Any
 
 
 def write_json(path: str, value: Any) -> None:
@@ -12,12 +13,26 @@ def write_json(path: str, value: Any) -> None:
 
 
 def write_text(path: str, text: str) -> None:
-    """Writes text by way of a temporary file beside it, which goes if that fails."""
+    """Writes text so that a reader finds the old file or the new one."""
+    with replaced_file(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+@contextlib.contextmanager
+def replaced_file(path: str) -> Iterator[IO[bytes]]:
+    """A file to write, which takes its place when all is written, and goes if that fails.
+
+    Args:
+        path: str.
+
+    Yields:
+        A binary file.
+    """
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     temporary = f"{path}.tmp{os.getpid()}"
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(temporary, "wb") as file:
+            yield file
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):

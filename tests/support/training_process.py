@@ -35,7 +35,7 @@ class Die(keras.callbacks.Callback):
         self.armed = epoch + 1 == self.epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.armed and self.when == "in" and batch == STEPS // 2:
+        if self.armed and self.when == "in" and batch == 1:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def on_epoch_end(self, epoch, logs=None):

@@ -1,8 +1,10 @@
 """Trains small learners of all families, alone or as a worker among others.
 
-Called as `python -m tests.support.workers_process STRATEGY FOLDER STORE EPOCHS KIND...`, where
-STRATEGY is `alone`, `mirrored` (two devices) or `multi_worker` (as TF_CONFIG says); each kind
-trains into a run directory of its own in the folder.
+Called as `python -m tests.support.workers_process STRATEGY FOLDER STORE JOB...`, where STRATEGY is
+`alone`, `mirrored` (two devices) or `multi_worker` (as TF_CONFIG says) and each job, `KIND:EPOCHS`
+or `KIND:EPOCHS:NAME`, trains into a run directory of its name in the folder. `DIES_IN_EPOCH` and
+`DYING_WORKER` in the environment kill a worker in the middle of an epoch; with `OWN_SEED` each has
+another seed.
 """
 
 import functools
@@ -15,17 +17,24 @@ import keras
 import tensorflow as tf
 
 from data_pipelines.samplers import base_batch, fixed_episode
-from kfsl.backbones.conv4 import Conv4
+from kfsl.command_line.command import mistakes_in_one_line
+from kfsl.distribution import strategy
 from kfsl.experiment import Experiment
-from kfsl.learners import MAML, DenseClassification, ModGrad, PrototypicalNetwork, Reptile
+from kfsl.layers.normalization import BatchNormalization
+from kfsl.learners import MAML, DenseClassification, PrototypicalNetwork, Reptile
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.training import process
 from kfsl.training import train as training
 from tests.support import letters
+from tests.support.training_process import Die
+
+UNVALIDATED = {"validation_episodes": 0}
 
 
 def backbone() -> keras.Model:
-    return Conv4(image_shape=letters.SHAPE, filters=4, num_pools=2, bn_momentum=0.8)
+    images = keras.Input(letters.SHAPE)
+    maps = BatchNormalization(momentum=0.8)(keras.layers.Conv2D(4, 3)(images))
+    return keras.Model(images, keras.layers.Flatten()(keras.layers.Activation("elu")(maps)))
 
 
 def metric() -> tuple[Experiment, dict]:
@@ -33,43 +42,41 @@ def metric() -> tuple[Experiment, dict]:
     return letters_experiment(PrototypicalNetwork(backbone())), {}
 
 
-def whole_moments() -> tuple[Experiment, dict]:
-    """Moments of the whole meta-batch, and clipped gradients."""
+def single() -> tuple[Experiment, dict]:
+    """In single precision; gradients are clipped."""
+    keras.config.set_dtype_policy("float32")
     optimizer = keras.optimizers.SGD(0.05, global_clipnorm=0.5)
-    learner = PrototypicalNetwork(backbone(), moments="meta_batch", weight_decay=1e-2)
-    return letters_experiment(learner), {"optimizer": optimizer}
+    learner = PrototypicalNetwork(backbone(), weight_decay=1e-2)
+    return letters_experiment(learner), {"optimizer": optimizer, **UNVALIDATED}
 
 
 def second_order() -> tuple[Experiment, dict]:
     """Moving averages that move from task to task."""
-    return letters_experiment(MAML(backbone(), ways=3, steps=2, bn_policy="running")), {}
+    learner = MAML(backbone(), ways=3, steps=2, bn_policy="running")
+    return letters_experiment(learner), UNVALIDATED
 
 
 def drawn() -> tuple[Experiment, dict]:
     """Mini-batches of the inner loop, drawn for each task."""
     learner = Reptile(backbone(), ways=3, steps=2, inner_batch=2)
-    return letters_experiment(learner), {"optimizer": keras.optimizers.SGD(1.0)}
-
-
-def parts() -> tuple[Experiment, dict]:
-    """An optimiser of its own for a part."""
-    learner = ModGrad(backbone(), ways=3, steps=1, context_size=3, columns=2)
-    parts = {name: keras.optimizers.Adam(1e-2) for name in list(learner.weight_parts())[:1]}
-    return letters_experiment(learner), {"part_optimizers": parts}
+    return letters_experiment(learner), {"optimizer": keras.optimizers.SGD(1.0), **UNVALIDATED}
 
 
 def base_classes() -> tuple[Experiment, dict]:
-    """Batches of base classes, without support set."""
+    """Batches of base classes, normalised together; the backbone has an optimiser of its own."""
     sampler = functools.partial(base_batch, batch_size=10)
-    learner = DenseClassification(backbone(), base_classes=5)
+    learner = DenseClassification(backbone_of_maps(), base_classes=5)
     evaluation = functools.partial(fixed_episode, ways=3, shots=1, queries=4)
-    return letters_experiment(learner, sampler, evaluation), {}
+    parts = {"backbone": keras.optimizers.SGD(0.1)}
+    return letters_experiment(learner, sampler, evaluation), {"part_optimizers": parts}
 
 
-KINDS = {
-    each.__name__: each
-    for each in (metric, whole_moments, second_order, drawn, parts, base_classes)
-}
+def backbone_of_maps() -> keras.Model:
+    whole = backbone()
+    return keras.Model(whole.input, whole.layers[-2].output)
+
+
+KINDS = {each.__name__: each for each in (metric, single, second_order, drawn, base_classes)}
 
 
 def letters_experiment(learner, sampler=None, evaluation=None) -> Experiment:
@@ -82,18 +89,26 @@ def letters_experiment(learner, sampler=None, evaluation=None) -> Experiment:
     )
 
 
-def train(kind: str, path: str, epochs: int) -> None:
+def deaths() -> list[keras.callbacks.Callback]:
+    if os.environ.get("DYING_WORKER") != str(strategy.worker()):
+        return []
+    return [Die("in", int(os.environ["DIES_IN_EPOCH"]))]
+
+
+def train(path: str, kind: str, epochs: int) -> None:
     keras.utils.set_random_seed(3)
+    keras.config.set_dtype_policy("float64")
     experiment, arguments = KINDS[kind]()
     run = RunDirectory(path)
     session = training.train(
         experiment,
         run,
-        **{"optimizer": keras.optimizers.Adam(1e-2), **arguments},
+        **{"optimizer": keras.optimizers.Adam(1e-2), "validation_episodes": 4, **arguments},
         epochs=epochs,
         steps_per_epoch=3,
         meta_batch=4,
-        validation_episodes=4,
+        seed=strategy.worker() if "OWN_SEED" in os.environ else 0,
+        callbacks=deaths(),
     )
     if session.writes:
         run.start("")
@@ -101,13 +116,13 @@ def train(kind: str, path: str, epochs: int) -> None:
 
 
 if __name__ == "__main__":
-    strategy, folder, STORE, epochs, *kinds = sys.argv[1:]
-    if strategy == "mirrored":
+    chosen, folder, STORE, *jobs = sys.argv[1:]
+    if chosen == "mirrored":
         cpu = tf.config.list_physical_devices("CPU")[0]
         two = [tf.config.LogicalDeviceConfiguration()] * 2
         tf.config.set_logical_device_configuration(cpu, two)
-    process.set_up(
-        precision="float64", threads=1, strategy=None if strategy == "alone" else strategy
-    )
-    for kind in kinds:
-        train(kind, os.path.join(folder, kind), int(epochs))
+    with mistakes_in_one_line():
+        process.set_up(threads=1, strategy=None if chosen == "alone" else chosen)
+        for job in jobs:
+            kind, count, *name = job.split(":")
+            train(os.path.join(folder, *(name or [kind])), kind, int(count))

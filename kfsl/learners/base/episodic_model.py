@@ -162,7 +162,7 @@ class EpisodicModel(keras.Model):
         if replicas.count() == 1:
             return
         averages = [w for w in self.non_trainable_weights if "float" in w.dtype]
-        parts = [tf.cast(self.replica_share(w), w.dtype) * w.value for w in averages]
+        parts = [tf.convert_to_tensor(self.replica_share(w), w.dtype) * w.value for w in averages]
         for average, whole in zip(averages, replicas.totals(parts), strict=True):
             average.assign(whole)
 

@@ -70,7 +70,7 @@ class TaskwiseLearner(Learner):
             return super().replica_share(average)
         later = replicas.count() - 1 - tf.cast(replicas.number(), average.dtype)
         whole = 1.0 - momentum ** replicas.count()
-        return (1.0 - momentum) / whole * tf.pow(tf.cast(momentum, average.dtype), later)
+        return (1.0 - momentum) / whole * tf.pow(tf.constant(momentum, average.dtype), later)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "parallel_tasks": self.parallel_tasks}
