@@ -11,6 +11,8 @@ import sys
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Operations on so little data take longer to be spread over threads than to be computed.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 importlib.import_module("kfsl")  # Before TensorFlow, whose kernels it chooses.
 
 #: Bytes above which a worker lets go between two tests of a module too, and by which it must

@@ -87,6 +87,8 @@ SMALL = {
     "MAML.steps": "1",
     "CAVIA.steps": "1",
 }
+#: Inner steps of the files at the top level: more than one, and more are as two.
+STEPS = ("MAML.steps", "MAML.evaluation_steps", "CAVIA.steps", "MetaSGD.steps", "Reptile.steps")
 #: The same for backbones whose width no macro gives.
 NARROW = {
     "Conv4": "4",
@@ -311,6 +313,7 @@ def tiny_training(path):
         tiny += ["train.epochs = 1", "train.steps_per_epoch = 2"]
     if "EVALUATION_STEPS = " in text:
         tiny.append("EVALUATION_STEPS = 3")
+    tiny += [f"{name} = 2" for name in STEPS if f"@{name.split('.')[0]}()" in text]
     return ["kfsl.train", f"--gin_file={relative(path)}", *(f"--gin_param={b}" for b in tiny)]
 
 

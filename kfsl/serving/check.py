@@ -1,6 +1,5 @@
 """Finds out by trying what a learner can be served with, and whether its graph is right."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,9 +18,7 @@ OTHER_SIZE = 5
 REFUSALS = (ValueError, TypeError, tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
 
 
-def takes_any_size(
-    learner: Learner, image_shape: tuple[int, int, int], trace: Callable[[], Any]
-) -> bool:
+def takes_another_size(learner: Learner, image_shape: tuple[int, int, int]) -> bool:
     """Whether a learner works on images of another size than those of its training.
 
     Numbers have one size.
@@ -29,11 +26,9 @@ def takes_any_size(
     Args:
         learner: `Learner`.
         image_shape: tuple of three ints. Height, width and channels of the training images.
-        trace: callable that traces the learner for unknown height and width.
 
     Returns:
-        True if its backbone says so, or it has none, and both a larger image and the tracing
-        succeed.
+        True if its backbone says so, or it has none, and a larger image succeeds.
     """
     if not learner.objective.has_classes:
         return False
@@ -42,7 +37,6 @@ def takes_any_size(
         return False
     try:
         logits = learner(_episode(learner, _larger(image_shape)))["logits"]
-        trace()
     except REFUSALS:
         return False
     return bool(np.isfinite(logits).all())

@@ -9,11 +9,12 @@ from kfsl.learners.base.learner import Learner
 from kfsl.runs.environment import environment, now
 from kfsl.serving import example, example_of_numbers
 from kfsl.serving.check import (
+    REFUSALS,
     check_fewer_ways,
     difference_from_learner,
     serves_fewer_ways,
     smallest_size,
-    takes_any_size,
+    takes_another_size,
 )
 from kfsl.serving.files import CLASSES_FILE, FORMAT_VERSION
 from kfsl.serving.saved_model import check_place, write_saved_model, written_spec
@@ -94,23 +95,33 @@ def export(
     check_place(path)
     shape = tuple(image_shape if learner.objective.has_classes else learner.input_shape)
     check_fewer_ways(learner, shape)
-    free: Shape = (None, None, shape[-1])
-    if any_size is None:
-        any_size = takes_any_size(learner, shape, lambda: signatures_of(learner, free))
-    served_shape = free if any_size else shape
-    smallest = smallest_size(learner, shape) if any_size else None
-    signatures = signatures_of(learner, served_shape, smallest)
+    served_shape, smallest, signatures = _traced(learner, shape, any_size)
     description = _describe(learner, shape, served_shape, smallest, signatures)
     description.update(overrides=list(overrides), weights=weights)
 
     def difference(folder: str) -> float:
-        return difference_from_learner(learner, folder, shape, any_size)
+        return difference_from_learner(learner, folder, shape, served_shape != shape)
 
     script = example if learner.objective.has_classes else example_of_numbers
     beside = {CLASSES_FILE: training_data or {}}
     return write_saved_model(
         path, learner, signatures, description, difference, beside, script.__file__
     )
+
+
+def _traced(
+    learner: Learner, shape: tuple[int, ...], any_size: bool | None
+) -> tuple[Shape, int | None, dict[str, Any]]:
+    """The shape that is served, the smallest size where it is free, and the signatures."""
+    if any_size or (any_size is None and takes_another_size(learner, shape)):
+        free: Shape = (None, None, shape[-1])
+        smallest = smallest_size(learner, shape)
+        try:
+            return free, smallest, signatures_of(learner, free, smallest)
+        except REFUSALS:  # Of an unknown size it cannot be traced.
+            if any_size:
+                raise
+    return shape, None, signatures_of(learner, shape)
 
 
 def _describe(

@@ -63,10 +63,10 @@ def signatures_of(
     if learner.kept_base_classes:
         jointly = _infer(learner, learner.classify_jointly)
         signatures[INFER_JOINTLY] = concrete(jointly, **state, query_features=features)
+    # One copy of a graph, which may have an inner loop, serves all.
+    serve = concrete(_serve(learner, embed, adapt, infer), **episode, **steps)
     if not steps:
-        return {"serving_default": concrete(_serve(learner), **episode), **signatures}
-    # An inner loop makes a large graph: one copy serves all.
-    serve = concrete(_serve_in_turn(learner, embed, adapt, infer), **episode, **steps)
+        return {"serving_default": serve, **signatures}
     default = concrete(_with_default_steps(serve, learner.default_steps), **episode)
     return {"serving_default": default, **signatures, "serve_with_steps": serve}
 
@@ -74,31 +74,17 @@ def signatures_of(
 # The served functions are the learner's own; they only add and take away the meta-batch axis.
 
 
-def _serve(learner: Learner) -> Callable:
+def _serve(learner: Learner, embed: Any, adapt: Any, infer: Any) -> Callable:
     objective = learner.objective
+    answer = objective.answer
 
     def serve(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        support, targets = inputs[objective.support_inputs], inputs[objective.support_targets]
-        with tf.control_dependencies(check_support(learner, support, targets, {})):
-            episode = {name: tensor[None] for name, tensor in inputs.items()}
-        features, query = learner.embed_episode(episode, training=False)
-        state = learner.adapt(features, episode[objective.support_targets])
-        outputs = learner.infer(state, query)[objective.output][0]
-        return {objective.answer: objective.prediction(outputs)}
-
-    return serve
-
-
-def _serve_in_turn(learner: Learner, embed: Any, adapt: Any, infer: Any) -> Callable:
-    objective = learner.objective
-    targets, answer = objective.support_targets, objective.answer
-
-    def serve(steps: tf.Tensor, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         support, query = (
-            embed(**{objective.embedded: inputs[name]})["features"]
+            embed(**{objective.embedded: inputs.pop(name)})["features"]
             for name in (objective.support_inputs, objective.query_inputs)
         )
-        state = adapt(support_features=support, **{targets: inputs[targets]}, steps=steps)
+        # What is left are targets, and steps where they are free.
+        state = adapt(support_features=support, **inputs)
         return {answer: infer(**state, query_features=query)[answer]}
 
     return serve
