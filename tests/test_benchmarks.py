@@ -152,3 +152,18 @@ def test_rollouts(tmp_path, benchmark):
     found = json.loads(output.read_text())
     assert list(found) == ["navigation"]
     assert found["navigation"]["steps_per_second"] > 0
+
+
+@pytest.mark.long
+def test_workers(tmp_path):
+    output = tmp_path / "figures.json"
+    sizes = ["--filters=2", "--meta_batch=2", "--updates=2", "--rounds=1", f"--json={output}"]
+    command = [sys.executable, BENCHMARKS / "workers.py", "--learner", "prototypical_network"]
+    done = subprocess.run([*command, *sizes], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(output.read_text())["prototypical_network"]
+    assert found["1"]["efficiency"] == 1.0
+    assert 0 < found["2"]["steps_per_second"] == found["2"]["episodes_per_second"] / 2
+    # Conv-4 of 2 filters: its gradient goes from each to the other, in single precision.
+    parameters = 9 * 2 + 3 * 9 * 2 * 2 + 4 * 3 * 2
+    assert found["1"]["bytes_per_step"] < 2 * 4 * parameters <= found["2"]["bytes_per_step"]
