@@ -2,11 +2,14 @@
 
 import contextlib
 import ctypes
+import fcntl
 import gc
 import importlib
 import os
 import resource
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -131,3 +134,19 @@ def run(store, tmp_path):
     from tests.support import letters
 
     return letters.trained_run(str(tmp_path / "run"), store)
+
+
+@pytest.fixture(scope="session")
+def glyphs_store(tmp_path_factory):
+    """The embedded datasets, built as a user builds them, once for all workers."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    command = [sys.executable, "-m", "data_pipelines.prepare", f"--data_dir={folder / 'stores'}"]
+    with open(folder / "glyphs.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for name in ("glyphs", "glyph_modes"):
+            if not (folder / "stores" / name).exists():
+                line = [*command, f"--dataset={name}"]
+                subprocess.run(line, check=True, capture_output=True, cwd=Path(__file__).parents[1])
+    return folder / "stores"

@@ -7,13 +7,10 @@ from one that is stepped in data, rates and sizes alone. Files at the top level 
 user runs them.
 """
 
-import fcntl
 import functools
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -288,22 +285,6 @@ def stanet_head(learner):
     )
     semantic = learner.semantic_classes * (channels + 1) if learner.semantic_classes else 0
     return layers + ways * size * learner.num_layers + semantic
-
-
-@pytest.fixture(scope="session")
-def glyphs_store(tmp_path_factory):
-    """The embedded datasets, built as a user builds them, once for all workers."""
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent
-    command = [sys.executable, "-m", "data_pipelines.prepare", f"--data_dir={folder / 'stores'}"]
-    with open(folder / "glyphs.lock", "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for name in ("glyphs", "glyph_modes"):
-            if not (folder / "stores" / name).exists():
-                line = [*command, f"--dataset={name}"]
-                subprocess.run(line, check=True, capture_output=True, cwd=ROOT)
-    return folder / "stores"
 
 
 def tiny_training(path):

@@ -59,6 +59,9 @@ def _made(name: str) -> tf.distribute.Strategy:
         ]
         return tf.distribute.MirroredStrategy(devices)
     resolver = _cluster()
+    count = len(resolver.cluster_spec().as_dict()["worker"])
+    if count > 1:
+        print(f"Worker {resolver.task_id} of {count} waits for the others.", flush=True)
     try:
         return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     except RuntimeError as error:

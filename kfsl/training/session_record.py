@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from kfsl.experiment import Experiment
 from kfsl.runs.environment import environment, now
@@ -11,7 +12,7 @@ from kfsl.runs.run_directory import RunDirectory
 from kfsl.training.process import onednn, threads
 
 #: What each call is remembered by, besides when it began.
-TOLD = ("commit", "threads", "onednn", "command_line")
+TOLD = ("commit", "threads", "onednn", "replicas", "command_line")
 
 
 def record_session(run: RunDirectory, experiment: Experiment, seed: int) -> None:
@@ -26,7 +27,7 @@ def record_session(run: RunDirectory, experiment: Experiment, seed: int) -> None
     earlier = run.metadata.get("sessions", [])
     changed = [
         f"{name} was {earlier[-1][name]} and is {values[name]}"
-        for name in ("threads", "onednn")
+        for name in ("threads", "onednn", "replicas")
         if earlier and earlier[-1].get(name) not in (None, values[name])
     ]
     if changed:
@@ -51,5 +52,6 @@ def _described(experiment: Experiment, seed: int) -> dict[str, Any]:
         "seed": seed,
         "threads": threads(),
         "onednn": onednn(),
+        "replicas": tf.distribute.get_strategy().num_replicas_in_sync,
         "precision": keras.config.dtype_policy().name,
     }
