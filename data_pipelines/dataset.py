@@ -69,7 +69,6 @@ class FewShotDataset:
                 f"make; received held_out_images={self.held_out_images} and the splits "
                 f"{', '.join(self.splits)}."
             )
-        owner: dict[int, str] = {}
         for split, indices in self.splits.items():
             if not indices.size:
                 raise ValueError(f"Split {split!r} of {self.name} has no class.")
@@ -78,14 +77,22 @@ class FewShotDataset:
                     f"Split {split!r} of {self.name} names classes {indices[0]} to {indices[-1]}; "
                     f"the store has classes 0 to {self.store.num_classes - 1}."
                 )
-            for index in indices.tolist():
-                if index in owner:
-                    raise ValueError(
-                        f"Class {self.store.class_names[index]!r} of {self.name} is in split "
-                        f"{owner[index]!r} and again in split {split!r}; splits must be disjoint."
-                    )
-                owner[index] = split
             self._check_rotations(split, indices)
+        self._check_disjoint()
+
+    def _check_disjoint(self) -> None:
+        owners = np.full(self.store.num_classes, -1, np.int32)
+        names = list(self.splits)
+        for number, indices in enumerate(self.splits.values()):
+            known, twice = owners[indices] >= 0, np.flatnonzero(np.diff(indices) == 0)
+            if known.any() or twice.size:
+                index = indices[known][0] if known.any() else indices[twice[0]]
+                owner = names[owners[index]] if known.any() else names[number]
+                raise ValueError(
+                    f"Class {self.store.class_names[index]!r} of {self.name} is in split "
+                    f"{owner!r} and again in split {names[number]!r}; splits must be disjoint."
+                )
+            owners[indices] = number
 
     def _check_rotations(self, split: str, indices: np.ndarray) -> None:
         rotations = self.store.rotations

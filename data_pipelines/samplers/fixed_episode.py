@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from data_pipelines.samplers.draws import (
-    random_order,
+    few_classes,
     stream_seed,
     substreams,
 )
@@ -70,5 +70,5 @@ def fixed_episode(
     """
     pool = checked_pool(split, rotations, ways, shots, queries, total_queries)
     class_seed, *seeds = substreams(stream_seed(split, seed, index), 4)
-    chosen = random_order(class_seed, [pool.size], ways)
+    chosen = few_classes(class_seed, pool.size, ways)
     return fixed_sizes(split, pool, seeds, chosen, shots, queries, total_queries)

@@ -10,7 +10,7 @@ from data_pipelines.samplers.draws import (
     check_images,
     check_ways,
     class_pool,
-    random_order,
+    few_classes,
     stream_seed,
     substreams,
     uniform_integers,
@@ -82,7 +82,7 @@ def variable_episode(
     check_images(split, pool.positions, max_shots + -(-total_queries // min_ways))
     way_seed, class_seed, *seeds = substreams(stream_seed(split, seed, index), 5)
     ways = uniform_integers(way_seed, [], min_ways, max_ways)
-    chosen = random_order(class_seed, [pool.size], max_ways)
+    chosen = few_classes(class_seed, pool.size, max_ways)
     return padded_sizes(
         split, pool, seeds, chosen, ways, min_ways, min_shots, max_shots, imbalanced, total_queries
     )
