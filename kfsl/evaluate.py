@@ -105,53 +105,90 @@ def evaluate_run(
     _check(run, against, episodes, bindings)
     with command.quiet_start():
         from kfsl import configurables
-        from kfsl.evaluation import base_classes, part_files
-        from kfsl.experiment import Experiment
+        from kfsl.evaluation import part_files
 
     experiment = configurables.trained_experiment(run, bindings)
     weights = experiment.weights
-    arguments: dict[str, Any] = {"split": split}
-    if classes != "new" and not isinstance(experiment, Experiment):
-        raise ValueError(f"{run.path} has a policy, which knows no classes; leave --classes out.")
-    if classes == "base":
-        experiment = base_classes.asked_alone(experiment)
-        arguments = {"split": base_classes.BASE_TEST}
-    elif classes == "both":
-        arguments["base_queries"] = base_classes.queries(experiment, split)
-    if (shard is not None or merge) and not isinstance(experiment, Experiment):
-        raise ValueError(f"{run.path} has a policy, whose tasks act together; leave --shard out.")
+    experiment, arguments = _asked(run, experiment, split, classes, shard is not None or merge)
     if episodes is not None:
         arguments["episodes"] = episodes
-    if shard is not None:
-        arguments["shard"] = shard
-    evaluate = configurables.command_of("evaluate", experiment)
     if merge:
         name = f"{arguments['split']}{'_and_base' if classes == 'both' else ''}"
-        found = part_files.merged(run, _overridden(name, bindings), experiment, episodes)
+        name = _overridden(name, bindings)
+        found = part_files.merged(run, name, experiment.learner.objective, weights, episodes)
+        lines = _told(found, run)
+        part_files.remove(run, name)
     else:
-        found = evaluate(experiment, **arguments)
+        evaluate = configurables.command_of("evaluate", experiment)
+        found = evaluate(experiment, **arguments, **({} if shard is None else {"shard": shard}))
         configurables.check_overrides(bindings, run, "evaluation")
         # The run may train on meanwhile: what counts is the file that was loaded.
         found = dataclasses.replace(found, weights=weights, overrides=bindings)
-    if shard is not None:
-        return [part_files.save(found, run, _overridden(found.name, bindings))]
-    lines = [found.summary(), *found.mode_lines(), *found.update_lines(), _save(found, run)]
-    if merge:
-        part_files.remove(run, _overridden(found.name, bindings))
+        if shard is not None:
+            return [part_files.save(found, run, _overridden(found.name, bindings))]
+        lines = _told(found, run)
     if against is None:
         return lines
+    other = _other(against, found, experiment, arguments, bindings)
+    return [*lines, *_comparison(run, against, found, other)]
+
+
+def _asked(
+    run: RunDirectory, experiment: Any, split: str, classes: str, in_parts: bool
+) -> tuple[Any, dict[str, Any]]:
+    """The experiment, and the arguments of its evaluation, that ask about some classes."""
+    from kfsl.evaluation import base_classes
+    from kfsl.experiment import Experiment
+
+    if not isinstance(experiment, Experiment):
+        if classes != "new":
+            raise ValueError(
+                f"{run.path} has a policy, which knows no classes; leave --classes out."
+            )
+        if in_parts:
+            raise ValueError(
+                f"{run.path} has a policy, whose tasks act together; leave --shard and --merge out."
+            )
+    if classes == "base":
+        return base_classes.asked_alone(experiment), {"split": base_classes.BASE_TEST}
+    if classes == "both":
+        queries = base_classes.queries(experiment, split)
+        return experiment, {"split": split, "base_queries": queries}
+    return experiment, {"split": split}
+
+
+def _told(found: Evaluation, run: RunDirectory) -> list[str]:
+    return [found.summary(), *found.mode_lines(), *found.update_lines(), _save(found, run)]
+
+
+def _other(
+    against: RunDirectory,
+    found: Evaluation,
+    experiment: Any,
+    arguments: dict[str, Any],
+    bindings: list[str],
+) -> Evaluation:
+    """What another run's learner finds on the same episodes."""
+    from kfsl import configurables
 
     other = fitting_evaluation(against, found)
-    if other is None:
-        # The process has its threads by now; the other run may name another number.
-        compared = configurables.trained_experiment(against, [*bindings, "set_up.threads = 0"])
-        if found.after_updates:
-            arguments |= {"updates": len(found.after_updates) - 1, "rollouts": found.shots}
-        other = configurables.command_of("evaluate", experiment, with_bindings=False)(
-            dataclasses.replace(experiment, learner=compared.learner),
-            **{**arguments, "episodes": found.episodes, "seed": found.seed},
-        )
-        other = dataclasses.replace(other, weights=compared.weights)
+    if other is not None:
+        return other
+    # The process has its threads by now; the other run may name another number.
+    compared = configurables.trained_experiment(against, [*bindings, "set_up.threads = 0"])
+    if found.after_updates:
+        arguments = arguments | {"updates": len(found.after_updates) - 1, "rollouts": found.shots}
+    other = configurables.command_of("evaluate", experiment, with_bindings=False)(
+        dataclasses.replace(experiment, learner=compared.learner),
+        **{**arguments, "episodes": found.episodes, "seed": found.seed},
+    )
+    return dataclasses.replace(other, weights=compared.weights)
+
+
+def _comparison(
+    run: RunDirectory, against: RunDirectory, found: Evaluation, other: Evaluation
+) -> list[str]:
+    """Writes the paired difference of two evaluations; lines for people."""
     difference = paired_difference(found, other)
     other_name = os.path.basename(against.path.rstrip("/"))
     path = run.evaluation_path(f"{found.name}_against_{other_name}")
@@ -162,12 +199,12 @@ def evaluate_run(
         "against_mean": dataclasses.replace(other, values=other.values[: found.episodes]).mean,
         "weights": found.weights,
         "against_weights": other.weights,
-        "overrides": bindings,
+        "overrides": found.overrides,
     }
     apart = paired_by_mode(found, other)
     modes = {name: dataclasses.asdict(each) for name, each in apart.items()}
     write_json(path, {**values, **dataclasses.asdict(difference), "by_mode": modes})
-    lines += [f"against {against.path}: {other.summary()}", difference.summary()]
+    lines = [f"against {against.path}: {other.summary()}", difference.summary()]
     lines += [f"  {name}: {each.summary()}" for name, each in apart.items()]
     if found.transductive != other.transductive:
         which = "this run" if found.transductive else against.path

@@ -7,7 +7,7 @@ import re
 
 from kfsl.evaluation import parts
 from kfsl.evaluation.parts import EvaluationPart
-from kfsl.experiment import Experiment
+from kfsl.objectives.objective import Objective
 from kfsl.runs.evaluation_record import Evaluation
 from kfsl.runs.run_directory import RunDirectory
 
@@ -34,14 +34,15 @@ def save(part: EvaluationPart, run: RunDirectory, name: str) -> str:
 
 
 def merged(
-    run: RunDirectory, name: str, experiment: Experiment, episodes: int | None = None
+    run: RunDirectory, name: str, objective: Objective, weights: str, episodes: int | None = None
 ) -> Evaluation:
     """Puts the parts of an evaluation together.
 
     Args:
         run: `RunDirectory`.
         name: str. Of the evaluation.
-        experiment: `Experiment`, whose learner is the run's best.
+        objective: `Objective` of the run's learner.
+        weights: str. SHA-256 of the weights that the run has by now.
         episodes: int or None. How many there are to be; None: as many as the parts say.
 
     Returns:
@@ -59,10 +60,8 @@ def merged(
                 f"python -m kfsl.evaluate --run_dir={run.path} --shard={place}/{count}, with the "
                 "options of the others."
             )
-    found = parts.merged(
-        [EvaluationPart.load(path) for path in paths], experiment.learner.objective
-    )
-    if found.weights != experiment.weights:
+    found = parts.merged([EvaluationPart.load(path) for path in paths], objective)
+    if found.weights != weights:
         raise ValueError(
             f"The parts are of other weights than {run.best_learner} has by now. Compute them "
             "again, all with the same."
