@@ -31,6 +31,7 @@ def _main() -> None:
     gin_files.check(paths, bindings)
     with command.quiet_start():
         from kfsl import configurables
+        from kfsl.training.lost_worker import lost_worker_told
 
     config = (
         configurables.parse(paths, bindings)
@@ -38,7 +39,8 @@ def _main() -> None:
         else configurables.parse_text(run.config, bindings)
     )
     run.check(config)
-    experiment = configurables.experiment()
+    with lost_worker_told(lambda: "nothing was begun", RuntimeError):
+        experiment = configurables.experiment()
     session = configurables.command_of("train", experiment)(experiment, run)
     configurables.check_used("train")
     if session.done:

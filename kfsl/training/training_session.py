@@ -65,8 +65,9 @@ class TrainingSession:
         self._start: InitialWeights | None = None
         try:
             self._claim.look()
-            self._construct()
-            self._check_workers()
+            with lost_worker_told(lambda: "nothing was begun", TrainingError):
+                self._construct()
+                self._check_workers()
         except BaseException:
             self._claim.release()
             raise
@@ -100,6 +101,7 @@ class TrainingSession:
                 full_disk_told(self._kept, TrainingError),
                 lost_worker_told(self._kept, TrainingError),
             ):
+                strategy.check_alike({"configuration": zlib.crc32(operative.encode())})
                 if self.writes:
                     self._begin(operative)
                 logs = self._train(operative) if self._arguments.epochs else self._validate()

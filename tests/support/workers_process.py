@@ -4,7 +4,7 @@ Called as `python -m tests.support.workers_process STRATEGY FOLDER STORE JOB...`
 `alone`, `mirrored` (two devices) or `multi_worker` (as TF_CONFIG says) and each job, `KIND:EPOCHS`
 or `KIND:EPOCHS:NAME`, trains into a run directory of its name in the folder. `DIES_IN_EPOCH` and
 `DYING_WORKER` in the environment kill a worker in the middle of an epoch; with `OWN_SEED` each has
-another seed.
+another seed, and `FAILING_WORKER` is one that does not come to train.
 """
 
 import functools
@@ -25,6 +25,7 @@ from kfsl.learners import MAML, DenseClassification, PrototypicalNetwork, Reptil
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.training import process
 from kfsl.training import train as training
+from kfsl.training.lost_worker import lost_worker_told
 from tests.support import letters
 from tests.support.training_process import Die
 
@@ -96,9 +97,13 @@ def deaths() -> list[keras.callbacks.Callback]:
 
 
 def train(path: str, kind: str, epochs: int) -> None:
+    if os.environ.get("FAILING_WORKER") == str(strategy.worker()):
+        raise ValueError("cannot begin")
     keras.utils.set_random_seed(3)
     keras.config.set_dtype_policy("float64")
-    experiment, arguments = KINDS[kind]()
+    # Making a variable is a matter of all workers: commands guard it, too.
+    with lost_worker_told(lambda: "nothing was begun", RuntimeError):
+        experiment, arguments = KINDS[kind]()
     run = RunDirectory(path)
     session = training.train(
         experiment,

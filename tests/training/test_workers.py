@@ -150,6 +150,16 @@ def test_workers_of_another_training_are_refused(store, tmp_path):
     assert not os.path.exists(tmp_path / "metric" / "metrics.jsonl")
 
 
+@pytest.mark.long
+def test_a_worker_that_cannot_begin_ends_the_others(store, tmp_path):
+    ended = workers([tmp_path, store, "metric:1"], FAILING_WORKER="1")
+    assert ended[1][0] == 2
+    assert "cannot begin" in ended[1][2]
+    code, _, err = ended[0]
+    assert code == 2
+    assert "Another worker is gone, and worker 0 cannot go on alone: nothing was begun." in err
+
+
 def test_other_commands_need_no_workers(store, tmp_path):
     """A run that workers trained is evaluated by one process."""
     from kfsl.evaluate import evaluate_run

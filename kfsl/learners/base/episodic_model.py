@@ -129,10 +129,11 @@ class EpisodicModel(keras.Model):
 
     def train_step(self, data: tuple) -> dict[str, Any]:
         episode, query_labels, _ = keras.utils.unpack_x_y_sample_weight(data)
+        before = self._averages()
         outputs, loss, gradients = self.loss_and_gradients(episode, query_labels)
         track_loss(self, loss)
         self.update_weights(replicas.totals(gradients))
-        self._share_averages()
+        self._share_averages(before)
         return shown(self.compute_metrics(episode, query_labels, outputs))
 
     def loss_and_gradients(
@@ -157,14 +158,22 @@ class EpisodicModel(keras.Model):
         # Parts of the loss that exist only in training would show as zeros here.
         return shown({name: metrics[name] for name in ("loss", *self.objective.reported)})
 
-    def _share_averages(self) -> None:
-        """Gives all replicas the same moving averages: those of the whole meta-batch."""
+    def _averages(self) -> list[tuple[keras.Variable, Any]]:
+        """The moving averages, and what they are now; none where no other replica moves them."""
         if replicas.count() == 1:
-            return
-        averages = [w for w in self.non_trainable_weights if "float" in w.dtype]
-        parts = [tf.convert_to_tensor(self.replica_share(w), w.dtype) * w.value for w in averages]
-        for average, whole in zip(averages, replicas.totals(parts), strict=True):
-            average.assign(whole)
+            return []
+        averages = [weight for weight in self.non_trainable_weights if "float" in weight.dtype]
+        return [(average, tf.identity(average.value)) for average in averages]
+
+    def _share_averages(self, before: list[tuple[keras.Variable, Any]]) -> None:
+        """Gives all replicas the same moving averages: those of the whole meta-batch."""
+        # How far each moved is added up: what did not move stays the same to the bit.
+        moves = [
+            tf.convert_to_tensor(self.replica_share(average), average.dtype) * (average.value - old)
+            for average, old in before
+        ]
+        for (average, old), move in zip(before, replicas.totals(moves), strict=True):
+            average.assign(old + move)
 
     def replica_share(self, average: keras.Variable) -> Any:
         """What a replica's moving average counts in that of all; the shares add up to 1.
