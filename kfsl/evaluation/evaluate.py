@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -128,42 +129,60 @@ def evaluate(
     )
     predict = compiled_prediction(learner, streams.embedded, joint=streams.base_classes > 0)
 
-    def judged() -> Iterator[JudgedBatch]:
-        for number, (episode, query_labels) in zip(
-            streams.numbers, streams.elements(), strict=True
-        ):
-            _check_ways(learner, episode)
-            outputs = _outputs(predict, episode, seed, number * meta_batch)
-            kept = min(meta_batch, episodes - number * meta_batch)
-            small = {
-                name: tensor.numpy()[:kept]
-                for name, tensor in episode.items()
-                if name not in (SUPPORT_IMAGES, QUERY_IMAGES)
-            }
-            yield JudgedBatch(number, small, query_labels.numpy()[:kept], outputs[:kept])
-
+    about = _about(experiment, split, seed, streams.base_classes)
+    part = EvaluationPart(about, streams.class_names, episodes, meta_batch, shard or (0, 1))
+    batches = _judged(streams, learner, predict, seed, episodes, meta_batch)
     total = sum(min(meta_batch, episodes - number * meta_batch) for number in streams.numbers)
     with tqdm.tqdm(total=total, desc=f"evaluate {split}", unit="ep", disable=None) as bar:
-        batches = _counted(judged(), bar)
-        about = {
-            "split": split,
-            "seed": seed,
-            "dataset": dataset.name,
-            "dataset_fingerprint": dataset.fingerprint,
-            "learner": type(learner).__name__,
-            "bn_policy": learner.bn_policy,
-            "transductive": learner.transductive,
-            "base_classes": streams.base_classes,
-            "mode_names": list(classes.mode_names),
-            "metric": learner.objective.reported[0],
-        }
-        part = EvaluationPart(about, streams.class_names, episodes, meta_batch, shard or (0, 1))
+        batches = _counted(batches, bar)
         if shard is not None:
             part.batches = list(batches)
-            part.seconds = round(time.monotonic() - started, 1)
+            part.seconds = _since(started)
             return part
         found = evaluation_of(part, batches, learner.objective)
-    return dataclasses.replace(found, seconds=round(time.monotonic() - started, 1))
+    return dataclasses.replace(found, seconds=_since(started))
+
+
+def _judged(
+    streams: EvaluationStreams,
+    learner: Learner,
+    predict: Callable,
+    seed: int,
+    episodes: int,
+    meta_batch: int,
+) -> Iterator[JudgedBatch]:
+    """The meta-batches of a stream, with the learner's answers; images are left out."""
+    for number, (episode, query_labels) in zip(streams.numbers, streams.elements(), strict=True):
+        _check_ways(learner, episode)
+        outputs = _outputs(predict, episode, seed, number * meta_batch)
+        kept = min(meta_batch, episodes - number * meta_batch)
+        small = {
+            name: tensor.numpy()[:kept]
+            for name, tensor in episode.items()
+            if name not in (SUPPORT_IMAGES, QUERY_IMAGES)
+        }
+        yield JudgedBatch(number, small, query_labels.numpy()[:kept], outputs[:kept])
+
+
+def _about(experiment: Experiment, split: str, seed: int, base_classes: int) -> dict[str, Any]:
+    """What is known of an evaluation before anything is counted."""
+    learner, dataset = experiment.learner, experiment.dataset
+    return {
+        "split": split,
+        "seed": seed,
+        "dataset": dataset.name,
+        "dataset_fingerprint": dataset.fingerprint,
+        "learner": type(learner).__name__,
+        "bn_policy": learner.bn_policy,
+        "transductive": learner.transductive,
+        "base_classes": base_classes,
+        "mode_names": list(dataset.split(split).mode_names),
+        "metric": learner.objective.reported[0],
+    }
+
+
+def _since(started: float) -> float:
+    return round(time.monotonic() - started, 1)
 
 
 def _counted(batches: Iterator[JudgedBatch], bar: tqdm.tqdm) -> Iterator[JudgedBatch]:

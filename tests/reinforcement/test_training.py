@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from data_pipelines.class_split import SPLITS
@@ -193,3 +194,10 @@ def test_another_environment_is_refused(tmp_path):
 def test_refusals(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_strategy_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(tf.distribute, "has_strategy", lambda: True)
+    with pytest.raises(ValueError, match=r"leave set_up\.strategy out"):
+        train_policy(experiment(), RunDirectory(str(tmp_path / "run")), iterations=1)
+    assert not (tmp_path / "run").exists()
