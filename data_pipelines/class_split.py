@@ -1,6 +1,7 @@
 """The classes of one split, as samplers read them."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -17,7 +18,7 @@ class ClassSplit:
 
     Args:
         name: str. Such as `"train"`.
-        class_names: tuple of str.
+        class_names: sequence of str.
         counts: int64 array `[num_classes]`. Images per class.
         offsets: int64 array `[num_classes]`. Index of the class's first image in the store.
         superclasses: int32 array `[num_classes]`. Dense within the split, from 0.
@@ -45,7 +46,7 @@ class ClassSplit:
     """
 
     name: str
-    class_names: tuple[str, ...]
+    class_names: Sequence[str]
     counts: np.ndarray
     offsets: np.ndarray
     superclasses: np.ndarray

@@ -10,9 +10,20 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from data_pipelines.stored_names import StoredNames
+
 IMAGES_FILE = "images.npy"
 DESCRIPTION_FILE = "store.json"
-FORMAT_VERSION = 1
+#: One record a class, and the names of all classes, one after another.
+CLASSES_FILE, NAMES_FILE = "classes.npy", "names.npy"
+#: `split` is an index into the description's `splits`, `NO_SPLIT` for classes of none.
+CLASS_RECORD = np.dtype(
+    [("count", "<i8"), ("name_end", "<i8"), ("superclass", "<i4"), ("split", "<i2")]
+)
+NO_SPLIT = -1
+#: Of earlier releases: the description lists all classes.
+LISTED_VERSION = 1
+FORMAT_VERSION = 2
 
 
 class StoredClass(NamedTuple):
@@ -26,21 +37,23 @@ class StoredClass(NamedTuple):
 class ClassStore:
     """Images of all classes of a dataset, uint8, sorted by class and memory-mapped.
 
-    A store is a folder with `images.npy` (`[N, H, W, C]`) and `store.json` (names, counts,
-    metadata). The images of class `c` are
-    `images[offsets[c] : offsets[c] + counts[c]]`. Opening maps the file; pixels are read from disk
-    when they are touched.
+    A store is a folder with `images.npy` (`[N, H, W, C]`), `classes.npy` (counts, superclasses,
+    splits), `names.npy` and `store.json` (superclass names, metadata). The images of class `c` are
+    `images[offsets[c] : offsets[c] + counts[c]]`. Opening maps the files; pixels and names are read
+    from disk when they are touched, so a million classes open as fast as a thousand. Stores of
+    earlier releases, whose `store.json` lists all classes, open too.
 
     Attributes:
         path: `pathlib.Path`. The folder.
         images: `np.memmap`. The pixels, uint8 of shape `[N, H, W, C]`, read-only.
-        class_names: tuple of str. One per class.
+        class_names: `StoredNames`, a sequence of str. One per class.
         superclass_names: tuple of str. In alphabetical order.
         class_superclasses: int32 array `[num_classes]`. Index into `superclass_names`.
         counts: int64 array `[num_classes]`. Images per class.
         offsets: int64 array `[num_classes]`. Where each class begins.
         metadata: dict with `name`, `licence`, `citation`, `image_shape`, `rotations`, `source`,
-            `versions`.
+            `versions`; with `splits`, from split to the names of its classes, where the store
+            was prepared with such lists.
         fingerprint: str. SHA-256 (hex) over names, counts and pixels.
 
     Example:
@@ -63,12 +76,17 @@ class ClassStore:
     def __init__(self, path: str | os.PathLike, description: dict[str, Any], images: np.memmap):
         self.path = Path(path)
         self.images = images
-        self.class_names = tuple(description["class_names"])
+        classes, self.class_names = _classes(self.path, description)
         self.superclass_names = tuple(description["superclass_names"])
-        self.class_superclasses = np.asarray(description["class_superclasses"], np.int32)
-        self.counts = np.asarray(description["counts"], np.int64)
+        self.class_superclasses = np.ascontiguousarray(classes["superclass"])
+        self.counts = np.ascontiguousarray(classes["count"])
         self.offsets = np.cumsum(self.counts) - self.counts
         self.metadata = dict(description["metadata"])
+        if "splits" in description:
+            self.metadata["splits"] = {
+                split: self.class_names[np.flatnonzero(classes["split"] == number)]
+                for number, split in enumerate(description["splits"])
+            }
         self.fingerprint = description["fingerprint"]
 
     @classmethod
@@ -93,17 +111,20 @@ class ClassStore:
         try:
             description = json.loads((path / DESCRIPTION_FILE).read_text(encoding="utf-8"))
             version = description["format_version"]
-            images = np.load(path / IMAGES_FILE, mmap_mode="r", allow_pickle=False)
-            store = cls(path, description, images)
-        except (ValueError, KeyError, TypeError) as error:
+            known = version in (LISTED_VERSION, FORMAT_VERSION)
+            if known:
+                images = np.load(path / IMAGES_FILE, mmap_mode="r", allow_pickle=False)
+                store = cls(path, description, images)
+        except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
             raise ValueError(
                 f"The class store in {path} is damaged ({error}). Delete the folder and prepare "
                 "the dataset again."
             ) from error
-        if version != FORMAT_VERSION:
+        if not known:
             raise ValueError(
                 f"The class store in {path} has format version {version}; this release reads "
-                f"version {FORMAT_VERSION}. Delete the folder and prepare the dataset again."
+                f"versions {LISTED_VERSION} and {FORMAT_VERSION}. Delete the folder and prepare "
+                "the dataset again."
             )
         expected = (int(store.counts.sum()), *store.image_shape)
         if images.dtype != np.uint8 or images.shape != expected:
@@ -167,14 +188,44 @@ class ClassStore:
         return digest.hexdigest()
 
 
+def _classes(path: Path, description: dict[str, Any]) -> tuple[np.ndarray, StoredNames]:
+    """The records of all classes, and their names."""
+    if description["format_version"] == LISTED_VERSION:
+        names = StoredNames.of(description["class_names"])
+        return class_records(
+            description["counts"], description["class_superclasses"], names.ends
+        ), names
+    records = np.load(path / CLASSES_FILE, mmap_mode="r", allow_pickle=False)
+    text = np.load(path / NAMES_FILE, mmap_mode="r", allow_pickle=False)
+    if records.dtype != CLASS_RECORD or records.shape != (description["num_classes"],):
+        raise ValueError(f"{CLASSES_FILE} has {records.shape[0]} records of {records.dtype}")
+    if text.dtype != np.uint8 or text.shape != (records["name_end"][-1],):
+        raise ValueError(f"{NAMES_FILE} has {text.size} bytes, of another number of names")
+    return records, StoredNames(text, records["name_end"])
+
+
+def class_records(
+    counts: Sequence[int], superclasses: Sequence[int], name_ends: np.ndarray
+) -> np.ndarray:
+    """Records of classes that are in no split; lists of another length are a `ValueError`."""
+    records = np.zeros(len(name_ends), CLASS_RECORD)
+    records["count"], records["superclass"], records["name_end"] = counts, superclasses, name_ends
+    records["split"] = NO_SPLIT
+    return records
+
+
 def names_digest(
     names: Sequence[str],
     superclasses: Sequence[str],
     counts: Sequence[int],
     image_shape: Sequence[int],
 ) -> Any:
-    content = [list(image_shape), *zip(names, superclasses, counts, strict=True)]
-    return hashlib.sha256(json.dumps(content).encode())
+    # The digest of one JSON list of all classes, without the whole of its text in memory.
+    digest = hashlib.sha256(f"[{json.dumps(list(image_shape))}".encode())
+    for entry in zip(names, superclasses, counts, strict=True):
+        digest.update(f", {json.dumps(entry)}".encode())
+    digest.update(b"]")
+    return digest
 
 
 def update_from_file(digest: Any, file: BinaryIO) -> None:

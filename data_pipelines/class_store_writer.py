@@ -1,24 +1,29 @@
 """Writes class stores: images in any order, straight to their place on disk."""
 
+import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from data_pipelines.class_store import (
+    CLASSES_FILE,
     DESCRIPTION_FILE,
     FORMAT_VERSION,
     IMAGES_FILE,
+    NAMES_FILE,
     StoredClass,
+    class_records,
     header_size,
     names_digest,
     update_from_file,
     write_header,
 )
+from data_pipelines.stored_names import StoredNames
 
 
 def write_class_store(
@@ -109,18 +114,55 @@ def _write_files(
         os.fsync(file.fileno())
     description = {
         "format_version": FORMAT_VERSION,
-        "class_names": [entry.name for entry in classes],
+        "num_classes": len(classes),
         "superclass_names": superclass_names,
-        "class_superclasses": [rank[entry.superclass] for entry in classes],
-        "counts": counts.tolist(),
         "metadata": {**metadata, "image_shape": list(image_shape)},
         "fingerprint": digest.hexdigest(),
     }
-    with open(folder / DESCRIPTION_FILE, "w", encoding="utf-8") as file:
-        json.dump(description, file, ensure_ascii=False)
+    names = StoredNames.of(entry.name for entry in classes)
+    records = class_records(counts, [rank[entry.superclass] for entry in classes], names.ends)
+    _move_splits(description, records, names)
+    _write_array(folder / CLASSES_FILE, records)
+    _write_array(folder / NAMES_FILE, names.text)
+    with _written(folder / DESCRIPTION_FILE) as file:
+        file.write(json.dumps(description, ensure_ascii=False).encode())
+    return description["fingerprint"]
+
+
+def _move_splits(description: dict[str, Any], records: np.ndarray, names: Sequence[str]) -> None:
+    """Takes lists of classes out of the metadata into the classes' records.
+
+    Lists of other names, such as those of classes before their rotations, stay where they are.
+    """
+    metadata = description["metadata"]
+    if "splits" not in metadata or metadata.get("rotations", 1) > 1:
+        return
+    place = {name: row for row, name in enumerate(names)}
+    rows = {
+        split: np.array([place.get(name, -1) for name in members], np.int64)
+        for split, members in metadata["splits"].items()
+    }
+    listed = np.concatenate([np.zeros(0, np.int64), *rows.values()])
+    if (listed < 0).any() or np.unique(listed).size != listed.size:
+        return
+    del metadata["splits"]
+    description["splits"] = list(rows)
+    for number, chosen in enumerate(rows.values()):
+        records["split"][chosen] = number
+
+
+def _write_array(path: Path, array: np.ndarray) -> None:
+    with _written(path) as file:
+        np.lib.format.write_array(file, array, allow_pickle=False)
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[BinaryIO]:
+    """A file that is on the disk when it is closed."""
+    with open(path, "wb") as file:
+        yield file
         file.flush()
         os.fsync(file.fileno())
-    return description["fingerprint"]
 
 
 def _write_images(

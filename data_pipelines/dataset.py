@@ -169,7 +169,7 @@ class FewShotDataset:
         used, dense = np.unique(self.store.class_superclasses[indices], return_inverse=True)
         return ClassSplit(
             name=name,
-            class_names=tuple(self.store.class_names[i] for i in indices),
+            class_names=self.store.class_names[indices],
             counts=self.store.counts[indices],
             offsets=self.store.offsets[indices],
             superclasses=dense.astype(np.int32),

@@ -11,6 +11,7 @@ import numpy as np
 from data_pipelines.class_store import ClassStore
 from data_pipelines.dataset import FewShotDataset
 from data_pipelines.function_dataset import FUNCTIONS, FunctionDataset
+from data_pipelines.stored_names import StoredNames
 
 DATASETS = (
     "glyphs",
@@ -173,6 +174,9 @@ def _hold_out(
 def _indices(
     name: str, store: ClassStore, lists: Mapping[str, Sequence[str]]
 ) -> dict[str, np.ndarray]:
+    if all(isinstance(classes, StoredNames) for classes in lists.values()):
+        # The store's own lists, whose names know where they stand.
+        return {split: classes.rows for split, classes in lists.items()}
     rotations = store.rotations
     # With rotations the names are `<class>/rot0`, `<class>/rot90` and so on.
     names = [

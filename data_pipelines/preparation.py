@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from data_pipelines.claimed_folder import claimed_folder
@@ -181,12 +182,12 @@ class Preparation:
         return self._reader(self.path.parent)
 
     def _check_fewest(self, store: ClassStore) -> None:
-        for name, count in zip(store.class_names, store.counts, strict=True):
-            if count < self.min_images_per_class:
-                raise ValueError(
-                    f"Class {name!r} in {store.path} has {count} images, "
-                    f"--min_images_per_class={self.min_images_per_class} asks for more."
-                )
+        few = np.flatnonzero(store.counts < self.min_images_per_class)
+        if few.size:
+            raise ValueError(
+                f"Class {store.class_names[few[0]]!r} in {store.path} has {store.counts[few[0]]} "
+                f"images, --min_images_per_class={self.min_images_per_class} asks for more."
+            )
 
     def _compared(self, store: ClassStore, reader: DatasetReader | None) -> str:
         """Says how far the store is what was asked for; what was prepared otherwise is refused."""
@@ -231,7 +232,7 @@ class Preparation:
             found.append(f"class {other!r} had {then[other]} images, it has {now[other]}")
         if reader.metadata.get("parts") != store.metadata.get("parts"):
             found.append("it is mixed of other parts, or they have changed")
-        if reader.metadata.get("splits") != store.metadata.get("splits"):
+        if _divided(reader.metadata) != _divided(store.metadata):
             found.append("the classes are divided otherwise")
         return found
 
@@ -262,6 +263,11 @@ class Preparation:
         if name not in files:
             return f"image {place.number} of {name} ({place.split})"
         return f"{reader.source.name(files[name][place.number])} ({place.split})"
+
+
+def _divided(metadata: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The lists of classes, whose order means nothing."""
+    return {split: sorted(classes) for split, classes in metadata.get("splits", {}).items()}
 
 
 def _summary(store: ClassStore) -> str:

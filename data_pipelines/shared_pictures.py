@@ -1,12 +1,17 @@
 """The same picture in classes of different splits: what was learnt would be tested on."""
 
 import hashlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
+
 from data_pipelines.class_split import SPLITS
+from data_pipelines.class_store import ClassStore
 from data_pipelines.dataset import FewShotDataset
 
-DIGEST_BYTES = 16
+#: Bytes of an image's key: equal keys are few, and their pixels are compared.
+KEY_BYTES = 8
 
 
 class Place(NamedTuple):
@@ -26,14 +31,50 @@ def shared_pictures(dataset: FewShotDataset) -> list[tuple[Place, Place]]:
     Returns:
         list of pairs: the place where a picture is first met, and another in a later split.
     """
-    first: dict[bytes, Place] = {}
+    splits = [name for name in SPLITS if name in dataset.splits]
+    rows = [_image_rows(dataset.store, dataset.splits[name]) for name in splits]
+    splits_of_rows = np.repeat(np.arange(len(splits)), [len(part) for part in rows])
+    rows = np.concatenate(rows)
     found = []
-    for split in (name for name in SPLITS if name in dataset.splits):
-        for class_index in dataset.splits[split].tolist():
-            for number, image in enumerate(dataset.store.class_images(class_index)):
-                key = hashlib.blake2b(image.tobytes(), digest_size=DIGEST_BYTES).digest()
-                place = Place(split, class_index, number)
-                met = first.setdefault(key, place)
-                if met.split != split:
-                    found.append((met, place))
-    return found
+    for group in _same_keys(_keys(dataset.store.images, rows)):
+        first: dict[bytes, int] = {}
+        for position in group:
+            met = first.setdefault(dataset.store.images[rows[position]].tobytes(), position)
+            if splits_of_rows[met] != splits_of_rows[position]:
+                found.append((position, met))
+    return [
+        tuple(
+            _place(dataset.store, splits[splits_of_rows[position]], rows[position])
+            for position in (met, later)
+        )
+        for later, met in sorted(found)
+    ]
+
+
+def _image_rows(store: ClassStore, classes: np.ndarray) -> np.ndarray:
+    """Where in the store the images of some classes lie, class by class."""
+    counts = store.counts[classes]
+    starts = np.repeat(store.offsets[classes] - (np.cumsum(counts) - counts), counts)
+    return starts + np.arange(len(starts))
+
+
+def _keys(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    keys = np.empty(len(rows), np.uint64)
+    for position, row in enumerate(rows):
+        digest = hashlib.blake2b(images[row].tobytes(), digest_size=KEY_BYTES).digest()
+        keys[position] = int.from_bytes(digest, "little")
+    return keys
+
+
+def _same_keys(keys: np.ndarray) -> Iterator[np.ndarray]:
+    """Positions of equal keys, ascending, wherever there are two or more."""
+    order = np.argsort(keys, kind="stable")
+    equal = np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
+    for run in np.split(equal, np.flatnonzero(np.diff(equal) > 1) + 1):
+        if run.size:
+            yield order[run[0] : run[-1] + 2]
+
+
+def _place(store: ClassStore, split: str, row: int) -> Place:
+    index = int(np.searchsorted(store.offsets, row, side="right")) - 1
+    return Place(split, index, int(row - store.offsets[index]))

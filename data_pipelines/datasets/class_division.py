@@ -108,7 +108,8 @@ def read_split_file(file: Path, names: Sequence[str]) -> dict[str, list[str]]:
     unknown = [split for split in lists if split not in SPLITS]
     if unknown:
         raise ValueError(f"{file} names the split {unknown[0]!r}; known are {', '.join(SPLITS)}.")
-    lists = {split: [_full_name(c, names, file) for c in lists[split]] for split in lists}
+    full = _full_names(names)
+    lists = {split: [_full_name(c, full, file) for c in lists[split]] for split in lists}
     check_division(lists)
     return lists
 
@@ -134,14 +135,21 @@ def check_division(lists: Mapping[str, Sequence[str]]) -> None:
             seen[name] = split
 
 
-def _full_name(name: str, names: Sequence[str], file: Path) -> str:
-    if name in names:
-        return name
-    matches = [full for full in names if full.rpartition("/")[2] == name]
-    if len(matches) != 1:
-        reason = "which several superclasses have" if matches else "which the folder lacks"
+def _full_names(names: Sequence[str]) -> dict[str, str | None]:
+    """Full names by what a file may call a class; None where several classes may be meant."""
+    full: dict[str, str | None] = {}
+    for name in names:
+        short = name.rpartition("/")[2]
+        full[short] = None if short in full else name
+    return full | {name: name for name in names}
+
+
+def _full_name(name: str, full: Mapping[str, str | None], file: Path) -> str:
+    found = full.get(name)
+    if found is None:
+        reason = "which several superclasses have" if name in full else "which the folder lacks"
         raise ValueError(f"{file} names the class {name!r}, {reason}.")
-    return matches[0]
+    return found
 
 
 def _read_json(file: Path) -> dict[str, list[str]]:

@@ -78,6 +78,7 @@ class EvaluationPart:
             for field in dataclasses.fields(self)
             if field.name != "batches"
         }
+        told["class_names"] = list(self.class_names)
         arrays = {"about": np.frombuffer(json.dumps(told).encode(), np.uint8)}
         for batch in self.batches:
             parts = {**batch.episode, "labels": batch.labels, "outputs": batch.outputs}

@@ -113,20 +113,81 @@ def test_a_store_is_never_overwritten(store):
         write_class_store(store.path, CLASSES, numbered_images(), SHAPE)
 
 
-def test_damaged_stores_are_named(store):
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        ("store.json", lambda file: file.write_text("{"), "damaged"),
+        ("classes.npy", lambda file: _rewritten(file, lambda a: a[:-1]), "2 records"),
+        ("classes.npy", lambda file: _rewritten(file, lambda a: a["count"]), "records of int64"),
+        ("classes.npy", lambda file: _rewritten(file, _one_image_more), "damaged: images"),
+        ("names.npy", lambda file: _rewritten(file, lambda a: a[:-1]), "2 bytes"),
+        ("names.npy", os.remove, "damaged.*names.npy"),
+    ],
+)
+def test_damaged_stores_are_named(store, name, damage, message):
+    damage(store.path / name)
+    with pytest.raises(ValueError, match=message) as error:
+        ClassStore.open(store.path)
+    assert "prepare the dataset again" in str(error.value)
+
+
+def _rewritten(file, change):
+    np.save(file, change(np.load(file)))
+
+
+def _one_image_more(records):
+    records["count"][0] += 1
+    return records
+
+
+def test_stores_of_other_releases_are_named_or_opened(store):
     description = json.loads((store.path / "store.json").read_text())
-    description["counts"][0] += 1
-    (store.path / "store.json").write_text(json.dumps(description))
-    with pytest.raises(ValueError, match=r"damaged.*prepare the dataset again"):
-        ClassStore.open(store.path)
-    (store.path / "store.json").write_text("{")
-    with pytest.raises(ValueError, match="damaged"):
-        ClassStore.open(store.path)
     (store.path / "store.json").write_text(json.dumps({**description, "format_version": 99}))
-    with pytest.raises(ValueError, match="version 99"):
+    with pytest.raises(ValueError, match="version 99; this release reads versions 1 and 2"):
         ClassStore.open(store.path)
     with pytest.raises(FileNotFoundError, match="No class store"):
         ClassStore.open(store.path / "nothing")
+
+
+def test_a_store_that_lists_its_classes_opens_as_ever(store):
+    """Format version 1, as the first releases wrote it."""
+    description = {
+        "format_version": 1,
+        "class_names": ["b", "a", "c"],
+        "superclass_names": ["x", "y"],
+        "class_superclasses": [0, 1, 0],
+        "counts": [2, 3, 1],
+        "metadata": {"name": "s", "image_shape": list(SHAPE), "splits": {"train": ["b", "c"]}},
+        "fingerprint": store.fingerprint,
+    }
+    for name in ("classes.npy", "names.npy"):
+        os.remove(store.path / name)
+    (store.path / "store.json").write_text(json.dumps(description))
+    listed = ClassStore.open(store.path)
+    assert listed.class_names == store.class_names == ("b", "a", "c")
+    for name in ("counts", "offsets", "class_superclasses"):
+        np.testing.assert_array_equal(getattr(listed, name), getattr(store, name))
+    assert listed.metadata["splits"] == {"train": ["b", "c"]}
+    assert listed.compute_fingerprint() == store.fingerprint
+    description["counts"] = [2, 3]
+    (store.path / "store.json").write_text(json.dumps(description))
+    with pytest.raises(ValueError, match="damaged"):
+        ClassStore.open(store.path)
+
+
+def test_lists_of_classes_are_kept_with_the_classes(tmp_path):
+    lists = {"train": ["c", "b"], "test": ["a"]}
+    write_class_store(tmp_path / "s", CLASSES, numbered_images(), SHAPE, {"splits": lists})
+    assert '"c"' not in (tmp_path / "s" / "store.json").read_text()
+    found = ClassStore.open(tmp_path / "s").metadata["splits"]
+    assert found == {"train": ["b", "c"], "test": ["a"]}  # in the order of the store
+    assert found["train"].rows.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("lists", [{"train": ["b", "z"]}, {"train": ["b"], "test": ["b", "a"]}])
+def test_lists_that_do_not_fit_stay_as_they_are(tmp_path, lists):
+    write_class_store(tmp_path / "s", CLASSES, numbered_images(), SHAPE, {"splits": lists})
+    assert ClassStore.open(tmp_path / "s").metadata["splits"] == lists
 
 
 def test_split_of_a_dataset(store):
