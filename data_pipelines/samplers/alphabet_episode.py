@@ -15,6 +15,7 @@ from data_pipelines.samplers.draws import (
     random_order,
     stream_seed,
     substreams,
+    table,
     uniform_integers,
 )
 from kfsl.affine import random_affines
@@ -148,8 +149,8 @@ def _images(
     ways = class_ids.shape[0]
     held_out = queries if fixed_queries else 0
     drawn = shots + queries - held_out
-    first = tf.gather(np.asarray(split.offsets, "int64"), class_ids)[:, None]
-    spare = tf.gather(np.asarray(split.counts, "int32"), class_ids) - held_out
+    first = tf.gather(table(split.offsets, "int64"), class_ids)[:, None]
+    spare = tf.gather(table(split.counts, "int32"), class_ids) - held_out
     width = int(np.max(split.counts)) - held_out
     picks = random_order(seed, [ways, width], drawn, valid=tf.range(width) < spare[:, None])
     picks = first + held_out + tf.cast(picks, tf.int64)

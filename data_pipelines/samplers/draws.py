@@ -167,6 +167,23 @@ def positions_in_split(pool: ClassPool, chosen: tf.Tensor, seed: tf.Tensor) -> t
     return positions
 
 
+def table(values: np.ndarray, dtype: str) -> tf.Tensor:
+    """A tensor of one number a class, for `tf.gather`.
+
+    Taken in from outside the pipeline's graph, in which a million numbers would be written down
+    several times before the first episode.
+
+    Args:
+        values: array, `[num_classes]`.
+        dtype: str.
+
+    Returns:
+        tensor, `[num_classes]`.
+    """
+    with tf.init_scope():
+        return tf.constant(np.asarray(values, dtype))
+
+
 def draw_images(split: ClassSplit, seed: tf.Tensor, class_ids: tf.Tensor, k: int) -> tf.Tensor:
     """Draws `k` different images of each class.
 
@@ -182,10 +199,10 @@ def draw_images(split: ClassSplit, seed: tf.Tensor, class_ids: tf.Tensor, k: int
     width = int(np.max(split.counts))
     valid = None
     if np.min(split.counts) < width:
-        counts = tf.gather(split.counts.astype("int32"), class_ids)
+        counts = tf.gather(table(split.counts, "int32"), class_ids)
         valid = tf.range(width) < counts[:, None]
     picks = random_order(seed, [class_ids.shape[0], width], k, valid)
-    first = tf.gather(split.offsets.astype("int64"), class_ids)
+    first = tf.gather(table(split.offsets, "int64"), class_ids)
     return first[:, None] + tf.cast(picks, tf.int64)
 
 
@@ -206,9 +223,11 @@ def rows_of(
     counts = np.asarray(split.counts, "int64")[positions]
     ends = np.cumsum(counts)
     # Image j belongs to the first class whose images end after it.
-    place = tf.searchsorted(ends, images, side="right")
+    place = tf.searchsorted(table(ends, "int64"), images, side="right")
     shifts = np.asarray(split.offsets, "int64")[positions] - (ends - counts)
-    return images + tf.gather(shifts, place), tf.gather(positions.astype("int32"), place)
+    return images + tf.gather(table(shifts, "int64"), place), tf.gather(
+        table(positions, "int32"), place
+    )
 
 
 def padding_last(drawn: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
