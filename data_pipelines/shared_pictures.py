@@ -7,10 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines.class_split import SPLITS
-from data_pipelines.class_store import ClassStore
 from data_pipelines.dataset import FewShotDataset
 
-#: Bytes of an image's key: equal keys are few, and their pixels are compared.
+#: Bytes of an image's key: of equal keys, which are few, the pixels are compared.
 KEY_BYTES = 8
 
 
@@ -31,50 +30,54 @@ def shared_pictures(dataset: FewShotDataset) -> list[tuple[Place, Place]]:
     Returns:
         list of pairs: the place where a picture is first met, and another in a later split.
     """
-    splits = [name for name in SPLITS if name in dataset.splits]
-    rows = [_image_rows(dataset.store, dataset.splits[name]) for name in splits]
-    splits_of_rows = np.repeat(np.arange(len(splits)), [len(part) for part in rows])
-    rows = np.concatenate(rows)
+    places = _Places(dataset)
+    first: dict[bytes, Place] = {}
     found = []
-    for group in _same_keys(_keys(dataset.store.images, rows)):
-        first: dict[bytes, int] = {}
-        for position in group:
-            met = first.setdefault(dataset.store.images[rows[position]].tobytes(), position)
-            if splits_of_rows[met] != splits_of_rows[position]:
-                found.append((position, met))
-    return [
-        tuple(
-            _place(dataset.store, splits[splits_of_rows[position]], rows[position])
-            for position in (met, later)
-        )
-        for later, met in sorted(found)
-    ]
+    for position in _repeated(_keys(places)):
+        place = places[position]
+        met = first.setdefault(places.image(place).tobytes(), place)
+        if met.split != place.split:
+            found.append((met, place))
+    return found
 
 
-def _image_rows(store: ClassStore, classes: np.ndarray) -> np.ndarray:
-    """Where in the store the images of some classes lie, class by class."""
-    counts = store.counts[classes]
-    starts = np.repeat(store.offsets[classes] - (np.cumsum(counts) - counts), counts)
-    return starts + np.arange(len(starts))
+class _Places:
+    """The images of all splits, one after another."""
+
+    def __init__(self, dataset: FewShotDataset) -> None:
+        self.store = dataset.store
+        self._splits = [name for name in SPLITS if name in dataset.splits]
+        self._classes = np.concatenate([dataset.splits[name] for name in self._splits])
+        self._ends_of_splits = np.cumsum([dataset.splits[name].size for name in self._splits])
+        self._ends = np.cumsum(self.store.counts[self._classes])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, position: int) -> Place:
+        number = int(np.searchsorted(self._ends, position, side="right"))
+        split = self._splits[int(np.searchsorted(self._ends_of_splits, number, side="right"))]
+        index = int(self._classes[number])
+        first = int(self._ends[number] - self.store.counts[index])
+        return Place(split, index, int(position) - first)
+
+    def image(self, place: Place) -> np.ndarray:
+        return self.store.images[self.store.offsets[place.class_index] + place.number]
+
+    def images(self) -> Iterator[np.ndarray]:
+        for index in self._classes.tolist():
+            yield from self.store.class_images(index)
 
 
-def _keys(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    keys = np.empty(len(rows), np.uint64)
-    for position, row in enumerate(rows):
-        digest = hashlib.blake2b(images[row].tobytes(), digest_size=KEY_BYTES).digest()
+def _keys(places: _Places) -> np.ndarray:
+    keys = np.empty(len(places), np.uint64)
+    for position, image in enumerate(places.images()):
+        digest = hashlib.blake2b(image.tobytes(), digest_size=KEY_BYTES).digest()
         keys[position] = int.from_bytes(digest, "little")
     return keys
 
 
-def _same_keys(keys: np.ndarray) -> Iterator[np.ndarray]:
-    """Positions of equal keys, ascending, wherever there are two or more."""
-    order = np.argsort(keys, kind="stable")
-    equal = np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
-    for run in np.split(equal, np.flatnonzero(np.diff(equal) > 1) + 1):
-        if run.size:
-            yield order[run[0] : run[-1] + 2]
-
-
-def _place(store: ClassStore, split: str, row: int) -> Place:
-    index = int(np.searchsorted(store.offsets, row, side="right")) - 1
-    return Place(split, index, int(row - store.offsets[index]))
+def _repeated(keys: np.ndarray) -> np.ndarray:
+    """Positions of the keys that occur more than once."""
+    ordered = np.sort(keys)
+    return np.flatnonzero(np.isin(keys, ordered[1:][ordered[1:] == ordered[:-1]]))
