@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install data train test lint format benchmark results tensorboard clean
+.PHONY: help install data train test test-beam lint format benchmark results tensorboard clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## make the virtual environment and install kfsl into it
 
@@ -33,6 +33,11 @@ train: data ## train STANet on the embedded dataset, evaluate it and export it (
 test: $(INSTALLED) ## run the whole suite; set KFSL_DATA_DIR to test on real data too
 	$(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 
+test-beam: ## test preparing on Apache Beam, in an environment of its own
+	$(PYTHON) -m venv $(VENV)-beam
+	$(VENV)-beam/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test,beam]'
+	$(VENV)-beam/bin/python -m pytest tests/data_pipelines/test_beam.py
+
 lint: $(INSTALLED) ## check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -52,5 +57,5 @@ tensorboard: $(INSTALLED) ## show all runs at http://localhost:6006
 	$(BIN)/tensorboard --logdir=runs
 
 clean: ## delete the virtual environment and caches; runs stay
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-beam build dist *.egg-info .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -51,6 +51,8 @@ setup(
         "tqdm",
     ],
     extras_require={
+        # Apache Beam, which writes large datasets on several processes or machines.
+        "beam": ["apache-beam>=2.60"],
         # Half-cheetah, for policies.
         "rl": ["gymnasium[mujoco]>=1.0"],
         "test": [

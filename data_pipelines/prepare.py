@@ -10,11 +10,14 @@ from typing import Any
 
 from absl import flags
 
+from data_pipelines.datasets.beam_runner import BeamRunner
 from data_pipelines.load_dataset import DATASETS, NAMED, dataset_module, store_dir
 from data_pipelines.preparation import Preparation
 from kfsl.command_line import command
 
 FOLDER = ("image_folder",)
+#: Their TFRecords are written here, by Apache Beam if asked.
+WRITTEN = ("glyphs", "mini_imagenet")
 #: Flags that only some datasets have.
 OWN_FLAGS = {
     "name": NAMED,
@@ -24,6 +27,8 @@ OWN_FLAGS = {
     "channels": NAMED,
     "split_seed": FOLDER,
     "parts": ("mixture",),
+    "beam_runner": WRITTEN,
+    "beam_options": WRITTEN,
 }
 
 
@@ -71,6 +76,15 @@ def _define_flags() -> flags.FlagValues:
     flags.DEFINE_string(
         "split_ratio", None, "image_folder: shares of train,val,test; 0.64,0.16,0.2.", **shared
     )
+    flags.DEFINE_string(
+        "beam_runner",
+        None,
+        f"{', '.join(WRITTEN)}: direct, or another runner of Apache Beam that writes them.",
+        **shared,
+    )
+    flags.DEFINE_string(
+        "beam_options", None, "Beam's own options, as '--direct_num_workers=2'.", **shared
+    )
     flags.DEFINE_integer("split_seed", 0, "image_folder: which classes go where.", **shared)
     return values
 
@@ -97,6 +111,8 @@ def _prepare(options: flags.FlagValues) -> str:
         reader_options = module.parse_options(
             options.parts, options.image_size, options.channels, options.data_dir
         )
+    elif options.beam_runner:
+        reader_options = {"beam": BeamRunner.parse(options.beam_runner, options.beam_options)}
     elif info.from_stores:
         reader_options = {"data_dir": options.data_dir}
     preparation = Preparation(
@@ -111,6 +127,8 @@ def _prepare(options: flags.FlagValues) -> str:
 
 def _check_flags(options: flags.FlagValues) -> None:
     """Refuses flags that are for other datasets."""
+    if options.beam_options and not options.beam_runner:
+        raise ValueError("--beam_options is for --beam_runner; give both.")
     for flag, datasets in OWN_FLAGS.items():
         if options[flag].present and options.dataset not in datasets:
             raise ValueError(f"--{flag} is for --dataset={' and '.join(datasets)} only.")

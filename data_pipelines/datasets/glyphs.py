@@ -8,6 +8,7 @@ import numpy as np
 
 from data_pipelines.class_split import SPLITS
 from data_pipelines.class_store import ClassStore, StoredClass
+from data_pipelines.datasets.beam_runner import BeamRunner
 from data_pipelines.datasets.class_lists import read_split_lists
 from data_pipelines.datasets.dataset_info import DatasetInfo
 from data_pipelines.datasets.dataset_reader import DatasetReader
@@ -55,8 +56,8 @@ def divide(names: list[str], seed: int = 0) -> dict[str, list[str]]:
     }
 
 
-def reader(source: Path | None, work_dir: Path) -> DatasetReader:
-    """Draws the characters as a TFDS dataset in `work_dir`, and reads that."""
+def reader(source: Path | None, work_dir: Path, beam: BeamRunner | None = None) -> DatasetReader:
+    """Draws the characters as a TFDS dataset in `work_dir`, on Beam if asked, and reads that."""
     if source is not None:
         raise ValueError(f"glyphs are drawn, not read: remove --source={source}.")
     names = sorted(name for classes in split_lists().values() for name in classes)
@@ -73,7 +74,9 @@ def reader(source: Path | None, work_dir: Path) -> DatasetReader:
     def builder() -> Any:
         from data_pipelines.datasets.labelled_builder import labelled_builder
 
-        return labelled_builder("Glyphs", INFO, split_lists(), drawings, work_dir / "tfds")
+        return labelled_builder(
+            "Glyphs", INFO, split_lists(), drawings, work_dir / "tfds", beam is not None
+        )
 
     def images() -> Iterator[tuple[int, np.ndarray]]:
         for name, image in read_labelled(builder()):
@@ -84,5 +87,5 @@ def reader(source: Path | None, work_dir: Path) -> DatasetReader:
         images,
         INFO.image_shape,
         {"source": "drawn from fonts"},
-        build=lambda: build(builder(), work_dir / "tfds"),
+        build=lambda: build(builder(), work_dir / "tfds", beam),
     )

@@ -20,6 +20,7 @@ def labelled_builder(
     lists: Mapping[str, Sequence[str]],
     examples: Examples,
     data_dir: Path,
+    on_beam: bool = False,
 ) -> tfds.core.GeneratorBasedBuilder:
     """A builder whose splits hold the images of the classes that the lists give them.
 
@@ -29,6 +30,8 @@ def labelled_builder(
         lists: mapping from split name to class names.
         examples: function of a class name, called while the TFRecords are written.
         data_dir: `pathlib.Path`. Where they are written.
+        on_beam: bool. Whether Apache Beam is to call `examples`, in processes of its own.
+            Defaults to `False`.
 
     Returns:
         TFDS builder.
@@ -40,6 +43,7 @@ def labelled_builder(
         dataset_info=info,
         lists=lists,
         examples=examples,
+        on_beam=on_beam,
         data_dir=data_dir,
         file_format="tfrecord",
     )
@@ -54,9 +58,11 @@ class _LabelledBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         dataset_info: DatasetInfo,
         lists: Mapping[str, Sequence[str]],
         examples: Examples,
+        on_beam: bool,
         **kwargs: Any,
     ):
-        self._about, self._lists, self._examples = dataset_info, lists, examples
+        self._about, self._lists = dataset_info, lists
+        self._examples, self._on_beam = examples, on_beam
         super().__init__(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -78,12 +84,25 @@ class _LabelledBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        return {split: self._generate_examples(split) for split in self._lists}
+        generate = self._generate_on_beam if self._on_beam else self._generate_examples
+        return {split: generate(split) for split in self._lists}
 
     def _generate_examples(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
         classes = self._lists[split]
         for name in tqdm(
             classes, desc=f"writing {split}", unit="class", file=sys.stderr, disable=None
         ):
-            for key, image in self._examples(name):
-                yield key, {"image": image, "label": name}
+            yield from _of_class(name, self._examples)
+
+    def _generate_on_beam(self, split: str) -> Any:
+        import apache_beam as beam
+
+        # The builder itself stays here: what Beam's processes need is the function alone.
+        return beam.Create(self._lists[split]) | f"examples of {split}" >> beam.FlatMap(
+            _of_class, self._examples
+        )
+
+
+def _of_class(name: str, examples: Examples) -> Iterator[tuple[str, dict[str, Any]]]:
+    for key, image in examples(name):
+        yield key, {"image": image, "label": name}

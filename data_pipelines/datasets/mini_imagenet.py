@@ -8,6 +8,7 @@ import numpy as np
 
 from data_pipelines.class_split import SPLITS
 from data_pipelines.class_store import ClassStore, StoredClass
+from data_pipelines.datasets.beam_runner import BeamRunner
 from data_pipelines.datasets.class_lists import read_split_lists
 from data_pipelines.datasets.dataset_info import DatasetInfo
 from data_pipelines.datasets.dataset_reader import DatasetReader
@@ -50,8 +51,8 @@ def split_lists(
     return read_split_lists("mini_imagenet")
 
 
-def reader(source: Path | None, work_dir: Path) -> DatasetReader:
-    """Writes the source as a TFDS dataset in `work_dir`, and reads that."""
+def reader(source: Path | None, work_dir: Path, beam: BeamRunner | None = None) -> DatasetReader:
+    """Writes the source as a TFDS dataset in `work_dir`, on Beam if asked, and reads that."""
     if source is None:
         raise ValueError(
             "miniImageNet cannot be downloaded freely. Give a folder with the images, "
@@ -76,7 +77,9 @@ def reader(source: Path | None, work_dir: Path) -> DatasetReader:
     def builder() -> Any:
         from data_pipelines.datasets.labelled_builder import labelled_builder
 
-        return labelled_builder("MiniImagenet", INFO, split_lists(), pictures, work_dir / "tfds")
+        return labelled_builder(
+            "MiniImagenet", INFO, split_lists(), pictures, work_dir / "tfds", beam is not None
+        )
 
     def images() -> Iterator[tuple[int, np.ndarray]]:
         for name, image in read_labelled(builder()):
@@ -87,7 +90,7 @@ def reader(source: Path | None, work_dir: Path) -> DatasetReader:
         images,
         INFO.image_shape,
         {"source": "folders"},
-        build=lambda: build(builder(), work_dir / "tfds"),
+        build=lambda: build(builder(), work_dir / "tfds", beam),
         source=source_images,
     )
 

@@ -11,15 +11,19 @@ from typing import Any
 
 import numpy as np
 
+from data_pipelines.datasets.beam_runner import BeamRunner
+
 PROBE_TIMEOUT_SECONDS = 5.0
 
 
-def build(builder: Any, data_dir: Path) -> Any:
+def build(builder: Any, data_dir: Path, beam: BeamRunner | None = None) -> Any:
     """Writes the TFRecords of one of our own builders.
 
     Args:
         builder: `tfds.core.GeneratorBasedBuilder`.
         data_dir: `pathlib.Path`. Its data directory.
+        beam: `BeamRunner` or None. Who does it, of a builder that was made for Beam; None: this
+            process. Defaults to `None`.
 
     Returns:
         The builder.
@@ -31,7 +35,9 @@ def build(builder: Any, data_dir: Path) -> Any:
 
     tfds.disable_progress_bar()
     with _quiet_stdout():
-        builder.download_and_prepare(file_format="tfrecord")
+        builder.download_and_prepare(
+            file_format="tfrecord", download_config=beam and beam.download_config()
+        )
     shutil.rmtree(data_dir / "downloads", ignore_errors=True)
     return builder
 
