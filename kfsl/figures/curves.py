@@ -99,3 +99,29 @@ def run_names(run_dirs: Sequence[str]) -> list[str]:
     """
     names = [os.path.basename(os.path.abspath(folder)) for folder in run_dirs]
     return names if len(set(names)) == len(names) else list(run_dirs)
+
+
+def told_apart(names: Sequence[str]) -> list[str]:
+    """Names without the words that all of them begin and end with, for narrow headings.
+
+    Args:
+        names: sequence of str. Words have `_` between them.
+
+    Returns:
+        list of str, one for each; the names themselves where nothing would be left of one.
+
+    Example:
+    ```python
+    from kfsl.figures.curves import told_apart
+
+    assert told_apart(["cifar_fs_cnp_10", "cifar_fs_maml_10"]) == ["cnp", "maml"]
+    assert told_apart(["maml", "maml_far"]) == ["maml", "maml_far"]
+    ```
+    """
+    words = [name.split("_") for name in names]
+    shortest = min(map(len, words), default=0)
+    same = [len({tuple(each[:n]) for each in words}) == 1 for n in range(1, shortest + 1)]
+    first = sum(same)
+    same = [len({tuple(each[-n:]) for each in words}) == 1 for n in range(1, shortest - first + 1)]
+    kept = ["_".join(each[first : len(each) - sum(same)]) for each in words]
+    return kept if all(kept) and len(kept) > 1 else list(names)

@@ -9,7 +9,7 @@ from kfsl.analysis.compared_learners import compared
 from kfsl.analysis.numbered_episode import numbered_episode
 from kfsl.analysis.request import NUMBERS, AnalysisRequest
 from kfsl.figures.completion import MAX_ROWS, completed, completions_figure, image_size
-from kfsl.figures.curves import run_names
+from kfsl.figures.curves import run_names, told_apart
 from kfsl.figures.text_table import text_table
 from kfsl.runs.run_directory import RunDirectory
 
@@ -56,7 +56,9 @@ def analyze(
     rows += [(name, f"{np.mean(each):.4f}") for name, each in errors.items()]
     return Analysis(
         f"completions_{split}_{index}",
-        completions_figure(completions, episode, targets),
+        completions_figure(
+            dict(zip(told_apart(list(errors)), found, strict=True)), episode, targets
+        ),
         {"split": split, "episodes": list(range(index, index + count)), "errors": errors},
         table=text_table(rows),
     )
