@@ -1,12 +1,18 @@
 """`python -m kfsl.evaluate`: accuracy of a trained learner on fixed episodes.
 
     python -m kfsl.evaluate --run_dir=DIR [--split=test] [--episodes=600] [--against=OTHER_DIR]
-        [--classes=new|base|both] [--shard=2/8 | --merge]
+        [--classes=new|base|both] [--open_set] [--shard=2/8 | --merge]
+    python -m kfsl.evaluate --run_dir=DIR --calibrate [--episodes=600] [--known_accepted=0.95]
 
 Writes `evaluation/<split>.json` into the run directory. With `--against` the learner of another
 run meets the same episodes, and the paired difference is printed and written beside it. With
 `--classes=base` a learner that classifies base classes is asked about their held-out images
 (`load_dataset.held_out_images`), with `both` about those and the new classes' together.
+
+With `--open_set` an episode also asks about classes that it does not have, whose queries are to be
+rejected. `--calibrate` fits, on validation classes, the temperature at which probabilities are
+honest and the threshold of rejection, and writes `calibration.json`; the export that follows has
+both.
 
 Several processes or machines can share the work: each computes a part, `--shard=0/8` to
 `--shard=7/8`, and `--merge`, with the other options as they were, makes of all of them what a
@@ -21,9 +27,11 @@ from typing import Any
 
 from absl import flags
 
+from kfsl.calibration.threshold import KNOWN_ACCEPTED
+from kfsl.calibration.words import calibration_lines, evaluation_lines
 from kfsl.command_line import command, gin_files
 from kfsl.command_line.flags import GIN_FILE, GIN_PARAM, RUN_DIR, refuse, require
-from kfsl.runs.evaluation_record import Evaluation
+from kfsl.runs.evaluation_record import Evaluation, evaluation_name
 from kfsl.runs.files import write_json
 from kfsl.runs.paired_difference import paired_by_mode, paired_difference
 from kfsl.runs.run_directory import RunDirectory
@@ -38,6 +46,9 @@ def main() -> None:
     flags.DEFINE_string("split", "test", "Which classes.")
     flags.DEFINE_integer("episodes", None, "How many; default: what the configuration says.")
     flags.DEFINE_enum("classes", "new", CLASSES, "Which classes the queries are of.")
+    flags.DEFINE_bool("open_set", False, "Ask about classes too that an episode does not have.")
+    flags.DEFINE_bool("calibrate", False, "Fit temperature and threshold on validation classes.")
+    flags.DEFINE_float("known_accepted", KNOWN_ACCEPTED, "Known queries that the threshold lets pass.")
     flags.DEFINE_string("against", None, "Another run, to meet the same episodes.")
     flags.DEFINE_string("shard", None, "Compute one part alone: its number from 0, / and how many.")
     flags.DEFINE_bool("merge", False, "Put parts together that were computed before.")
@@ -51,9 +62,26 @@ def _main() -> None:
     against = RunDirectory(options.against) if options.against else None
     if options.classes == "base" and options["split"].present:
         raise ValueError("--classes=base has a split of its own; leave --split out.")
+    if options.calibrate:
+        _alone("calibrate", ("split", "classes", "open_set", "against", "shard", "merge"))
+        share = options.known_accepted
+        for line in calibrate_run(run, options.episodes, GIN_PARAM.value, share):
+            print(line)
+        return
+    _alone("open_set", ("classes",), options.open_set)
+    if options["known_accepted"].present:
+        raise ValueError("--known_accepted is for --calibrate, which fits the threshold.")
     asked = (run, options.split, options.episodes, against, GIN_PARAM.value, options.classes)
-    for line in evaluate_run(*asked, shard=_shard(options.shard), merge=options.merge):
+    parts = {"shard": _shard(options.shard), "merge": options.merge}
+    for line in evaluate_run(*asked, **parts, open_set=options.open_set):
         print(line)
+
+
+def _alone(flag: str, others: tuple[str, ...], given: bool = True) -> None:
+    for other in others:
+        if given and flags.FLAGS[other].present:
+            why = "fits on validation classes" if flag == "calibrate" else "has unknown classes"
+            raise ValueError(f"--{flag} {why} and does not go with --{other}; leave one out.")
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:
@@ -77,6 +105,7 @@ def evaluate_run(
     classes: str = "new",
     shard: tuple[int, int] | None = None,
     merge: bool = False,
+    open_set: bool = False,
 ) -> list[str]:
     """Evaluates the best learner of a run and writes what it found.
 
@@ -90,6 +119,7 @@ def evaluate_run(
             those besides each episode's queries, told apart among all.
         shard: pair of int or None. Which part of how many to compute alone, from 0.
         merge: bool. Whether to put parts together instead of computing.
+        open_set: bool. Whether episodes ask about classes too that they do not have.
 
     Returns:
         list of str, lines for people.
@@ -104,16 +134,20 @@ def evaluate_run(
         raise ValueError(f"--shard computes a part and {other}; leave one out.")
     _check(run, against, episodes, bindings)
     with command.quiet_start():
+        from data_pipelines.samplers import open_set_episode
         from kfsl import configurables
         from kfsl.evaluation import part_files
+        from kfsl.evaluation.asked import asked
 
     experiment = configurables.trained_experiment(run, bindings)
     weights = experiment.weights
-    experiment, arguments = _asked(run, experiment, split, classes, shard is not None or merge)
+    unknown = configurables.bound(open_set_episode) if open_set else None
+    in_parts = shard is not None or merge
+    experiment, arguments = asked(run, experiment, split, classes, in_parts, unknown)
     if episodes is not None:
         arguments["episodes"] = episodes
     if merge:
-        name = f"{arguments['split']}{'_and_base' if classes == 'both' else ''}"
+        name = evaluation_name(arguments["split"], classes == "both", open_set)
         name = _overridden(name, bindings)
         found = part_files.merged(run, name, experiment.learner.objective, weights, episodes)
         lines = _told(found, run)
@@ -133,32 +167,52 @@ def evaluate_run(
     return [*lines, *_comparison(run, against, found, other)]
 
 
-def _asked(
-    run: RunDirectory, experiment: Any, split: str, classes: str, in_parts: bool
-) -> tuple[Any, dict[str, Any]]:
-    """The experiment, and the arguments of its evaluation, that ask about some classes."""
-    from kfsl.evaluation import base_classes
-    from kfsl.experiment import Experiment
+def calibrate_run(
+    run: RunDirectory,
+    episodes: int | None = None,
+    bindings: list[str] | None = None,
+    known_accepted: float = KNOWN_ACCEPTED,
+) -> list[str]:
+    """Fits temperature and threshold of a run's best learner and writes `calibration.json`.
 
-    if not isinstance(experiment, Experiment):
-        if classes != "new":
-            raise ValueError(
-                f"{run.path} has a policy, which knows no classes; leave --classes out."
-            )
-        if in_parts:
-            raise ValueError(
-                f"{run.path} has a policy, whose tasks act together; leave --shard and --merge out."
-            )
-    if classes == "base":
-        return base_classes.asked_alone(experiment), {"split": base_classes.BASE_TEST}
-    if classes == "both":
-        queries = base_classes.queries(experiment, split)
-        return experiment, {"split": split, "base_queries": queries}
-    return experiment, {"split": split}
+    Args:
+        run: `RunDirectory`.
+        episodes: int or None. The configuration's own number when None.
+        bindings: list of str. Gin bindings that win over the run's own.
+        known_accepted: float, in 0..1. Share of known queries that the threshold lets pass.
+
+    Returns:
+        list of str, lines for people.
+
+    Raises:
+        ValueError: as `evaluate_run`; if there are no classes; for a share outside of 0..1.
+        FileNotFoundError: if the run has no trained learner.
+    """
+    bindings = bindings or []
+    if not 0 < known_accepted < 1:
+        raise ValueError(f"--known_accepted must be between 0 and 1; received {known_accepted}.")
+    _check(run, None, episodes, bindings)
+    with command.quiet_start():
+        from data_pipelines.samplers import open_set_episode
+        from kfsl import configurables
+        from kfsl.evaluation.calibrate import calibrate
+
+    experiment = configurables.trained_experiment(run, bindings)
+    found = calibrate(
+        experiment,
+        configurables.command_of("evaluate", experiment),
+        configurables.bound(open_set_episode),
+        known_accepted,
+        **({} if episodes is None else {"episodes": episodes}),
+    )
+    configurables.check_overrides(bindings, run, "calibration")
+    dataclasses.replace(found, overrides=bindings).save(run.calibration_path)
+    return [*calibration_lines(found), f"written to {run.calibration_path}"]
 
 
 def _told(found: Evaluation, run: RunDirectory) -> list[str]:
-    return [found.summary(), *found.mode_lines(), *found.update_lines(), _save(found, run)]
+    lines = [found.summary(), *found.mode_lines(), *found.update_lines()]
+    return [*lines, *evaluation_lines(found.calibration, found.open_set), _save(found, run)]
 
 
 def _other(
@@ -176,6 +230,7 @@ def _other(
         return other
     # The process has its threads by now; the other run may name another number.
     compared = configurables.trained_experiment(against, [*bindings, "set_up.threads = 0"])
+    arguments = {name: value for name, value in arguments.items() if name != "calibration"}
     if found.after_updates:
         arguments = arguments | {"updates": len(found.after_updates) - 1, "rollouts": found.shots}
     other = configurables.command_of("evaluate", experiment, with_bindings=False)(

@@ -49,12 +49,12 @@ def overridden(run, episodes, binding):
     """An evaluation under another binding, which has a file of its own."""
     lines = evaluate_run(run, "test", episodes=episodes, bindings=[binding])
     assert not os.path.exists(run.evaluation_path("test"))
-    return Evaluation.load(lines[1].removeprefix("written to "))
+    return Evaluation.load(lines[-1].removeprefix("written to "))
 
 
 def test_more_episodes_are_not_replaced_by_fewer(run):
     evaluate_run(run, "test", episodes=6)
-    assert "has 6 episodes" in evaluate_run(run, "test", episodes=4)[1]
+    assert "has 6 episodes" in evaluate_run(run, "test", episodes=4)[-1]
     assert Evaluation.load(run.evaluation_path("test")).episodes == 6
     evaluate_run(run, "test", episodes=8)
     assert Evaluation.load(run.evaluation_path("test")).episodes == 8
@@ -77,8 +77,8 @@ def test_a_binding_with_effect_is_not(run, binding):
 def test_against_another_run(run, store, tmp_path):
     other = letters.trained_run(str(tmp_path / "other"), store, seed=5)
     lines = evaluate_run(run, "test", episodes=12, against=other)
-    assert "against" in lines[2]
-    assert "difference on the same 12 episodes" in lines[3]
+    assert "against" in lines[3]
+    assert "difference on the same 12 episodes" in lines[4]
     assert not os.path.exists(other.evaluation_path("test")), "the other run is only read"
     with open(run.evaluation_path("test_against_other"), encoding="utf-8") as file:
         written = json.load(file)

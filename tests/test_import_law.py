@@ -25,7 +25,13 @@ FLOORS = (
     {"kfsl.learners"},
     {"kfsl.networks"},
     {"kfsl.backbones"},
-    {"kfsl.layers", "data_pipelines", "kfsl.update_rules", "kfsl.objectives"},
+    {
+        "kfsl.layers",
+        "data_pipelines",
+        "kfsl.update_rules",
+        "kfsl.objectives",
+        "kfsl.calibration",
+    },
     {"kfsl.gradients", "kfsl.metrics", "kfsl.runs", "kfsl.episodes", "kfsl.affine"},
     {"kfsl.command_line", "kfsl.distribution"},
     {"kfsl"},
@@ -37,6 +43,7 @@ BELOW_EXPERIMENT = ("learners", "networks", "backbones", "layers", "update_rules
 LIGHT = (
     "kfsl.command_line",
     "kfsl.runs",
+    "kfsl.calibration",
     "kfsl.evidence",
     "kfsl.reproduction",
     "kfsl.analysis.analyses",

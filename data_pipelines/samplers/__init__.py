@@ -16,6 +16,9 @@ Every sampler returns rows of the class store, not images:
 Two samplers draw functions instead: `pixel_episode` an image and places in it, `sinusoid_episode`
 the numbers of an episode themselves.
 
+`open_set_episode` adds queries of other classes to any sampler's episodes of images; their label is
+-1.
+
 A batch of base classes is an episode without `support_*`: its `query_labels` are positions in the
 split.
 
@@ -29,6 +32,7 @@ from data_pipelines.samplers.epoch_episode import epoch_episode
 from data_pipelines.samplers.fixed_episode import fixed_episode
 from data_pipelines.samplers.hierarchical_episode import hierarchical_episode
 from data_pipelines.samplers.mixture_episode import mixture_episode
+from data_pipelines.samplers.open_set_episode import open_set_episode
 from data_pipelines.samplers.pixel_episode import pixel_episode
 from data_pipelines.samplers.sinusoid_episode import sinusoid_episode
 from data_pipelines.samplers.variable_episode import variable_episode
@@ -40,6 +44,7 @@ __all__ = [
     "fixed_episode",
     "hierarchical_episode",
     "mixture_episode",
+    "open_set_episode",
     "pixel_episode",
     "sinusoid_episode",
     "variable_episode",

@@ -39,6 +39,7 @@ def evaluate(
     feature_memory: int = 2**30,
     base_queries: int = 0,
     shard: tuple[int, int] | None = None,
+    calibration: dict[str, Any] | None = None,
 ) -> Evaluation | EvaluationPart:
     """Evaluates a learner on episodes `0..episodes - 1` of a split.
 
@@ -59,6 +60,8 @@ def evaluate(
             `0`: the episode's classes alone.
         shard: pair of int or None. Which of how many parts to compute alone, from 0. Defaults to
             None: all of it.
+        calibration: dict or None. The learner's, as `Calibration.served` gives it: what it makes
+            of the probabilities is measured too. Defaults to None: they are measured as they are.
 
     Returns:
         `Evaluation`; of a shard `EvaluationPart`, of which `kfsl.evaluation.parts.merged` makes
@@ -130,6 +133,8 @@ def evaluate(
     predict = compiled_prediction(learner, streams.embedded, joint=streams.base_classes > 0)
 
     about = _about(experiment, split, seed, streams.base_classes)
+    open_set = "query_labels" in first and bool(np.any(first["query_labels"] < 0))
+    about |= {"calibration": calibration, "open_set": open_set}
     part = EvaluationPart(about, streams.class_names, episodes, meta_batch, shard or (0, 1))
     batches = _judged(streams, learner, predict, seed, episodes, meta_batch)
     total = sum(min(meta_batch, episodes - number * meta_batch) for number in streams.numbers)

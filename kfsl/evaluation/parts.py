@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from kfsl.episodes import QUERY_CLASSES
 from kfsl.evaluation.error_tally import ErrorTally
+from kfsl.evaluation.probability_tally import ProbabilityTally
 from kfsl.evaluation.tally import EvaluationTally
 from kfsl.objectives.objective import Objective
 from kfsl.runs.environment import environment
-from kfsl.runs.evaluation_record import Evaluation
+from kfsl.runs.evaluation_record import Evaluation, evaluation_name
 from kfsl.runs.files import replaced_file
 
 #: What reading an archive that is cut or damaged raises.
@@ -68,8 +70,9 @@ class EvaluationPart:
     @property
     def name(self) -> str:
         """As `Evaluation.name`."""
-        split = self.about["split"]
-        return f"{split}_and_base" if self.about["base_classes"] else split
+        return evaluation_name(
+            self.about["split"], self.about["base_classes"] > 0, self.about["open_set"]
+        )
 
     def save(self, path: str) -> None:
         """Writes an archive of arrays; nothing in it is executable."""
@@ -140,12 +143,17 @@ def evaluation_of(
         `Evaluation`.
     """
     about = dict(part.about)
+    names, calibration = about.pop("mode_names"), about.pop("calibration")
+    del about["open_set"]
     tally: EvaluationTally | ErrorTally = ErrorTally(objective)
+    probabilities = None
     if objective.has_classes:
         tally = EvaluationTally(tuple(part.class_names), about["base_classes"])
+        probabilities = ProbabilityTally(calibration)
     for batch in batches:
         tally.add(batch.episode, batch.labels, batch.outputs)
-    names = about.pop("mode_names")
+        if probabilities is not None:
+            probabilities.add(batch.labels, batch.episode[QUERY_CLASSES], batch.outputs)
     return Evaluation(
         **about,
         values=tally.values,
@@ -161,6 +169,8 @@ def evaluation_of(
         mode_names=names if tally.modes else [],
         weights=part.weights,
         overrides=part.overrides,
+        calibration={} if probabilities is None else probabilities.calibration(),
+        open_set={} if probabilities is None else probabilities.open_set(),
     )
 
 

@@ -53,7 +53,8 @@ class EvaluationTally(EpisodeTally):
             episode: dict of arrays; `support_labels`, `support_classes`, `query_classes`, each
                 `[B, ...]`, and `support_mask` if there is padding; of a batch of base classes,
                 `query_classes` alone.
-            query_labels: int array, `[B, Q]`.
+            query_labels: int array, `[B, Q]`. Queries of no class of the episode, whose label is
+                negative, do not count.
             logits: array, `[B, Q, ways]`. Labels and columns count base classes first;
                 `query_classes` too, `support_classes` are those of the split.
         """
@@ -62,12 +63,13 @@ class EvaluationTally(EpisodeTally):
         self._add_modes(episode, len(query_labels))
         for b in range(len(query_labels)):
             mask = slice(None) if masks is None else masks[b]
+            known = query_labels[b] >= 0
             support = (SUPPORT_LABELS, SUPPORT_CLASSES)
             self._add_episode(
                 [episode[name][b][mask] for name in support if name in episode],
-                query_labels[b],
-                episode[QUERY_CLASSES][b],
-                predictions[b],
+                query_labels[b][known],
+                episode[QUERY_CLASSES][b][known],
+                predictions[b][known],
             )
 
     def _add_episode(

@@ -53,6 +53,10 @@ class Evaluation:
         after_updates: list of lists of float. Of policies: what each task returns after 0, 1, ...
             updates; `values` are those after the first.
         later_share: float. How far updates after the first went, of the whole.
+        calibration: dict. Of classes: `raw`, a `Reliability` of the probabilities; of a learner
+            that was calibrated `scaled` too, those at its `temperature`.
+        open_set: dict. Where some queries were of no class of their episode: how they were told
+            apart; see `kfsl.evaluation.probability_tally`.
 
     Example:
     ```python
@@ -92,6 +96,8 @@ class Evaluation:
     metric: str = "accuracy"
     after_updates: list[list[float]] = dataclasses.field(default_factory=list)
     later_share: float = 1.0
+    calibration: dict[str, Any] = dataclasses.field(default_factory=dict)
+    open_set: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def measure(self) -> Measure:
@@ -128,8 +134,8 @@ class Evaluation:
 
     @property
     def name(self) -> str:
-        """Of its file: the split, and whether base classes were asked for too."""
-        return f"{self.split}_and_base" if self.base_classes else self.split
+        """Of its file: the split, and what was asked about besides its classes."""
+        return evaluation_name(self.split, self.base_classes > 0, bool(self.open_set))
 
     @property
     def setting(self) -> str:
@@ -236,6 +242,20 @@ class Evaluation:
                 raise ValueError(
                     f"{path!r} cannot be read ({error}). Delete it and evaluate again."
                 ) from error
+
+
+def evaluation_name(split: str, base_classes: bool, open_set: bool) -> str:
+    """The name of an evaluation, and of its file.
+
+    Args:
+        split: str.
+        base_classes: bool. Whether queries may be of base classes too.
+        open_set: bool. Whether some are of no class of their episode.
+
+    Returns:
+        str.
+    """
+    return f"{split}{'_and_base' * base_classes}{'_open_set' * open_set}"
 
 
 def by_mode(evaluation: Evaluation, values: list[float]) -> dict[str, list[float]]:

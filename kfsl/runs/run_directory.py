@@ -26,7 +26,7 @@ class RunDirectory:
     - `checkpoints/`: what resumes; `best/learner.keras`: the best learner by validation;
       `kept/`: those of the epochs in `train.keep_epochs`.
     - `tensorboard/`, `metrics.jsonl` (one line an epoch).
-    - `evaluation/<split>.json`, `saved_model/`.
+    - `evaluation/<split>.json`, `calibration.json`, `saved_model/`.
     - `training.lock`: who trains into it now; locks nothing once that process has ended.
 
     Args:
@@ -91,6 +91,10 @@ class RunDirectory:
 
     def evaluation_path(self, split: str) -> str:
         return self._in("evaluation", f"{split}.json")
+
+    @property
+    def calibration_path(self) -> str:
+        return self._in("calibration.json")
 
     @property
     def exists(self) -> bool:

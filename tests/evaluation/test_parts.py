@@ -53,7 +53,7 @@ def test_merged_parts_are_compared_with_another_run(run, store, tmp_path):
     other = letters.trained_run(str(tmp_path / "other"), store, seed=1)
     in_parts(run, 2)
     lines = evaluate_run(run, "test", merge=True, against=other)
-    assert lines[2].startswith(f"against {other.path}: test: 3-way 1-shot, {EPISODES} episodes")
+    assert lines[3].startswith(f"against {other.path}: test: 3-way 1-shot, {EPISODES} episodes")
 
 
 def test_a_missing_part_is_named_with_its_command(run):
@@ -63,7 +63,7 @@ def test_a_missing_part_is_named_with_its_command(run):
         evaluate_run(run, "test", merge=True)
     assert not os.path.exists(run.evaluation_path("test"))
     evaluate_run(run, "test", EPISODES, shard=(1, 3))
-    assert len(evaluate_run(run, "test", merge=True)) == 2
+    assert len(evaluate_run(run, "test", merge=True)) == 3
 
 
 def test_parts_that_do_not_fit_are_refused(run, store):

@@ -1,0 +1,1 @@
+"""Whether probabilities keep their word, and what belongs to no class: numbers, no learner."""
