@@ -48,7 +48,9 @@ def main() -> None:
     flags.DEFINE_enum("classes", "new", CLASSES, "Which classes the queries are of.")
     flags.DEFINE_bool("open_set", False, "Ask about classes too that an episode does not have.")
     flags.DEFINE_bool("calibrate", False, "Fit temperature and threshold on validation classes.")
-    flags.DEFINE_float("known_accepted", KNOWN_ACCEPTED, "Known queries that the threshold lets pass.")
+    flags.DEFINE_float(
+        "known_accepted", KNOWN_ACCEPTED, "Known queries that the threshold lets pass."
+    )
     flags.DEFINE_string("against", None, "Another run, to meet the same episodes.")
     flags.DEFINE_string("shard", None, "Compute one part alone: its number from 0, / and how many.")
     flags.DEFINE_bool("merge", False, "Put parts together that were computed before.")
@@ -62,13 +64,12 @@ def _main() -> None:
     against = RunDirectory(options.against) if options.against else None
     if options.classes == "base" and options["split"].present:
         raise ValueError("--classes=base has a split of its own; leave --split out.")
+    _alone("calibrate", "split", "classes", "open_set", "against", "shard", "merge")
+    _alone("open_set", "classes")
     if options.calibrate:
-        _alone("calibrate", ("split", "classes", "open_set", "against", "shard", "merge"))
         share = options.known_accepted
-        for line in calibrate_run(run, options.episodes, GIN_PARAM.value, share):
-            print(line)
+        print("\n".join(calibrate_run(run, options.episodes, GIN_PARAM.value, share)))
         return
-    _alone("open_set", ("classes",), options.open_set)
     if options["known_accepted"].present:
         raise ValueError("--known_accepted is for --calibrate, which fits the threshold.")
     asked = (run, options.split, options.episodes, against, GIN_PARAM.value, options.classes)
@@ -77,11 +78,10 @@ def _main() -> None:
         print(line)
 
 
-def _alone(flag: str, others: tuple[str, ...], given: bool = True) -> None:
+def _alone(flag: str, *others: str) -> None:
     for other in others:
-        if given and flags.FLAGS[other].present:
-            why = "fits on validation classes" if flag == "calibrate" else "has unknown classes"
-            raise ValueError(f"--{flag} {why} and does not go with --{other}; leave one out.")
+        if flags.FLAGS[flag].value and flags.FLAGS[other].present:
+            raise ValueError(f"--{flag} does not go with --{other}; leave one out.")
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:

@@ -3,7 +3,8 @@
     python -m kfsl.export --run_dir=RUN [--output=DIR]
 
 Writes `RUN/saved_model`, or another folder. It takes a support set and queries as inputs and
-needs neither kfsl nor Keras.
+needs neither kfsl nor Keras. Its probabilities are calibrated if the run is: see
+`kfsl.evaluate --calibrate`.
 """
 
 from absl import flags

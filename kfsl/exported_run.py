@@ -4,6 +4,8 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from kfsl.calibration.record import Calibration
+from kfsl.calibration.words import probabilities_line
 from kfsl.command_line import command, gin_files
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import check_trained
@@ -31,6 +33,7 @@ def export_run(run: RunDirectory, path: str, bindings: Sequence[str] = ()) -> di
     check_export(run, path, bindings)
     with command.quiet_start():
         from kfsl import configurables
+        from kfsl.learners.base.settings import settings_fingerprint
         from kfsl.reinforcement.export_policy import export_policy
         from kfsl.reinforcement.policy_experiment import PolicyExperiment
         from kfsl.serving.export import export
@@ -39,6 +42,8 @@ def export_run(run: RunDirectory, path: str, bindings: Sequence[str] = ()) -> di
     configurables.check_overrides(bindings, run, "the exported learner")
     if isinstance(experiment, PolicyExperiment):
         return export_policy(experiment, path, bindings)
+    settings = settings_fingerprint(experiment.learner)
+    calibration = Calibration.of_learner(run.calibration_path, experiment.weights, settings)
     return export(
         experiment.learner,
         path,
@@ -46,6 +51,7 @@ def export_run(run: RunDirectory, path: str, bindings: Sequence[str] = ()) -> di
         training_data=training_data(experiment.dataset),
         overrides=bindings,
         weights=experiment.weights,
+        calibration=calibration,
     )
 
 
@@ -113,6 +119,7 @@ def summary(path: str, description: dict[str, Any]) -> list[str]:
         f"{description['bn_policy']}.{transductive}",
         f"Try it:          python {os.path.join(path, EXAMPLE_FILE)}",
         f"On your images:  python -m kfsl.predict --saved_model={path} --support=DIR --query=DIR",
+        probabilities_line(description["calibration"]),
     ]
 
 

@@ -1,14 +1,16 @@
 """`python -m kfsl.predict`: classifies your images from a few examples of each class.
 
     python -m kfsl.predict --saved_model=DIR --support=DIR --query=DIR|FILE \\
-        [--output=FILE.csv|FILE.json] [--steps=N] [--classes=new|both]
+        [--output=FILE.csv|FILE.json] [--steps=N] [--classes=new|both] [--none_of_these]
 
 The support folder has one folder of images per class. `--run_dir=RUN` takes the place of
 `--saved_model`: the run's best learner, exported if it is not yet. `--steps` is for methods that
 learn a support set by gradient steps, and says how many. With `--classes=both` an image may also
-be of a class that the model was trained on, where the method keeps those.
+be of a class that the model was trained on, where the method keeps those; with `--none_of_these`
+it may be of none.
 """
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +19,8 @@ import numpy as np
 from absl import flags
 
 from data_pipelines.datasets.folder_listing import left_out_words
+from kfsl.calibration.record import Calibration
+from kfsl.calibration.words import probabilities_line
 from kfsl.command_line import command
 from kfsl.command_line.flags import GIN_FILE, GIN_PARAM, RUN_DIR
 from kfsl.exported_run import export_run
@@ -29,9 +33,11 @@ from kfsl.prediction.image_folders import (
     find_queries,
     find_support,
 )
+from kfsl.prediction.rejection import Rejection, fit_rejection
 from kfsl.prediction.request_checks import (
     check_base_classes,
     check_output,
+    check_rejection,
     check_shots,
     check_ways,
 )
@@ -60,6 +66,7 @@ def main() -> None:
     flags.DEFINE_string("output", None, "A file for the predictions, .csv or .json.")
     flags.DEFINE_integer("steps", None, "Gradient steps, where the method takes any number.")
     flags.DEFINE_enum("classes", "new", CLASSES, "Which classes the images may be of.")
+    flags.DEFINE_bool("none_of_these", False, "Images may be of none of the classes.")
     command.run(_main)
 
 
@@ -84,6 +91,7 @@ def _main() -> None:
         options.output,
         options.steps,
         options.classes == "both",
+        options.none_of_these,
     ):
         print(line)
 
@@ -95,6 +103,7 @@ def predict_folders(
     output: str | None = None,
     steps: int | None = None,
     base_classes: bool = False,
+    none_of_these: bool = False,
 ) -> list[str]:
     """Classifies the images of a folder and says how far its support set can be trusted.
 
@@ -105,6 +114,7 @@ def predict_folders(
         output: str or None. A `.csv` or `.json` file; written whole or not at all.
         steps: int or None. Gradient steps on the support set; None: the model's own number.
         base_classes: bool. Whether images may also be of a class that the model was trained on.
+        none_of_these: bool. Whether they may be of none of the classes.
 
     Returns:
         list of str, lines for people.
@@ -112,7 +122,7 @@ def predict_folders(
     Raises:
         FileNotFoundError: if the model, a folder or the file is missing.
         ValueError: if an image cannot be read, the folders do not fit the model, it does not take
-            `steps`, or it keeps no base classes.
+            `steps`, it keeps no base classes, or nothing tells where none of them begins.
     """
     # Everything a user can get wrong shows before TensorFlow is imported.
     check_output(output)
@@ -130,13 +140,17 @@ def predict_folders(
     support, queries = find_support(support_path), find_queries(query_path)
     check_ways(description, support)
     check_shots(description, support)
+    if none_of_these:
+        check_rejection(description, support, base_classes)
     shape = _image_shape(description)
     values = common_values(support, queries)
     support_images, query_images = support.pixels(shape, values), queries.pixels(shape, values)
     base = trained_on["training_classes"] if base_classes else []
 
-    table, left_out = _predict(saved_model, description, support, support_images, queries,
-                               query_images, steps, base)  # fmt: skip
+    table, left_out, rejection = _predict(
+        saved_model, description, support, support_images, queries, query_images, steps, base,
+        none_of_these,
+    )  # fmt: skip
     warnings = support_report.warnings_of(
         support, support_images, queries, query_images, trained_on.get("mean_pixel")
     )
@@ -144,14 +158,16 @@ def predict_folders(
     words = support_report.leave_one_out_lines(
         support, left_out, transductive, description["shots"]["minimum"]
     )
+    honesty = probabilities_line(description.get("calibration"), base_classes)
     if output:
         beside = {
             "saved_model": saved_model,
             "learner": description["learner"],
             "steps": steps,
             "base_classes": len(base),
-            "support": _support_values(support, left_out),
-            "warnings": [*warnings, support_report.NOT_CALIBRATED],
+            "support": support_report.support_values(support, left_out),
+            "warnings": [*warnings, honesty],
+            **({} if rejection is None else {"none_of_these": rejection.to_json()}),
         }
         text = table.csv() if output.lower().endswith(".csv") else table.json(beside)
         write_text(output, text)
@@ -164,8 +180,13 @@ def predict_folders(
         prediction_words.support_line(support),
         *prediction_words.how_lines(description, steps, len(queries.names), len(base)),
         *words,
+        *(
+            []
+            if rejection is None
+            else [rejection.line(int(table.rejected.sum()), len(table.images))]
+        ),
         *(f"Warning: {warning}" for warning in warnings),
-        support_report.NOT_CALIBRATED,
+        honesty,
     ]
 
 
@@ -211,6 +232,13 @@ def _lacking(run: RunDirectory) -> str | None:
         return f", since what was there differed by {', '.join(description['overrides'])}."
     if description.get("weights") != weights_fingerprint(run):
         return ", since what was there is of other weights, or does not say of which."
+    settings = description.get("settings")
+    calibration = Calibration.of_learner(run.calibration_path, description["weights"], settings)
+    # Of an export that does not say its settings it is not known, so it is made anew.
+    unknown = settings is None and os.path.isfile(run.calibration_path)
+    found = None if calibration is None else calibration.served()
+    if unknown or found != description.get("calibration"):
+        return ", since what was there is of another calibration."
     return None
 
 
@@ -223,13 +251,14 @@ def _predict(
     query_images: np.ndarray,
     steps: int | None,
     base: Sequence[str],
-) -> tuple[PredictionTable, Any]:
+    none_of_these: bool,
+) -> tuple[PredictionTable, Any, Rejection | None]:
     with command.quiet_start():
         from kfsl.prediction.served_learner import ServedLearner
 
     served = ServedLearner(saved_model, description["transductive"], steps)
     features, labels = served.embed(support_images), np.array(support.labels, "int32")
-    probabilities = served.classify(features, labels, served.embed(query_images), bool(base))
+    answers = served.answers(features, labels, served.embed(query_images), bool(base))
     left_out = None
     if not description["transductive"]:
         left_out = served.leave_one_out(features, labels)
@@ -237,8 +266,16 @@ def _predict(
     named = [f"{name} (trained)" if name in support.classes else name for name in base]
     classes = (*named, *support.classes)
     # Where fewer classes than ways are allowed, the absent ones have no probability.
-    table = PredictionTable(queries.names, classes, probabilities[:, : len(classes)])
-    return table, left_out
+    table = PredictionTable(queries.names, classes, answers["probabilities"][:, : len(classes)])
+    if not none_of_these:
+        return table, left_out, None
+    validated = (description.get("calibration") or {}).get("rejection")
+    rejection = fit_rejection(validated, None if left_out is None else left_out.logits)
+    logits = answers["logits"]
+    table = dataclasses.replace(
+        table, scores=rejection.scores(logits), rejected=rejection.rejected(logits)
+    )
+    return table, left_out, rejection
 
 
 def _image_shape(description: dict[str, Any]) -> tuple[int, int, int]:
@@ -278,25 +315,6 @@ def _after_table(
             f"{low:.0%} to {high:.0%}) get the class whose folder they lie in."
         )
     return lines
-
-
-def _support_values(support: SupportFiles, left_out: Any) -> dict[str, Any]:
-    values: dict[str, Any] = {
-        "images_per_class": dict(zip(support.classes, support.counts, strict=True)),
-        "skipped_files": support.skipped,
-        "left_out": dict(support.left_out),
-        "leave_one_out": None,
-    }
-    if left_out is not None and len(left_out.indices):
-        tried = len(left_out.indices)
-        values["leave_one_out"] = {
-            "images": tried,
-            "correct": left_out.correct,
-            "accuracy": left_out.correct / tried,
-            "interval_95": list(support_report.wilson_interval(left_out.correct, tried)),
-            "disagreeing": support_report.disagreements(support, left_out),
-        }
-    return values
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import pytest
 from data_pipelines.class_store import StoredClass
 from data_pipelines.class_store_writer import write_class_store
 from kfsl import exported_run, predict
+from kfsl.calibration.record import Calibration
 from kfsl.command_line import command
 from kfsl.runs.learner_file import file_fingerprint
 from tests.support import forked, letters
@@ -135,6 +136,57 @@ def test_an_export_that_is_not_the_runs_own_is_made_again(run, capsys, changes, 
     assert reason in capsys.readouterr().out
     assert model_description(run)["weights"] == file_fingerprint(run.best_learner)
     assert model_description(run)["overrides"] == []
+
+
+def calibrated(run, **changes):
+    """Writes a calibration of the run's learner, as `kfsl.evaluate --calibrate` does."""
+    values = {
+        "temperature": 2.0, "split": "val", "episodes": 600, "ways": 5, "shots": 1, "queries": 15,
+        "seed": 0, "dataset": "shapes", "dataset_fingerprint": "", "overrides": [],
+        "weights": file_fingerprint(run.best_learner),
+        "settings": changes.get("settings") or model_description(run)["settings"],
+        "before": {"ece": 0.2}, "after": {"ece": 0.02}, "rejection": None,
+    }  # fmt: skip
+    found = Calibration(**{**values, **changes})
+    found.save(run.calibration_path)
+    return found
+
+
+def test_the_runs_calibration_is_exported(run):
+    plain = exported_run.export_run(run, run.saved_model)
+    assert plain["calibration"] is None
+    assert "not calibrated" in exported_run.summary(run.saved_model, plain)[-1]
+    written = calibrated(run)
+    described = exported_run.export_run(run, run.saved_model)
+    assert described["calibration"] == model_description(run)["calibration"] == written.served()
+    told = exported_run.summary(run.saved_model, described)[-1]
+    assert "calibrated by the temperature 2, fitted on 600 5-way 1-shot validation episodes" in told
+    assert "calibration error fell from 20.0 % to 2.0 %" in told
+
+
+@pytest.mark.parametrize("changes", [{"weights": "other"}, {"settings": "other"}])
+def test_a_calibration_of_another_learner_is_not(run, changes):
+    exported_run.export_run(run, run.saved_model)
+    calibrated(run, **changes)
+    assert exported_run.export_run(run, run.saved_model)["calibration"] is None
+
+
+def test_predict_exports_again_what_was_calibrated_since(run, monkeypatch, capsys):
+    exported_run.export_run(run, run.saved_model)
+    calibrated(run)
+    predict.exported(run)
+    assert "since what was there is of another calibration." in capsys.readouterr().out
+    assert model_description(run)["calibration"]["temperature"] == 2.0
+    monkeypatch.setattr(predict, "export_run", lambda *arguments: pytest.fail("exported again"))
+    predict.exported(run)
+    # Of another learner than the run's it changes nothing.
+    os.remove(run.calibration_path)
+    rewritten = {**model_description(run), "calibration": None}
+    with open(os.path.join(run.saved_model, "model.json"), "w", encoding="utf-8") as file:
+        json.dump(rewritten, file)
+    calibrated(run, settings="other")
+    predict.exported(run)
+    assert capsys.readouterr().out == ""
 
 
 def test_an_export_says_which_weights_it_loaded(run, monkeypatch):

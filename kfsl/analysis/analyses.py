@@ -31,6 +31,7 @@ OF_LEARNERS: dict[str, str] = {
 #: Analyses of what evaluation and training have written; they need no TensorFlow.
 OF_FILES: dict[str, str] = {
     "confusion": "kfsl.analysis.evaluations.confusion",
+    "reliability": "kfsl.analysis.evaluations.reliability",
     "returns": "kfsl.analysis.reinforcement.returns",
     "experts": "kfsl.analysis.evaluations.experts",
     "shots_and_steps": "kfsl.analysis.evaluations.shots_and_steps",

@@ -3,7 +3,9 @@
 import os
 from typing import Any
 
+from kfsl.calibration.threshold import fewest_scores
 from kfsl.prediction.image_folders import SupportFiles
+from kfsl.prediction.rejection import NONE, no_threshold
 
 OUTPUT_ENDINGS = (".csv", ".json")
 
@@ -62,6 +64,37 @@ def check_shots(description: dict[str, Any], support: SupportFiles) -> None:
                 f"This {description['learner']} learns from {smallest} images or more of each "
                 f"class, and {name!r} has {count}. Add {smallest - count} more."
             )
+
+
+def check_rejection(description: dict[str, Any], support: SupportFiles, base_classes: bool) -> None:
+    """Refuses to call an image none of the classes where no line could be drawn.
+
+    Args:
+        description: dict, from `model.json`.
+        support: `SupportFiles`.
+        base_classes: bool. Whether base classes are asked about too.
+
+    Raises:
+        ValueError: naming what is missing.
+    """
+    if base_classes:
+        raise ValueError(
+            "--none_of_these is about the support set's classes alone, and does not go with "
+            "--classes=both; leave one out."
+        )
+    if NONE in support.classes:
+        raise ValueError(
+            f"A class of the support set is called {NONE!r}, which is what --none_of_these calls "
+            "images of no class. Rename its folder."
+        )
+    if (description.get("calibration") or {}).get("rejection"):
+        return
+    smallest = description["shots"]["minimum"]
+    left_out = sum(count for count in support.counts if count > smallest)
+    if description["transductive"]:
+        left_out = 0
+    if left_out < fewest_scores():
+        raise ValueError(no_threshold(left_out))
 
 
 def check_base_classes(description: dict[str, Any], trained_on: dict[str, Any]) -> None:

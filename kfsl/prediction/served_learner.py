@@ -8,6 +8,8 @@ import tensorflow as tf
 
 from kfsl.serving.files import chosen_steps, read_description
 
+#: What `infer` says of each query.
+ANSWERS = ("probabilities", "logits")
 #: Images embedded or classified at once.
 BATCH = 128
 #: Leave-one-out learns the support set anew for each image; more are not tried.
@@ -25,11 +27,13 @@ class LeftOut:
         indices: int array, `[n]`. The support images that were left out, one at a time.
         probabilities: float array, `[n, ways]`.
         labels: int array, `[n]`. Their classes.
+        logits: float array, `[n, ways]`.
     """
 
     indices: np.ndarray
     probabilities: np.ndarray
     labels: np.ndarray
+    logits: np.ndarray
 
     @property
     def predictions(self) -> np.ndarray:
@@ -120,15 +124,35 @@ class ServedLearner:
         Returns:
             float32 array, `[Q, ways]`; jointly, base classes come before the support set's.
         """
+        answers = self.answers(support_features, labels, query_features, jointly)
+        return answers["probabilities"]
+
+    def answers(
+        self,
+        support_features: np.ndarray,
+        labels: np.ndarray,
+        query_features: np.ndarray,
+        jointly: bool = False,
+    ) -> dict[str, np.ndarray]:
+        """All that the model says of the queries.
+
+        Args:
+            support_features: array, `[S, ...]`, from `embed`.
+            labels: int array, `[S]`.
+            query_features: array, `[Q, ...]`, from `embed`.
+            jointly: bool. As in `classify`.
+
+        Returns:
+            dict of float32 arrays `[Q, ways]`: `probabilities`, and `logits`.
+        """
         state = self._signatures["adapt"](
             support_features=tf.constant(support_features),
             support_labels=tf.constant(labels, tf.int32),
             **({} if self._steps is None else {"steps": tf.constant(self._steps)}),
         )
         parts = [query_features] if self._transductive else _parts(query_features)
-        return np.concatenate(
-            [self._infer(state, part, jointly)["probabilities"].numpy() for part in parts]
-        )
+        told = [self._infer(state, part, jointly) for part in parts]
+        return {name: np.concatenate([each[name].numpy() for each in told]) for name in ANSWERS}
 
     def leave_one_out(self, support_features: np.ndarray, labels: np.ndarray) -> LeftOut:
         """Classifies each support image with a model that has not seen it.
@@ -150,12 +174,15 @@ class ServedLearner:
         if len(candidates) > most:
             spread = np.linspace(0, len(candidates) - 1, most)
             candidates = candidates[spread.round().astype(int)]
-        rows = []
+        rows = {name: [] for name in ANSWERS}
         for index in candidates:
             others = np.arange(len(labels)) != index
             query = support_features[index : index + 1]
-            rows.append(self.classify(support_features[others], labels[others], query)[0])
-        return LeftOut(candidates, np.array(rows), labels[candidates])
+            answers = self.answers(support_features[others], labels[others], query)
+            for name, found in rows.items():
+                found.append(answers[name][0])
+        probabilities, logits = (np.array(rows[name]) for name in ANSWERS)
+        return LeftOut(candidates, probabilities, labels[candidates], logits)
 
     def _infer(self, state: dict[str, tf.Tensor], query_features: np.ndarray, jointly: bool) -> Any:
         infer = self._signatures["infer_jointly" if jointly else "infer"]

@@ -16,9 +16,6 @@ UNEQUAL = 3
 SHOWN = 10
 #: Difference of mean pixels that looks like inverted images, on 0..255.
 INVERTED = 100
-NOT_CALIBRATED = (
-    "The scores are softmax values and not calibrated: 0.9 does not mean right nine times in ten."
-)
 
 
 def leave_one_out_lines(
@@ -101,6 +98,34 @@ def disagreements(support: SupportFiles, left_out: Any) -> list[dict[str, Any]]:
         if label != prediction
     ]
     return sorted(found, key=lambda one: -one["probability"])
+
+
+def support_values(support: SupportFiles, left_out: Any) -> dict[str, Any]:
+    """What a file of predictions says of the support set.
+
+    Args:
+        support: `SupportFiles`.
+        left_out: `LeftOut` or None, where nothing was tried.
+
+    Returns:
+        dict that JSON can hold.
+    """
+    values: dict[str, Any] = {
+        "images_per_class": dict(zip(support.classes, support.counts, strict=True)),
+        "skipped_files": support.skipped,
+        "left_out": dict(support.left_out),
+        "leave_one_out": None,
+    }
+    if left_out is not None and len(left_out.indices):
+        tried = len(left_out.indices)
+        values["leave_one_out"] = {
+            "images": tried,
+            "correct": left_out.correct,
+            "accuracy": left_out.correct / tried,
+            "interval_95": list(wilson_interval(left_out.correct, tried)),
+            "disagreeing": disagreements(support, left_out),
+        }
+    return values
 
 
 def warnings_of(

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from kfsl.prediction.rejection import NONE
+
 #: With more classes than that, a printed row names the likeliest ones only.
 MOST_COLUMNS = 8
 LIKELIEST = 3
@@ -24,6 +26,10 @@ class PredictionTable:
         images: list of str. Names of the images.
         classes: tuple of str.
         probabilities: float array, `[images, classes]`.
+        scores: float array, `[images]`, or None. What decides whether an image is of none of the
+            classes, where that was asked.
+        rejected: bool array, `[images]`, or None. Whether it is; its probabilities say what it
+            would be if it had to be one of them.
 
     Example:
     ```python
@@ -38,11 +44,16 @@ class PredictionTable:
     images: Sequence[str]
     classes: Sequence[str]
     probabilities: np.ndarray
+    scores: np.ndarray | None = None
+    rejected: np.ndarray | None = None
 
     @property
     def predictions(self) -> list[str]:
-        """The likeliest class of each image."""
-        return [self.classes[index] for index in self.probabilities.argmax(axis=-1)]
+        """The likeliest class of each image, or that it is of none of them."""
+        likeliest = [self.classes[index] for index in self.probabilities.argmax(axis=-1)]
+        if self.rejected is None:
+            return likeliest
+        return [NONE if none else name for name, none in zip(likeliest, self.rejected, strict=True)]
 
     def text(self, rows: int | None = None) -> str:
         """The first rows, in columns of even width.
@@ -64,14 +75,19 @@ class PredictionTable:
         )
 
     def csv(self) -> str:
-        """One line an image: its name, the prediction, its probability, then every class's."""
+        """One line an image: its name, the prediction, the largest probability, every class's.
+
+        The score comes last, where there is one.
+        """
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(
-            ["image", "prediction", "probability", *(f"p({name})" for name in self.classes)]
-        )
-        for image, best, row in zip(self.images, self.predictions, self.probabilities, strict=True):
-            writer.writerow([image, best, f"{row.max():.6f}", *(f"{p:.6f}" for p in row)])
+        scored = [] if self.scores is None else ["score"]
+        named = (f"p({name})" for name in self.classes)
+        writer.writerow(["image", "prediction", "probability", *named, *scored])
+        rows = zip(self.images, self.predictions, self.probabilities, strict=True)
+        for place, (image, best, row) in enumerate(rows):
+            score = [f"{self.scores[place]:.6g}"] if scored else []
+            writer.writerow([image, best, f"{row.max():.6f}", *(f"{p:.6f}" for p in row), *score])
         return file.getvalue()
 
     def json(self, beside: dict[str, Any]) -> str:
@@ -92,6 +108,9 @@ class PredictionTable:
                 self.images, self.predictions, self.probabilities, strict=True
             )
         ]
+        if self.scores is not None:
+            for row, score in zip(rows, self.scores, strict=True):
+                row["score"] = round(float(score), 6)
         values = {"classes": list(self.classes), **beside, "predictions": rows}
         return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
 

@@ -109,7 +109,11 @@ def smallest_size(learner: Learner, image_shape: tuple[int, int, int]) -> int:
 
 
 def difference_from_learner(
-    learner: Learner, path: str, input_shape: tuple[int, ...], any_size: bool
+    learner: Learner,
+    path: str,
+    input_shape: tuple[int, ...],
+    any_size: bool,
+    temperature: float = 1.0,
 ) -> float:
     """Loads a SavedModel and compares its answers with the learner's.
 
@@ -118,6 +122,7 @@ def difference_from_learner(
         path: str. The folder of the SavedModel.
         input_shape: tuple of ints. Of one input.
         any_size: bool. Whether to compare on images of another size too.
+        temperature: float. By which the graph divides logits.
 
     Returns:
         The largest difference of an answer that was found.
@@ -133,7 +138,8 @@ def difference_from_learner(
         episode = _episode(learner, shape, ways=ways, shots=1 + number)
         for steps in _steps_to_compare(learner):
             served = _served(learner, loaded.signatures, episode, steps)
-            largest = max(largest, _difference(learner, episode, steps, served))
+            found = _difference(learner, episode, steps, served, temperature)
+            largest = max(largest, found)
     return largest
 
 
@@ -175,10 +181,11 @@ def _difference(
     episode: dict[str, np.ndarray],
     steps: int | None,
     served: tuple[tf.Tensor, dict[str, tf.Tensor]],
+    temperature: float,
 ) -> float:
     """The largest difference of an answer; what is more than rounding is refused."""
     objective = learner.objective
-    outputs = _outputs(learner, episode, steps)
+    outputs = _outputs(learner, episode, steps) / temperature
     answers = np.asarray(objective.prediction(outputs))
     size = float(np.max(np.abs(outputs)))
     tolerance = TOLERANCES[learner.compute_dtype]
@@ -194,7 +201,7 @@ def _difference(
     if "logits" in inferred:
         compared.append(("infer's logits", inferred["logits"], outputs, strict))
     if INFER_JOINTLY in inferred:
-        joint = _joint_logits(learner, episode)
+        joint = _joint_logits(learner, episode) / temperature
         allowed = tolerance * max(SMALLEST_OUTPUTS, float(np.max(np.abs(joint))))
         compared.append((f"{INFER_JOINTLY}'s logits", inferred[INFER_JOINTLY], joint, allowed))
     for name, found, expected, allowed in compared:

@@ -5,7 +5,9 @@ from typing import Any
 
 import keras
 
+from kfsl.calibration.record import Calibration
 from kfsl.learners.base.learner import Learner
+from kfsl.learners.base.settings import settings_fingerprint
 from kfsl.runs.environment import environment, now
 from kfsl.serving import example, example_of_numbers
 from kfsl.serving.check import (
@@ -30,6 +32,7 @@ def export(
     training_data: Mapping[str, Any] | None = None,
     overrides: Sequence[str] = (),
     weights: str = "",
+    calibration: Calibration | None = None,
 ) -> dict[str, Any]:
     """Writes a learner as a SavedModel that takes new classes without training.
 
@@ -61,6 +64,9 @@ def export(
         overrides: sequence of str. Bindings in which the learner differs from its training.
         weights: str. SHA-256 of the file that the learner's weights are from, empty if they are
             from none; `model.json` keeps it, so that a later reader knows whose export this is.
+        calibration: `Calibration` or None. Its temperature divides the logits within the graph, so
+            that probabilities are honest and predictions stay; its threshold stands in
+            `model.json`.
 
     Returns:
         The description that was written as `model.json`.
@@ -95,12 +101,19 @@ def export(
     check_place(path)
     shape = tuple(image_shape if learner.objective.has_classes else learner.input_shape)
     check_fewer_ways(learner, shape)
-    served_shape, smallest, signatures = _traced(learner, shape, any_size)
+    temperature = _temperature(learner, calibration)
+    served_shape, smallest, signatures = _traced(learner, shape, any_size, temperature)
     description = _describe(learner, shape, served_shape, smallest, signatures)
-    description.update(overrides=list(overrides), weights=weights)
+    description.update(
+        overrides=list(overrides),
+        weights=weights,
+        settings=settings_fingerprint(learner),
+        calibration=None if calibration is None else calibration.served(),
+    )
 
     def difference(folder: str) -> float:
-        return difference_from_learner(learner, folder, shape, served_shape != shape)
+        any_size = served_shape != shape
+        return difference_from_learner(learner, folder, shape, any_size, temperature)
 
     script = example if learner.objective.has_classes else example_of_numbers
     beside = {CLASSES_FILE: training_data or {}}
@@ -109,19 +122,30 @@ def export(
     )
 
 
+def _temperature(learner: Learner, calibration: Calibration | None) -> float:
+    if calibration is None:
+        return 1.0
+    if not learner.objective.has_classes:
+        raise ValueError(
+            f"{type(learner).__name__} answers with numbers: there are no probabilities that a "
+            "calibration could be of. Leave it out."
+        )
+    return calibration.temperature
+
+
 def _traced(
-    learner: Learner, shape: tuple[int, ...], any_size: bool | None
+    learner: Learner, shape: tuple[int, ...], any_size: bool | None, temperature: float
 ) -> tuple[Shape, int | None, dict[str, Any]]:
     """The shape that is served, the smallest size where it is free, and the signatures."""
     if any_size or (any_size is None and takes_another_size(learner, shape)):
         free: Shape = (None, None, shape[-1])
         smallest = smallest_size(learner, shape)
         try:
-            return free, smallest, signatures_of(learner, free, smallest)
+            return free, smallest, signatures_of(learner, free, smallest, temperature)
         except REFUSALS:  # Of an unknown size it cannot be traced.
             if any_size:
                 raise
-    return shape, None, signatures_of(learner, shape)
+    return shape, None, signatures_of(learner, shape, temperature=temperature)
 
 
 def _describe(

@@ -18,7 +18,10 @@ STEPS = "steps"
 
 
 def signatures_of(
-    learner: Learner, input_shape: Shape, smallest_size: int | None = None
+    learner: Learner,
+    input_shape: Shape,
+    smallest_size: int | None = None,
+    temperature: float = 1.0,
 ) -> dict[str, Any]:
     """Traces what a learner is served by.
 
@@ -29,6 +32,7 @@ def signatures_of(
         learner: `Learner`.
         input_shape: tuple, of images height, width and channels; None is free.
         smallest_size: int or None. Least height and width, where they are free.
+        temperature: float. Divides the logits of a classifier.
 
     Returns:
         dict of names to concrete functions: `serving_default`, `embed`, `adapt`, `infer`,
@@ -58,10 +62,11 @@ def signatures_of(
     adapt = concrete(_adapt(learner), support_features=features, **{targets: labels}, **steps)
     state = {name: _like(tensor) for name, tensor in adapt.structured_outputs.items()}
     _check_state(learner, state)
-    infer = concrete(_infer(learner, learner.infer), **state, query_features=features)
+    infer = _infer(learner, learner.infer, temperature)
+    infer = concrete(infer, **state, query_features=features)
     signatures = {"embed": embed, "adapt": adapt, "infer": infer}
     if learner.kept_base_classes:
-        jointly = _infer(learner, learner.classify_jointly)
+        jointly = _infer(learner, learner.classify_jointly, temperature)
         signatures[INFER_JOINTLY] = concrete(jointly, **state, query_features=features)
     # One copy of a graph, which may have an inner loop, serves all.
     serve = concrete(_serve(learner, embed, adapt, infer), **episode, **steps)
@@ -118,13 +123,17 @@ def _adapt(learner: Learner) -> Callable:
     return adapt
 
 
-def _infer(learner: Learner, answer: Callable) -> Callable:
+def _infer(learner: Learner, answer: Callable, temperature: float) -> Callable:
     objective = learner.objective
 
     def infer(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         query_features = inputs.pop(QUERY_FEATURES)[None]
         state = {name: tensor[None] for name, tensor in inputs.items()}
-        return objective.served(answer(state, query_features)[objective.output][0])
+        outputs = answer(state, query_features)[objective.output][0]
+        if temperature != 1.0:
+            # In single precision, whatever the learner computes in: as its logits are served.
+            outputs = tf.cast(outputs, tf.float32) / temperature
+        return objective.served(outputs)
 
     return infer
 

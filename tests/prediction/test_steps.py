@@ -95,6 +95,7 @@ def test_leaving_out_is_bounded_by_steps(model, monkeypatch):
         None: MOST_LEFT_OUT, 0: MOST_LEFT_OUT, 1: MOST_LEFT_OUT, 5: 40, 10: 20, 1000: 20
     }  # fmt: skip
     served = ServedLearner(model, steps=5)
-    monkeypatch.setattr(served, "classify", lambda *arguments: np.ones((1, 2)) / 2)
+    told = {"probabilities": np.ones((1, 2)) / 2, "logits": np.zeros((1, 2))}
+    monkeypatch.setattr(served, "answers", lambda *arguments: told)
     left_out = served.leave_one_out(np.zeros((100, 1)), np.repeat([0, 1], 50))
     assert len(np.unique(left_out.indices)) == 40

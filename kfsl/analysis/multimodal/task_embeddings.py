@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from kfsl.analysis.answer import Analysis
 from kfsl.analysis.request import AnalysisRequest
+from kfsl.analysis.tensorboard import show_in_tensorboard
 from kfsl.figures.curves import COLORS
 from kfsl.figures.projector import thumbnail, write_projector
 
@@ -177,22 +178,10 @@ def analyze(request: AnalysisRequest, *, split: str = "test", episodes: int = TA
     def write() -> list[str]:
         shutil.rmtree(folder, ignore_errors=True)  # Those of an earlier call.
         files = write_projector(folder, name, vectors, known, pictures)
-        _show(folder, name, figure)
+        show_in_tensorboard(folder, name, figure)
         return files
 
     return Analysis(name, figure, values, conclusion=line, write=write)
-
-
-def _show(folder: str, name: str, figure: Figure) -> None:
-    """The figure among TensorBoard's images, which makes the folder a run to the projector."""
-    import tensorflow as tf
-
-    from kfsl.training.callbacks.figure_summary import figure_to_rgb
-
-    writer = tf.summary.create_file_writer(folder)
-    with writer.as_default(step=0):
-        tf.summary.image(name, figure_to_rgb(figure)[None])
-    writer.close()
 
 
 def _check_embeds(path: str, learner: Learner) -> None:
