@@ -359,7 +359,7 @@ def test_the_support_set_lowers_a_threshold_that_rejects_it(model, support, quer
     lines = predict_folders(calibrated, support, queries, output, none_of_these=True)
     with open(output, encoding="utf-8") as file:
         found = json.load(file)["none_of_these"]
-    assert found["threshold"] == pytest.approx(left_out_scores(model, support).min(), rel=1e-5)
+    assert found["threshold"] == pytest.approx(left_out_scores(model, support).min(), rel=1e-4)
     assert said(lines, "lowered to what 9 images of the support set score")
 
 

@@ -59,38 +59,46 @@ def calibrate(
     if classes_left(classes, EVALUATION_SEED, experiment.evaluation_sampler):
         asked = with_unknown_queries(experiment, sampler)
     # As a part, it keeps the logits; of one part that is everything.
-    part = evaluate(asked, split=SPLIT, shard=(0, 1), **arguments)
-    found = fitted(part, experiment.learner.objective, known_accepted)
+    opened = closed = evaluate(asked, split=SPLIT, shard=(0, 1), **arguments)
+    if experiment.learner.transductive and asked is not experiment:
+        # Unknown queries have a say in the others' logits.
+        closed = evaluate(experiment, split=SPLIT, shard=(0, 1), **arguments)
+    found = fitted(closed, opened, experiment.learner.objective, known_accepted)
     settings = settings_fingerprint(experiment.learner)
     return dataclasses.replace(found, weights=experiment.weights, settings=settings)
 
 
-def fitted(part: EvaluationPart, objective: Any, known_accepted: float) -> Calibration:
+def fitted(
+    closed: EvaluationPart, opened: EvaluationPart, objective: Any, known_accepted: float
+) -> Calibration:
     """The calibration that the episodes of an evaluation ask for.
 
     Args:
-        part: `EvaluationPart`, the only one of its evaluation.
+        closed: `EvaluationPart`, the only one of its evaluation: for the temperature.
+        opened: `EvaluationPart`, perhaps with unknown queries, for the threshold. Where they
+            have no say in the others' logits it may be the same.
         objective: `Objective` of the learner.
         known_accepted: float, in 0..1.
 
     Returns:
-        `Calibration`.
+        `Calibration`, of no weights and settings.
 
     Raises:
         ValueError: if there are too few queries for a threshold.
     """
     logits, labels = [], []
-    for batch in part.batches:
+    for batch in closed.batches:
         for rows, truth in zip(batch.outputs, batch.labels, strict=True):
             logits.append(rows[truth >= 0])
             labels.append(truth[truth >= 0])
-    tally = ProbabilityTally({"temperature": fit_temperature(logits, labels)})
-    for batch in part.batches:
-        tally.add(batch.labels, batch.episode[QUERY_CLASSES], batch.outputs)
+    temperature = fit_temperature(logits, labels)
+    tally = _tally(closed, temperature)
     measured = tally.calibration()
-    about = evaluation_of(part, part.batches, objective)
+    about = evaluation_of(closed, closed.batches, objective)
+    if opened is not closed:
+        tally = _tally(opened, temperature)
     return Calibration(
-        temperature=measured["temperature"],
+        temperature=temperature,
         split=about.split,
         episodes=about.episodes,
         ways=about.ways,
@@ -99,13 +107,20 @@ def fitted(part: EvaluationPart, objective: Any, known_accepted: float) -> Calib
         seed=about.seed,
         dataset=about.dataset,
         dataset_fingerprint=about.dataset_fingerprint,
-        weights=part.weights,
+        weights="",
         settings="",
-        overrides=part.overrides,
+        overrides=[],
         before=measured["raw"],
         after=measured["scaled"],
         rejection=_rejection(tally, known_accepted),
     )
+
+
+def _tally(part: EvaluationPart, temperature: float) -> ProbabilityTally:
+    tally = ProbabilityTally({"temperature": temperature})
+    for batch in part.batches:
+        tally.add(batch.labels, batch.episode[QUERY_CLASSES], batch.outputs)
+    return tally
 
 
 def _rejection(tally: ProbabilityTally, known_accepted: float) -> dict[str, Any] | None:

@@ -142,6 +142,19 @@ def test_parts_of_an_open_set_evaluation_merge_to_the_whole(made, tmp_path):
     assert lines[0] == whole.summary()
 
 
+def test_unknown_queries_have_no_say_in_a_transductive_learners_temperature(store, tmp_path):
+    found = []
+    for ways in (1, 3):
+        path = str(tmp_path / f"run{ways}")
+        extra = "WAYS = 2\nletters_network.bn_policy = 'batch'\n"
+        run = letters.trained_run(path, store, extra=extra)
+        calibrate_run(run, 8, [f"open_set_episode.unknown_ways = {ways}"])
+        found.append(loaded(run))
+    assert found[0].temperature == found[1].temperature
+    assert found[0].before == found[1].before
+    assert found[0].rejection["threshold"] != found[1].rejection["threshold"]
+
+
 def test_of_other_weights_or_settings_it_does_not_count(made):
     run, _, _ = made
     found = loaded(run)

@@ -9,14 +9,17 @@ import tensorflow as tf
 
 from data_pipelines import pipeline
 from data_pipelines.function_dataset import FunctionDataset
-from data_pipelines.samplers import fixed_episode, sinusoid_episode
+from data_pipelines.samplers import fixed_episode, open_set_episode, sinusoid_episode
 from kfsl.backbones.mlp import MLP
+from kfsl.evaluation.asked import asked
+from kfsl.evaluation.calibrate import calibrate
 from kfsl.evaluation.evaluate import EVALUATION_SEED, evaluate
 from kfsl.experiment import Experiment
 from kfsl.learners import MAML
 from kfsl.objectives import Regression
 from kfsl.runs.evaluation_record import Evaluation
 from kfsl.runs.paired_difference import paired_difference
+from kfsl.runs.run_directory import RunDirectory
 from tests.support.letters import prototypical_network
 
 SAMPLER = functools.partial(sinusoid_episode, points=5, queries=7)
@@ -85,3 +88,12 @@ def test_other_tasks_are_no_pairs():
 def test_refusals(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_numbers_have_no_probabilities(tmp_path):
+    sines, run = experiment(), RunDirectory(str(tmp_path))
+    assert evaluate(sines, episodes=2).calibration == {}
+    with pytest.raises(ValueError, match="answers with no classes: there are no probabilities"):
+        calibrate(sines, evaluate, open_set_episode)
+    with pytest.raises(ValueError, match=r"answers with numbers: .* leave --open_set out"):
+        asked(run, sines, "test", "new", in_parts=False, unknown=open_set_episode)

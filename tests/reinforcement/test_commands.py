@@ -95,6 +95,8 @@ def test_as_a_user_types_them(trained):
     [
         (["kfsl.show"], "is of a policy, which has rollouts and no episodes"),
         (["kfsl.evaluate", "--classes=both"], "has a policy, which knows no classes"),
+        (["kfsl.evaluate", "--open_set"], "which knows no classes; leave --open_set out"),
+        (["kfsl.evaluate", "--calibrate"], "there are no probabilities to calibrate"),
         (["kfsl.evaluate", "--gin_param=train_policy.tasks=3"], "has no effect on evaluation"),
         (["kfsl.evaluate", "--split=../tset"], "Policies have tasks of train, val, test; received"),
         (["kfsl.evaluate", "--gin_param=evaluate_policy.rollouts=-3"], "must be a whole number"),
@@ -102,7 +104,18 @@ def test_as_a_user_types_them(trained):
         (["kfsl.show", "--hardest=3"], "measures the return of a MAML"),
         (["kfsl.analyze", "--analysis=confusion"], "measures the return of a MAML"),
     ],
-    ids=["show", "classes", "binding", "split", "rollouts", "horizon", "hardest", "confusion"],
+    ids=[
+        "show",
+        "classes",
+        "open_set",
+        "calibrate",
+        "binding",
+        "split",
+        "rollouts",
+        "horizon",
+        "hardest",
+        "confusion",
+    ],
 )
 def test_what_a_policy_has_not_is_one_line(trained, command, words, monkeypatch, capsys):
     folder, _ = trained
