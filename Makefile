@@ -24,8 +24,9 @@ $(INSTALLED): setup.py constraints.txt
 data: $(INSTALLED) ## build the embedded dataset
 	$(BIN)/python -m data_pipelines.prepare --dataset=glyphs
 
-train: data ## train STANet on the embedded dataset, evaluate it and export it (8 minutes)
+train: data ## train STANet on the embedded dataset, calibrate, export and evaluate it (9 minutes)
 	$(BIN)/python -m kfsl.train --gin_file=gin/stanet.gin --run_dir=$(RUN)
+	$(BIN)/python -m kfsl.evaluate --run_dir=$(RUN) --calibrate
 	$(BIN)/python -m kfsl.export --run_dir=$(RUN)
 	$(BIN)/python -m kfsl.evaluate --run_dir=$(RUN)
 	@echo "The run lies in $(RUN), the SavedModel in $(RUN)/saved_model."
