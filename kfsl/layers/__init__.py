@@ -8,6 +8,7 @@ from kfsl.layers.fixed_spatial_attention import FixedSpatialAttention
 from kfsl.layers.gradient_modulation import GradientModulation
 from kfsl.layers.group_normalization import GroupNormalization
 from kfsl.layers.layer_normalization import LayerNormalization
+from kfsl.layers.network_pixels import NetworkPixels
 from kfsl.layers.normalization import BatchNormalization
 from kfsl.layers.pixel_normalization import PixelNormalization
 from kfsl.layers.random_affine import RandomAffine
@@ -25,6 +26,7 @@ __all__ = [
     "GradientModulation",
     "GroupNormalization",
     "LayerNormalization",
+    "NetworkPixels",
     "PixelNormalization",
     "RandomAffine",
     "SpatialAttention",

@@ -11,7 +11,7 @@ from kfsl import gradients
 from kfsl.distribution import replicas
 from kfsl.episodes import SEED
 from kfsl.learners.base.argument_checks import check_at_least, check_choice
-from kfsl.learners.base.learner import BN_POLICIES, restored
+from kfsl.learners.base.learner import BN_POLICIES, preparation, restored
 from kfsl.learners.base.policy_network import PolicyNetwork
 from kfsl.learners.base.support_set import augmented, mini_batch
 from kfsl.learners.base.task_loop import map_tasks, task_seeds
@@ -94,6 +94,7 @@ class GradientLearner(TaskwiseLearner):
             ways = 5
         check_choice("bn_policy", bn_policy, BN_POLICIES)
         check_choice("pooling", pooling, POOLINGS)
+        kwargs["preprocessing"] = preparation(backbone, kwargs.get("preprocessing"))
         # Fast weights stay float32: the network's own layers cast them, not this model.
         super().__init__(
             ways=ways, bn_policy=bn_policy, parallel_tasks=parallel_tasks, autocast=False, **kwargs

@@ -29,7 +29,8 @@ class Learner(EpisodicModel):
     Args:
         ways: int or None. Classes per episode; None reads it from the support labels.
         preprocessing: `keras.layers.Layer` or None. Takes uint8 pixels to floats; None is
-            `PixelNormalization()`, which divides by 255, where the objective is about images.
+            `PixelNormalization()`, which divides by 255, where the objective is about images; or
+            nothing, where the backbone takes raw pixels.
         weight_decay: float or dict. Adds `weight_decay * w` to the gradient of each weight (L2,
             as in PyTorch's `Adam(weight_decay=...)`), or, from names of `weight_parts`, to
             those of these parts alone. Keras's own `weight_decay` is decoupled.
@@ -327,6 +328,22 @@ class Learner(EpisodicModel):
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         del config
+
+
+def preparation(backbone: Any, preprocessing: Any) -> Any:
+    """The preprocessing of a learner with this backbone.
+
+    Args:
+        backbone: `keras.Model`, or its serialised form.
+        preprocessing: `keras.layers.Layer` or None, what a user asked for.
+
+    Returns:
+        Layer that leaves pixels as they are, where the backbone takes them raw and nothing was
+        asked for; `preprocessing` elsewhere.
+    """
+    if preprocessing is None and getattr(backbone, "takes_pixels", False):
+        return keras.layers.Identity()
+    return preprocessing
 
 
 def restored(layer: Any) -> Any:

@@ -7,7 +7,7 @@ from keras import ops
 
 from kfsl.layers.normalization import moments_scope
 from kfsl.learners.base.argument_checks import check_choice
-from kfsl.learners.base.learner import BN_POLICIES, Learner, restored
+from kfsl.learners.base.learner import BN_POLICIES, Learner, preparation, restored
 from kfsl.learners.base.moments_state import moments_in, moments_state
 from kfsl.networks.keras_private import flat_layers
 
@@ -49,6 +49,7 @@ class MetricLearner(Learner):
         **kwargs: Any,
     ) -> None:
         check_choice("bn_policy", bn_policy, BN_POLICIES)
+        kwargs["preprocessing"] = preparation(backbone, kwargs.get("preprocessing"))
         super().__init__(bn_policy=bn_policy, **kwargs)
         check_choice("moments", moments, MOMENTS)
         self.backbone = restored(backbone)
@@ -70,7 +71,8 @@ class MetricLearner(Learner):
         if self._bn_policy == "running" and self.moments == "meta_batch":
             return
         for layer in flat_layers(self.backbone):
-            if isinstance(layer, keras.layers.BatchNormalization):
+            # Frozen, it has no moments but its averages.
+            if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
                 raise ValueError(
                     f"The backbone's layer {layer.name!r} is Keras's BatchNormalization, which "
                     f"knows nothing of episodes, but bn_policy={self._bn_policy!r} with moments="
