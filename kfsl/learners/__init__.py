@@ -6,6 +6,7 @@ from kfsl.learners.cross_modulation_network import CrossModulationNetwork
 from kfsl.learners.cross_modulation_prototypical_network import CrossModulationPrototypicalNetwork
 from kfsl.learners.dense_classification import DenseClassification
 from kfsl.learners.implanting import Implanting
+from kfsl.learners.logistic_regression import LogisticRegression
 from kfsl.learners.maml import MAML
 from kfsl.learners.matching_network import MatchingNetwork
 from kfsl.learners.meta_sgd import MetaSGD
@@ -14,6 +15,7 @@ from kfsl.learners.modulated_prototypical_network import ModulatedPrototypicalNe
 from kfsl.learners.multimodal_maml import MultimodalMAML
 from kfsl.learners.prototypical_network import PrototypicalNetwork
 from kfsl.learners.reptile import Reptile
+from kfsl.learners.simple_shot import SimpleShot
 from kfsl.learners.stanet import STANet
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "CrossModulationPrototypicalNetwork",
     "DenseClassification",
     "Implanting",
+    "LogisticRegression",
     "MatchingNetwork",
     "MetaSGD",
     "ModGrad",
@@ -32,4 +35,5 @@ __all__ = [
     "PrototypicalNetwork",
     "Reptile",
     "STANet",
+    "SimpleShot",
 ]

@@ -45,9 +45,10 @@ def train(
         run: `RunDirectory`.
         optimizer: Keras optimiser; `Adam(1e-3)` when None.
         part_optimizers: dict or None. Optimisers of their own for the learner's `weight_parts`.
-        epochs: int. Each ends with validation and a checkpoint. 0, with `start_from`: the run
-            is that one's weights in this learner, validated once. A run that ended after fewer
-            goes on, to the bits of one that had this many from the beginning.
+        epochs: int. Each ends with validation and a checkpoint. 0, with `start_from` or for a
+            learner whose network is frozen: nothing is trained, and the run is the weights that
+            it begins with, in this learner, validated once. A run that ended after fewer goes on,
+            to the bits of one that had this many from the beginning.
         steps_per_epoch: int. Updates per epoch.
         meta_batch: int. Episodes per update.
         validation_episodes: int. Fixed episodes of the split `val`; none when it is empty.

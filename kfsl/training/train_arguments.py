@@ -67,8 +67,7 @@ class TrainArguments:
             self.check_validated(False)
 
     def _check_counts(self) -> None:
-        # No epochs are a run of its own: another run's weights, in this learner.
-        check_whole("train.epochs", self.epochs, 0 if self.start_from else 1)
+        check_whole("train.epochs", self.epochs, 0)
         for name, least in COUNTS.items():
             check_whole(f"train.{name}", getattr(self, name), least)
         if self.patience is not None:
@@ -104,6 +103,26 @@ class TrainArguments:
         )
         check_listed("train.figures", self.figures, "functions that draw a figure", callable)
         check_steps("train.profile_steps", self.profile_steps)
+
+    def check_trains(self, trains: bool) -> None:
+        """Refuses epochs of a learner that has nothing to train, and none of one that has.
+
+        No epochs are a run of its own: another run's weights, in this learner, or a head on a
+        network that was trained elsewhere.
+
+        Args:
+            trains: bool. Whether the learner has weights that are trained.
+
+        Raises:
+            ValueError: saying how many are expected.
+        """
+        if not trains and self.epochs:
+            raise ValueError(
+                f"train.epochs = {self.epochs}, and this learner has nothing to train: its network "
+                "is frozen. Bind train.epochs = 0."
+            )
+        if trains and not self.start_from:
+            check_whole("train.epochs", self.epochs, 1)
 
     def check_validated(self, validated: bool) -> None:
         """Refuses what would have no effect: patience, or a rhythm, without a validation.

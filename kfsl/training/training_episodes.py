@@ -1,13 +1,21 @@
 """The episodes that training and validation draw."""
 
+import functools
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from data_pipelines import pipeline
+from data_pipelines.samplers import base_batch
 from kfsl.distribution import strategy
+from kfsl.episodes import QUERY_IMAGES
 from kfsl.experiment import Experiment
 from kfsl.training.train_arguments import TrainArguments
+
+#: Images of base classes that are embedded at once.
+BASE_BATCH = 50
 
 
 def training_episodes(experiment: Experiment, arguments: TrainArguments, start: int = 0) -> Any:
@@ -62,6 +70,28 @@ def _part(
         num_shards=replicas,
         label_level=experiment.label_level,
     )
+
+
+def base_images(experiment: Experiment, count: int) -> Iterator[tf.Tensor]:
+    """Images of the split `train`, drawn without replacement: always the same ones.
+
+    Args:
+        experiment: `Experiment`.
+        count: int. How many; all, where the split has fewer. A last batch that is not full is
+            left out.
+
+    Returns:
+        Iterator over batches of raw pixels, `[n, H, W, C]`.
+    """
+    available = int(np.sum(experiment.dataset.split("train").counts))
+    batch_size = min(BASE_BATCH, count, available)
+    batches = pipeline.episodes(
+        experiment.dataset,
+        "train",
+        functools.partial(base_batch, batch_size=batch_size),
+        count=min(count, available) // batch_size,
+    )
+    return (episode[QUERY_IMAGES][0] for episode, _ in batches)
 
 
 def has_validation(experiment: Experiment) -> bool:

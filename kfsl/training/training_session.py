@@ -25,6 +25,7 @@ from kfsl.training.session_record import record_session
 from kfsl.training.train_arguments import TrainArguments
 from kfsl.training.training_callbacks import training_callbacks
 from kfsl.training.training_episodes import (
+    base_images,
     first_episodes,
     training_episodes,
     validation_episodes,
@@ -104,6 +105,7 @@ class TrainingSession:
                 strategy.check_alike({"configuration": zlib.crc32(operative.encode())})
                 if self.writes:
                     self._begin(operative)
+                self._see_base_images()
                 logs = self._train(operative) if self._arguments.epochs else self._validate()
                 if self.writes:
                     self._end()
@@ -121,6 +123,7 @@ class TrainingSession:
         check_same_data(
             run, experiment.dataset, "was begun on other data", "Train into another --run_dir."
         )
+        arguments.check_trains(bool(self._learner.trainable_weights))
         self._compile()
         self._validation = validation_episodes(experiment, arguments)
         arguments.check_validated(self._validation is not None)
@@ -224,6 +227,12 @@ class TrainingSession:
         if self._start is not None:
             run.update_metadata(self._start.metadata)
         record_session(run, self._experiment, self._arguments.seed)
+
+    def _see_base_images(self) -> None:
+        """Shows them to a learner that wants some, once; later they are in the checkpoint."""
+        count = self._learner.base_images
+        if self._trained is None and count:
+            self._learner.see_base_images(base_images(self._experiment, count))
 
     def _train(self, operative: str) -> dict[str, float]:
         arguments, first_epoch = self._arguments, self._trained or 0

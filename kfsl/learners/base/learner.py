@@ -1,6 +1,6 @@
 """The contract that every few-shot learner keeps."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -155,6 +155,9 @@ class Learner(EpisodicModel):
     #: Base classes that new ones can be told from (`classify_jointly`); 0: it keeps none.
     kept_base_classes: int = 0
 
+    #: Images of base classes that it looks at before anything is trained or validated.
+    base_images: int = 0
+
     #: Whether `adapt` takes `steps`, so that a served model can be asked for another number.
     adapts_in_steps: bool = False
 
@@ -278,6 +281,14 @@ class Learner(EpisodicModel):
             f"{type(self).__name__} needs a support set: it received an episode without one. Draw "
             "episodes, or use a learner that classifies base classes (`classify_base`)."
         )
+
+    def see_base_images(self, images: Iterable[Any]) -> None:
+        """Looks at images of base classes, `base_images` or a few less of them.
+
+        Args:
+            images: iterable of tensors, `[n, H, W, C]`, raw pixels; each a batch.
+        """
+        raise NotImplementedError
 
     def classify_jointly(self, state: dict[str, Any], query_features: Any) -> dict[str, Any]:
         """Answers for queries that may be of base classes or of the support set's.
