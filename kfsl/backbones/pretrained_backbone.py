@@ -99,7 +99,10 @@ class PretrainedBackbone(Backbone):
         if pooling and len(features.shape) > 2:
             kinds = {3: keras.layers.GlobalAveragePooling1D, 4: keras.layers.GlobalAveragePooling2D}
             features = kinds[len(features.shape)](dtype=dtype, name="pooled_features")(features)
-        super().__init__(images, features, image_shape, dtype, trainable=trainable, **kwargs)
+        super().__init__(images, features, image_shape, dtype, **kwargs)
+        if not trainable:
+            # Set, not given: so each layer knows it, and says so to who asks.
+            self.trainable = False
 
         # === Config ===
         self.pixels = pixels

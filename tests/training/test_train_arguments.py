@@ -16,7 +16,7 @@ from tests.support import letters
     ("arguments", "message"),
     [
         ({"epochs": 0}, "train.epochs must be a whole number of at least 1; received 0"),
-        ({"epochs": 1.5}, "train.epochs must be a whole number of at least 1; received 1.5"),
+        ({"epochs": 1.5}, "train.epochs must be a whole number of at least 0; received 1.5"),
         ({"epochs": True}, "train.epochs must be a whole number"),
         ({"epochs": -1, "start_from": "run"}, "of at least 0; received -1"),
         ({"steps_per_epoch": 0}, "train.steps_per_epoch must be a whole number of at least 1"),

@@ -67,8 +67,9 @@ def network_of_applications(
         if not str(error).startswith("URL fetch failure"):
             raise
         url = re.search(r"https?://\S+", str(error))
+        place = url[0].rstrip(":") if url else "Keras"
         raise ConnectionError(
-            f"The weights of {name} could not be downloaded from {url[0] if url else 'Keras'}. "
+            f"The weights of {name} could not be downloaded from {place}. "
             "Download that file elsewhere and give its path as `weights`, or take "
             "'efficientnet_lite0', whose weights come with kfsl[pretrained]."
         ) from error
