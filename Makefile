@@ -24,7 +24,7 @@ $(INSTALLED): setup.py constraints.txt
 data: $(INSTALLED) ## build the embedded dataset
 	$(BIN)/python -m data_pipelines.prepare --dataset=glyphs
 
-train: data ## train STANet on the embedded dataset, calibrate, export and evaluate it (9 minutes)
+train: data ## train STANet on the embedded dataset, calibrate, export and evaluate it (about 14 minutes)
 	$(BIN)/python -m kfsl.train --gin_file=gin/stanet.gin --run_dir=$(RUN)
 	$(BIN)/python -m kfsl.evaluate --run_dir=$(RUN) --calibrate
 	$(BIN)/python -m kfsl.export --run_dir=$(RUN)
