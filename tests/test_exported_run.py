@@ -161,7 +161,7 @@ def test_the_runs_calibration_is_exported(run):
     assert described["calibration"] == model_description(run)["calibration"] == written.served()
     told = exported_run.summary(run.saved_model, described)[-1]
     assert "calibrated by the temperature 2, fitted on 600 5-way 1-shot validation episodes" in told
-    assert "calibration error fell from 20.0 % to 2.0 %" in told
+    assert "calibration error is 2.0 % with it, 20.0 % without" in told
 
 
 @pytest.mark.parametrize("changes", [{"weights": "other"}, {"settings": "other"}])

@@ -101,8 +101,8 @@ def probabilities_line(calibration: Mapping[str, Any] | None, jointly: bool = Fa
     return (
         f"The probabilities are calibrated by the temperature {calibration['temperature']:.3g}, "
         f"fitted on {calibration['episodes']} {setting} validation episodes, where the expected "
-        f"calibration error fell from {100 * before:.1f} % to {100 * after:.1f} %; with other "
-        "numbers of classes or images, and on images of another kind, they may be off."
+        f"calibration error is {100 * after:.1f} % with it, {100 * before:.1f} % without; with "
+        "other numbers of classes or images, and on images of another kind, they may be off."
     )
 
 

@@ -6,7 +6,8 @@ import keras
 from keras import ops
 
 from kfsl.learners.base.argument_checks import check_choice
-from kfsl.learners.base.learner import Learner, restored
+from kfsl.learners.base.given_layers import restored
+from kfsl.learners.base.learner import Learner
 from kfsl.objectives.regression import Regression
 
 LOSSES = ("likelihood", "squared_error")

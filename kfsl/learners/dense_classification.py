@@ -11,6 +11,7 @@ from kfsl.layers.cosine import cosine_similarity
 from kfsl.layers.pooled_maps import pooled_maps
 from kfsl.learners.base.argument_checks import check_at_least, check_choice
 from kfsl.learners.base.metric_learner import MetricLearner
+from kfsl.learners.base.vectors import class_means
 from kfsl.objectives.classification import mask_absent
 
 READINGS = ("average", "flatten", "dense")
@@ -167,12 +168,9 @@ class DenseClassification(MetricLearner):
 
     def fit_support(self, features: Any, labels: Any, mask: Any, training: bool) -> dict[str, Any]:
         del training
-        one_hot = self.one_hot_support(labels, mask)
         vectors = pooled_maps(features, self.support_pooling)[:, :, 0]
         # (1): not normalised before the mean.
-        sums = ops.einsum("bsn,bsd->bnd", ops.cast(one_hot, vectors.dtype), vectors)
-        counts = ops.sum(one_hot, axis=1)
-        means = sums / ops.cast(ops.maximum(counts, 1.0), sums.dtype)[..., None]
+        means, counts = class_means(vectors, self.one_hot_support(labels, mask))
         return {"prototypes": means, "support_counts": counts}
 
     def classify(

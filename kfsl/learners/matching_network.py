@@ -8,7 +8,7 @@ from keras import ops
 from kfsl.layers.cosine import CosineSimilarity
 from kfsl.learners.base.argument_checks import check_choice
 from kfsl.learners.base.metric_learner import MetricLearner
-from kfsl.learners.prototypical_network import flat_features
+from kfsl.learners.base.vectors import flat_features
 from kfsl.objectives.classification import ABSENT, mask_absent
 
 AGGREGATIONS = ("sum_attention", "sum_logits")

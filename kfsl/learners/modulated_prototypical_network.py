@@ -7,11 +7,12 @@ from keras import ops
 
 from kfsl.layers.task_encoder import TaskEncoder
 from kfsl.learners.base.argument_checks import check_at_least, check_choice
-from kfsl.learners.base.learner import BN_POLICIES, restored
+from kfsl.learners.base.given_layers import restored
+from kfsl.learners.base.learner import BN_POLICIES
 from kfsl.learners.base.policy_network import PolicyNetwork
 from kfsl.learners.base.task_loop import map_tasks
 from kfsl.learners.base.taskwise_learner import TaskwiseLearner
-from kfsl.learners.prototypical_network import flat_features, squared_distances
+from kfsl.learners.base.vectors import flat_features, squared_distances
 from kfsl.networks.head import check_graph
 from kfsl.networks.modulated_network import EMBEDDING, ModulatedNetwork, WeightModulation
 from kfsl.objectives.classification import mask_absent

@@ -6,7 +6,7 @@ import keras
 
 from kfsl.layers.task_encoder import TaskEncoder
 from kfsl.learners.base.argument_checks import check_at_least
-from kfsl.learners.base.learner import restored
+from kfsl.learners.base.given_layers import restored
 from kfsl.learners.maml import MAML
 from kfsl.networks.adapted_network import backbone_with_head, chosen_positions
 from kfsl.networks.head import Head

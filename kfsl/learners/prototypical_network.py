@@ -3,11 +3,11 @@
 from typing import Any
 
 import keras
-from keras import ops
 
 from kfsl.layers.cosine import cosine_similarity
 from kfsl.learners.base.argument_checks import check_choice
 from kfsl.learners.base.metric_learner import MetricLearner
+from kfsl.learners.base.vectors import class_means, flat_features, squared_distances
 from kfsl.objectives.classification import mask_absent
 
 DISTANCES = ("squared_euclidean", "cosine")
@@ -58,14 +58,9 @@ class PrototypicalNetwork(MetricLearner):
     def fit_support(self, features: Any, labels: Any, mask: Any, training: bool) -> dict[str, Any]:
         del training
         vectors = flat_features(features)
-        one_hot = ops.cast(self.one_hot_support(labels, mask), vectors.dtype)
         # Eq. 1: c_k, the mean of the class's embedded support points.
-        sums = ops.einsum("bsn,bsd->bnd", one_hot, vectors)
-        counts = ops.sum(one_hot, axis=1)
-        return {
-            "prototypes": sums / ops.maximum(counts, 1.0)[..., None],
-            "support_counts": counts,
-        }
+        means, counts = class_means(vectors, self.one_hot_support(labels, mask))
+        return {"prototypes": means, "support_counts": counts}
 
     def classify(
         self, state: dict[str, Any], query_features: Any, training: bool
@@ -81,34 +76,3 @@ class PrototypicalNetwork(MetricLearner):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "distance": self.distance, "scale": self.scale}
-
-
-def squared_distances(queries: Any, prototypes: Any) -> Any:
-    """Squared Euclidean distances, none negative.
-
-    Args:
-        queries: float tensor, `[B, Q, D]`.
-        prototypes: float tensor, `[B, N, D]`.
-
-    Returns:
-        Tensor, `[B, Q, N]`.
-    """
-    # Distances do not change when all vectors move together; the sums below cancel less where
-    # the vectors are short.
-    center = ops.stop_gradient(ops.mean(prototypes, axis=1, keepdims=True))
-    queries, prototypes = queries - center, prototypes - center
-    products = ops.einsum("bqd,bnd->bqn", queries, prototypes)
-    query_norms = ops.sum(ops.square(queries), axis=-1)[..., None]
-    norms = ops.sum(ops.square(prototypes), axis=-1)[:, None, :]
-    return ops.maximum(query_norms - 2.0 * products + norms, 0.0)
-
-
-def flat_features(features: Any) -> Any:
-    """Features `[B, n, ...]` as vectors of at least float32, `[B, n, D]`.
-
-    Distances and similarities are not taken in half precision: their differences are small beside
-    their size.
-    """
-    shape = ops.shape(features)
-    precise = keras.backend.result_type(features.dtype, "float32")
-    return ops.cast(ops.reshape(features, (shape[0], shape[1], -1)), precise)

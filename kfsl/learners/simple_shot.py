@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-from keras import ops
 
 from kfsl.learners.base.frozen_features import FrozenFeatures
-from kfsl.learners.prototypical_network import squared_distances
+from kfsl.learners.base.vectors import class_means, squared_distances
 from kfsl.objectives.classification import mask_absent
 
 
@@ -19,7 +18,7 @@ class SimpleShot(FrozenFeatures):
     It trains nothing: its backbone was trained elsewhere, or is that of a run that it begins
     with (`train.start_from`, `train.epochs = 0`). With the centre of base classes and the norm
     it is the paper's CL2N; with `center_images=0`, L2N; with `unit_norm=False` besides, UN. The
-    paper knows no centre without base images, and neither does it: before `fit_center` it is
+    paper knows no centre without base images, and neither does it: before `see_base_images` it is
     L2N, which is nearly as good.
 
     Args:
@@ -42,7 +41,7 @@ class SimpleShot(FrozenFeatures):
     from kfsl.learners.simple_shot import SimpleShot
 
     learner = SimpleShot(Conv4(image_shape=(28, 28, 1), filters=8))
-    learner.fit_center([np.random.randint(0, 256, (20, 28, 28, 1), "uint8")])
+    learner.see_base_images([np.random.randint(0, 256, (20, 28, 28, 1), "uint8")])
     episode, _ = EpisodeSpec(5, 1, 3, (28, 28, 1)).random_episode()
     assert learner(episode)["logits"].shape == (1, 15, 5)
     ```
@@ -57,11 +56,9 @@ class SimpleShot(FrozenFeatures):
     def fit_support(self, features: Any, labels: Any, mask: Any, training: bool) -> dict[str, Any]:
         del training
         vectors = self.transformed(features)
-        one_hot = ops.cast(self.one_hot_support(labels, mask), vectors.dtype)
-        counts = ops.sum(one_hot, axis=1)
-        sums = ops.einsum("bsn,bsd->bnd", one_hot, vectors)
         # Eq. 2: the mean of what is transformed, which is not transformed once more.
-        return {"centroids": sums / ops.maximum(counts, 1.0)[..., None], "support_counts": counts}
+        means, counts = class_means(vectors, self.one_hot_support(labels, mask))
+        return {"centroids": means, "support_counts": counts}
 
     def classify(
         self, state: dict[str, Any], query_features: Any, training: bool

@@ -6,7 +6,8 @@ import pytest
 
 from kfsl.backbones.conv4 import Conv4
 from kfsl.episodes import EpisodeSpec
-from kfsl.learners.prototypical_network import PrototypicalNetwork, squared_distances
+from kfsl.learners.base.vectors import squared_distances
+from kfsl.learners.prototypical_network import PrototypicalNetwork
 from tests.support.backbones import two_blocks
 from tests.support.contract import LearnerContract, generic, logits_of
 

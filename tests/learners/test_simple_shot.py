@@ -36,7 +36,7 @@ def unit(vectors):
 def test_it_is_the_papers_formula(images):
     """CL2N, equations 1 and 2, in NumPy."""
     learner = make(scale=3.0)
-    learner.fit_center(images)
+    learner.see_base_images(images)
     features = np.asarray(learner.embed(images[:1])).mean(axis=(2, 3))[0]
     every = np.asarray(learner.embed(images)).mean(axis=(2, 3)).reshape(-1, 8)
     vectors = unit(features - every.mean(axis=0))
@@ -57,7 +57,7 @@ def test_the_centre_is_the_mean_of_all_images_whatever_the_batches(images):
     assert one.base_images == 2000
     assert make(center_images=0).base_images == 0
     with pytest.raises(ValueError, match="received no image"):
-        one.fit_center([])
+        one.see_base_images([])
 
 
 def test_the_backbone_is_frozen_to_the_bit(images):

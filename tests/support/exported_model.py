@@ -58,3 +58,8 @@ def write_queries(folder: Path) -> str:
     for number, name in enumerate(CLASSES):
         draw(number, 9).save(folder / f"{name}.png")
     return str(folder)
+
+
+def said(lines: list[str], text: str) -> bool:
+    """Whether one of some printed lines has a text."""
+    return any(text in line for line in lines)

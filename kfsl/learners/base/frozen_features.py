@@ -13,7 +13,7 @@ from kfsl.layers.cosine import l2_normalize
 from kfsl.layers.pooled_maps import pooled_maps
 from kfsl.learners.base.argument_checks import check_at_least, check_choice
 from kfsl.learners.base.metric_learner import MetricLearner
-from kfsl.learners.prototypical_network import flat_features
+from kfsl.learners.base.vectors import flat_features
 
 POOLINGS = ("average", "max", "flatten")
 
@@ -23,7 +23,7 @@ class FrozenFeatures(MetricLearner):
 
     Features are pooled to vectors, centred, and divided by their norm; a subclass is told vectors
     of one length in `fit_support` and `classify`. The centre is the mean feature of images of
-    base classes (`fit_center`): a training on them sees to it before it validates
+    base classes (`see_base_images`): a training on them sees to it before it validates
     (`train.epochs = 0`), and it is kept with the weights. Until then it is 0, and vectors are
     divided by their norm alone.
 
@@ -75,9 +75,6 @@ class FrozenFeatures(MetricLearner):
         return self.center_images
 
     def see_base_images(self, images: Iterable[Any]) -> None:
-        self.fit_center(images)
-
-    def fit_center(self, images: Iterable[Any]) -> None:
         """Makes the mean feature of images of base classes the centre.
 
         Args:

@@ -11,7 +11,8 @@ from kfsl import gradients
 from kfsl.distribution import replicas
 from kfsl.episodes import SEED
 from kfsl.learners.base.argument_checks import check_at_least, check_choice
-from kfsl.learners.base.learner import BN_POLICIES, preparation, restored
+from kfsl.learners.base.given_layers import preparation, restored
+from kfsl.learners.base.learner import BN_POLICIES
 from kfsl.learners.base.policy_network import PolicyNetwork
 from kfsl.learners.base.support_set import augmented, mini_batch
 from kfsl.learners.base.task_loop import map_tasks, task_seeds

@@ -9,6 +9,7 @@ from kfsl.episodes import SEED, SUPPORT_IMAGES, SUPPORT_MASK
 from kfsl.layers.pixel_normalization import PixelNormalization
 from kfsl.learners.base.argument_checks import check_choice
 from kfsl.learners.base.episodic_model import EpisodicModel
+from kfsl.learners.base.given_layers import restored
 from kfsl.objectives.classification import Classification
 from kfsl.objectives.objective import Objective
 
@@ -339,24 +340,3 @@ class Learner(EpisodicModel):
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         del config
-
-
-def preparation(backbone: Any, preprocessing: Any) -> Any:
-    """The preprocessing of a learner with this backbone.
-
-    Args:
-        backbone: `keras.Model`, or its serialised form.
-        preprocessing: `keras.layers.Layer` or None, what a user asked for.
-
-    Returns:
-        Layer that leaves pixels as they are, where the backbone takes them raw and nothing was
-        asked for; `preprocessing` elsewhere.
-    """
-    if preprocessing is None and getattr(backbone, "takes_pixels", False):
-        return keras.layers.Identity()
-    return preprocessing
-
-
-def restored(layer: Any) -> Any:
-    """A layer, from itself or from its serialised form."""
-    return keras.saving.deserialize_keras_object(layer) if isinstance(layer, dict) else layer

@@ -7,7 +7,8 @@ from keras import ops
 
 from kfsl.layers.normalization import moments_scope
 from kfsl.learners.base.argument_checks import check_choice
-from kfsl.learners.base.learner import BN_POLICIES, Learner, preparation, restored
+from kfsl.learners.base.given_layers import preparation, restored
+from kfsl.learners.base.learner import BN_POLICIES, Learner
 from kfsl.learners.base.moments_state import moments_in, moments_state
 from kfsl.networks.keras_private import flat_layers
 
