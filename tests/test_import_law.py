@@ -23,6 +23,7 @@ FLOORS = (
     {"kfsl.training", "kfsl.evaluation", "kfsl.prediction", "kfsl.evidence"},
     {"kfsl.serving", "kfsl.figures", "kfsl.experiment"},
     {"kfsl.learners"},
+    {"kfsl.learners.base"},
     {"kfsl.networks"},
     {"kfsl.backbones"},
     {

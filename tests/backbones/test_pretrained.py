@@ -11,11 +11,13 @@ import pytest
 from kfsl.backbones import pretrained
 from kfsl.backbones.efficientnet_lite0 import EfficientNetLite0
 from kfsl.backbones.sources import lite0
+from kfsl.layers.normalization import BatchNormalization
 from tests.support.state_dicts import write_state_dict
 
 with_hub = pytest.mark.skipif(
     importlib.util.find_spec("keras_hub") is None,
-    reason="KerasHub, which is optional, is not installed: pip install 'kfsl[pretrained]'",
+    reason="KerasHub brings TensorFlow Text, which not every platform has, so it is no part of "
+    "kfsl[test]: pip install 'kfsl[pretrained]'",
 )
 REFERENCE = Path(__file__).parent / "efficientnet_lite0_reference.json"
 
@@ -77,6 +79,25 @@ def test_efficientnet_lite0_has_its_weights_and_their_number():
     trained = sum(weight.shape.num_elements() for weight in network.trainable_weights)
     assert trained == 4_652_008 - 1280 * 1000 - 1000
     assert network.compute_output_shape((1, 224, 224, 3)) == (1, 7, 7, 1280)
+
+
+def test_efficientnet_lite0_is_the_same_network_at_every_size_and_saved(tmp_path):
+    """And all its normalisation is ours, so that an episode's moments reach it."""
+    keras.utils.set_random_seed(0)
+    free, fixed = EfficientNetLite0(), EfficientNetLite0(image_shape=(32, 32, 3), bn_epsilon=1e-3)
+    fixed.set_weights(free.get_weights())
+    pixels = np.random.default_rng(0).normal(size=(1, 32, 32, 3)).astype("float32")
+    np.testing.assert_array_equal(free(pixels), fixed(pixels))
+    assert free(pixels[:, :, :20]).shape == (1, 1, 1, 1280)
+    config = json.loads(json.dumps(fixed.get_config()))
+    assert EfficientNetLite0.from_config(config).get_config() == fixed.get_config()
+    norms = [layer for layer in free.layers if layer.name.endswith("_bn")]
+    # A stem, 16 blocks of three, one of them without expansion, and the top.
+    assert len(norms) == 1 + 16 * 3 - 1 + 1
+    assert all(isinstance(layer, BatchNormalization) for layer in norms)
+    fixed.save(tmp_path / "lite0.keras")
+    loaded = keras.saving.load_model(tmp_path / "lite0.keras")
+    np.testing.assert_array_equal(loaded(pixels), fixed(pixels))
 
 
 def test_a_state_dict_of_efficientnet_lite0(tmp_path):
