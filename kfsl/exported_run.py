@@ -8,8 +8,8 @@ from kfsl.calibration.record import Calibration
 from kfsl.calibration.words import probabilities_line
 from kfsl.command_line import command, gin_files
 from kfsl.runs.run_directory import RunDirectory
-from kfsl.runs.trained_run import check_trained
-from kfsl.serving.files import EXAMPLE_FILE, holds_saved_model
+from kfsl.runs.trained_run import check_trained, weights_fingerprint
+from kfsl.serving.files import EXAMPLE_FILE, GRAPH_FILE, holds_saved_model, read_description
 
 #: Training images from which the mean pixel is taken, at most.
 MOST_IMAGES = 500
@@ -53,6 +53,46 @@ def export_run(run: RunDirectory, path: str, bindings: Sequence[str] = ()) -> di
         weights=experiment.weights,
         calibration=calibration,
     )
+
+
+def exported(run: RunDirectory) -> str:
+    """The run's SavedModel, made now if the run has none of its best learner.
+
+    Args:
+        run: `RunDirectory`.
+
+    Returns:
+        Its folder.
+    """
+    check_trained(run)
+    lacking = _lacking(run)
+    if lacking is not None:
+        export_run(run, run.saved_model)
+        print(f"exported {run.path} to {run.saved_model}{lacking}")
+    return run.saved_model
+
+
+def _lacking(run: RunDirectory) -> str | None:
+    """What keeps the run's export from being one of its best learner, for a message; or None."""
+    # Times of files do not tell: weights are read long before an export of them is written.
+    if not os.path.lexists(os.path.join(run.saved_model, GRAPH_FILE)):
+        return ""
+    try:
+        description = read_description(run.saved_model)
+    except (ValueError, FileNotFoundError) as error:
+        return f", since what was there could not be used: {error}"
+    if description.get("overrides"):
+        return f", since what was there differed by {', '.join(description['overrides'])}."
+    if description.get("weights") != weights_fingerprint(run):
+        return ", since what was there is of other weights, or does not say of which."
+    settings = description.get("settings")
+    calibration = Calibration.of_learner(run.calibration_path, description["weights"], settings)
+    # Of an export that does not say its settings it is not known, so it is made anew.
+    unknown = settings is None and os.path.isfile(run.calibration_path)
+    found = None if calibration is None else calibration.served()
+    if unknown or found != description.get("calibration"):
+        return ", since what was there is of another calibration."
+    return None
 
 
 def check_export(run: RunDirectory, path: str, bindings: Sequence[str] = ()) -> None:

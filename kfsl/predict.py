@@ -12,18 +12,16 @@ it may be of none.
 
 import dataclasses
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from absl import flags
 
 from data_pipelines.datasets.folder_listing import left_out_words
-from kfsl.calibration.record import Calibration
 from kfsl.calibration.words import probabilities_line
 from kfsl.command_line import command
 from kfsl.command_line.flags import GIN_FILE, GIN_PARAM, RUN_DIR
-from kfsl.exported_run import export_run
+from kfsl.exported_run import exported
 from kfsl.prediction import support_report
 from kfsl.prediction import words as prediction_words
 from kfsl.prediction.image_folders import (
@@ -33,9 +31,10 @@ from kfsl.prediction.image_folders import (
     find_queries,
     find_support,
 )
-from kfsl.prediction.rejection import Rejection, fit_rejection
+from kfsl.prediction.rejection import NONE, Rejection
 from kfsl.prediction.request_checks import (
     check_base_classes,
+    check_none_of_these,
     check_output,
     check_rejection,
     check_shots,
@@ -44,14 +43,11 @@ from kfsl.prediction.request_checks import (
 from kfsl.prediction.table import MOST_ROWS, PredictionTable
 from kfsl.runs.files import write_text
 from kfsl.runs.run_directory import RunDirectory
-from kfsl.runs.trained_run import check_trained, weights_fingerprint
 from kfsl.serving.files import (
-    CLASSES_FILE,
     EXAMPLE_FILE,
-    GRAPH_FILE,
     chosen_steps,
     read_description,
-    read_json,
+    read_training_data,
 )
 
 CLASSES = ("new", "both")
@@ -134,23 +130,31 @@ def predict_folders(
             f"images. How it is used: python {script}"
         )
     steps = chosen_steps(description, steps)
-    trained_on = _training_data(saved_model)
+    trained_on = read_training_data(saved_model)
     if base_classes:
         check_base_classes(description, trained_on)
     support, queries = find_support(support_path), find_queries(query_path)
-    check_ways(description, support)
-    check_shots(description, support)
+    check_ways(description, len(support.classes), repr(support_path))
+    check_shots(description, dict(zip(support.classes, support.counts, strict=True)))
     if none_of_these:
-        check_rejection(description, support, base_classes)
+        check_none_of_these(support.classes, base_classes)
+        check_rejection(description, support.counts)
     shape = _image_shape(description)
     values = common_values(support, queries)
     support_images, query_images = support.pixels(shape, values), queries.pixels(shape, values)
-    base = trained_on["training_classes"] if base_classes else []
+    with command.quiet_start():
+        from kfsl.classifier import FewShotClassifier
 
+    classifier = FewShotClassifier(
+        saved_model,
+        steps=steps,
+        base_classes=base_classes,
+        none_label=NONE if none_of_these else None,
+    )
     table, left_out, rejection = _predict(
-        saved_model, description, support, support_images, queries, query_images, steps, base,
-        none_of_these,
-    )  # fmt: skip
+        classifier, support, support_images, queries, query_images
+    )
+    base = len(trained_on["training_classes"]) if base_classes else 0
     warnings = support_report.warnings_of(
         support, support_images, queries, query_images, trained_on.get("mean_pixel")
     )
@@ -164,7 +168,7 @@ def predict_folders(
             "saved_model": saved_model,
             "learner": description["learner"],
             "steps": steps,
-            "base_classes": len(base),
+            "base_classes": base,
             "support": support_report.support_values(support, left_out),
             "warnings": [*warnings, honesty],
             **({} if rejection is None else {"none_of_these": rejection.to_json()}),
@@ -178,7 +182,7 @@ def predict_folders(
         *_after_table(table, queries, support, output),
         "",
         prediction_words.support_line(support),
-        *prediction_words.how_lines(description, steps, len(queries.names), len(base)),
+        *prediction_words.how_lines(description, steps, len(queries.names), base),
         *words,
         *(
             []
@@ -202,76 +206,20 @@ def _model_path() -> str:
     return saved_model or exported(RunDirectory(run_path))
 
 
-def exported(run: RunDirectory) -> str:
-    """The run's SavedModel, made now if the run has none of its best learner.
-
-    Args:
-        run: `RunDirectory`.
-
-    Returns:
-        Its folder.
-    """
-    check_trained(run)
-    lacking = _lacking(run)
-    if lacking is not None:
-        export_run(run, run.saved_model)
-        print(f"exported {run.path} to {run.saved_model}{lacking}")
-    return run.saved_model
-
-
-def _lacking(run: RunDirectory) -> str | None:
-    """What keeps the run's export from being one of its best learner, for a message; or None."""
-    # Times of files do not tell: weights are read long before an export of them is written.
-    if not os.path.lexists(os.path.join(run.saved_model, GRAPH_FILE)):
-        return ""
-    try:
-        description = read_description(run.saved_model)
-    except (ValueError, FileNotFoundError) as error:
-        return f", since what was there could not be used: {error}"
-    if description.get("overrides"):
-        return f", since what was there differed by {', '.join(description['overrides'])}."
-    if description.get("weights") != weights_fingerprint(run):
-        return ", since what was there is of other weights, or does not say of which."
-    settings = description.get("settings")
-    calibration = Calibration.of_learner(run.calibration_path, description["weights"], settings)
-    # Of an export that does not say its settings it is not known, so it is made anew.
-    unknown = settings is None and os.path.isfile(run.calibration_path)
-    found = None if calibration is None else calibration.served()
-    if unknown or found != description.get("calibration"):
-        return ", since what was there is of another calibration."
-    return None
-
-
 def _predict(
-    saved_model: str,
-    description: dict[str, Any],
+    classifier: Any,
     support: SupportFiles,
     support_images: np.ndarray,
     queries: ImageFiles,
     query_images: np.ndarray,
-    steps: int | None,
-    base: Sequence[str],
-    none_of_these: bool,
 ) -> tuple[PredictionTable, Any, Rejection | None]:
-    with command.quiet_start():
-        from kfsl.prediction.served_learner import ServedLearner
-
-    served = ServedLearner(saved_model, description["transductive"], steps)
-    features, labels = served.embed(support_images), np.array(support.labels, "int32")
-    answers = served.answers(features, labels, served.embed(query_images), bool(base))
-    left_out = None
-    if not description["transductive"]:
-        left_out = served.leave_one_out(features, labels)
-    # A base class of the name of one of the support set's is another class.
-    named = [f"{name} (trained)" if name in support.classes else name for name in base]
-    classes = (*named, *support.classes)
-    # Where fewer classes than ways are allowed, the absent ones have no probability.
-    table = PredictionTable(queries.names, classes, answers["probabilities"][:, : len(classes)])
-    if not none_of_these:
+    classifier.fit(support_images, [support.classes[label] for label in support.labels])
+    answers = classifier.answers(query_images)
+    left_out = None if classifier.transductive else classifier.evaluate_loo()
+    table = PredictionTable(queries.names, classifier.classes_.tolist(), answers["probabilities"])
+    if classifier.none_label is None:
         return table, left_out, None
-    validated = (description.get("calibration") or {}).get("rejection")
-    rejection = fit_rejection(validated, None if left_out is None else left_out.logits)
-    logits = answers["logits"]
+    rejection, logits = classifier.rejection_, answers["logits"]
     table = dataclasses.replace(
         table, scores=rejection.scores(logits), rejected=rejection.rejected(logits)
     )
@@ -286,13 +234,6 @@ def _image_shape(description: dict[str, Any]) -> tuple[int, int, int]:
             "(colour). Call its signatures with arrays of your own."
         )
     return shape
-
-
-def _training_data(saved_model: str) -> dict[str, Any]:
-    path = os.path.join(saved_model, CLASSES_FILE)
-    if not os.path.isfile(path):
-        return {}
-    return read_json(path, "export again")
 
 
 def _after_table(

@@ -10,7 +10,7 @@ import pytest
 
 from data_pipelines.class_store import StoredClass
 from data_pipelines.class_store_writer import write_class_store
-from kfsl import exported_run, predict
+from kfsl import exported_run
 from kfsl.calibration.record import Calibration
 from kfsl.command_line import command
 from kfsl.runs.learner_file import file_fingerprint
@@ -100,15 +100,15 @@ def test_an_export_is_reused_only_if_it_is_of_these_weights(run, monkeypatch, ca
     description = model_description(run)
     assert description["weights"] == file_fingerprint(run.best_learner)
     calls = []
-    monkeypatch.setattr(predict, "export_run", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(exported_run, "export_run", lambda *arguments: calls.append(arguments))
     # A copied run has other times.
     os.utime(os.path.join(run.saved_model, "saved_model.pb"), (1, 1))
-    assert predict.exported(run) == run.saved_model
+    assert exported_run.exported(run) == run.saved_model
     assert (calls, capsys.readouterr().out) == ([], "")
     # Later weights, of an earlier time than the graph's: the run trained on during the export.
     letters.prototypical_network(seed=5).save(run.best_learner)
     os.utime(run.best_learner, (0, 0))
-    predict.exported(run)
+    exported_run.exported(run)
     assert len(calls) == 1
     assert "what was there is of other weights" in capsys.readouterr().out
 
@@ -132,7 +132,7 @@ def test_an_export_that_is_not_the_runs_own_is_made_again(run, capsys, changes, 
         values = json.dumps({key: value for key, value in values.items() if value is not None})
     with open(described, "w", encoding="utf-8") as file:
         file.write(values)
-    predict.exported(run)
+    exported_run.exported(run)
     assert reason in capsys.readouterr().out
     assert model_description(run)["weights"] == file_fingerprint(run.best_learner)
     assert model_description(run)["overrides"] == []
@@ -174,18 +174,20 @@ def test_a_calibration_of_another_learner_is_not(run, changes):
 def test_predict_exports_again_what_was_calibrated_since(run, monkeypatch, capsys):
     exported_run.export_run(run, run.saved_model)
     calibrated(run)
-    predict.exported(run)
+    exported_run.exported(run)
     assert "since what was there is of another calibration." in capsys.readouterr().out
     assert model_description(run)["calibration"]["temperature"] == 2.0
-    monkeypatch.setattr(predict, "export_run", lambda *arguments: pytest.fail("exported again"))
-    predict.exported(run)
+    monkeypatch.setattr(
+        exported_run, "export_run", lambda *arguments: pytest.fail("exported again")
+    )
+    exported_run.exported(run)
     # Of another learner than the run's it changes nothing.
     os.remove(run.calibration_path)
     rewritten = {**model_description(run), "calibration": None}
     with open(os.path.join(run.saved_model, "model.json"), "w", encoding="utf-8") as file:
         json.dump(rewritten, file)
     calibrated(run, settings="other")
-    predict.exported(run)
+    exported_run.exported(run)
     assert capsys.readouterr().out == ""
 
 

@@ -17,6 +17,7 @@ COMMANDS = ("analyze", "evaluate", "export", "predict", "reproduce", "results", 
 #: Floors of the house, from the roof down; a room may import itself and any floor below it.
 FLOORS = (
     {f"kfsl.{name}" for name in COMMANDS} | {"data_pipelines.prepare"},
+    {"kfsl.classifier"},
     {"kfsl.analysis", "kfsl.exported_run", "kfsl.reproduction"},
     {"kfsl.configurables"},
     {"kfsl.reinforcement"},

@@ -8,7 +8,7 @@ import pytest
 
 from kfsl.predict import predict_folders
 from kfsl.prediction.image_folders import find_queries, find_support
-from kfsl.prediction.request_checks import check_rejection
+from kfsl.prediction.request_checks import check_none_of_these
 from kfsl.serving.export import export
 from tests.support.exported_model import (
     CLASSES,
@@ -142,7 +142,6 @@ def test_a_class_of_that_name_is_refused(model, strangers, tmp_path):
         predict_folders(model, support, strangers, none_of_these=True)
 
 
-def test_base_classes_and_none_of_these_do_not_go_together(support):
-    description = {"calibration": {"rejection": {}}, "learner": "DenseClassification"}
+def test_base_classes_and_none_of_these_do_not_go_together():
     with pytest.raises(ValueError, match="does not go with --classes=both"):
-        check_rejection(description, find_support(support), base_classes=True)
+        check_none_of_these(CLASSES, base_classes=True)

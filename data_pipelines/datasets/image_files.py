@@ -109,14 +109,29 @@ def read_image(
         assert read_image(file, (28, 28, 3))[0, 0].tolist() == [255, 0, 0]
     ```
     """
+    with _reading(file), Image.open(file) as opened:
+        return fitted(opened, image_shape, values)
+
+
+def fitted(
+    opened: Image.Image, image_shape: tuple[int, int, int], values: ValueRange | None = None
+) -> np.ndarray:
+    """Pixels of an open image in the wanted shape; see `read_image`.
+
+    Args:
+        opened: `PIL.Image.Image`.
+        image_shape: tuple `(H, W, C)` in pixels, `C` 1 (grey) or 3 (RGB).
+        values: `ValueRange` or None. Of all images of the set; `None`: this image is the set.
+            Defaults to `None`.
+
+    Returns:
+        uint8 array of that shape.
+    """
     height, width, channels = image_shape
-    with _reading(file):
-        with Image.open(file) as opened:
-            _drop_odd_metadata(opened)
-            opened.load()
-            image = _upright(opened)
-            image = _flatten(image, values).convert("L" if channels == 1 else "RGB")
-        return scaled(np.asarray(image).reshape(*image.size[::-1], channels), (height, width))
+    _drop_odd_metadata(opened)
+    opened.load()
+    image = _flatten(_upright(opened), values).convert("L" if channels == 1 else "RGB")
+    return scaled(np.asarray(image).reshape(*image.size[::-1], channels), (height, width))
 
 
 def scaled(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:

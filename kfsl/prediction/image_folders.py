@@ -83,18 +83,19 @@ class SupportFiles(ImageFiles):
         return [self.labels.count(label) for label in range(len(self.classes))]
 
 
-def find_support(path: str) -> SupportFiles:
+def find_support(path: str, least: int = 2) -> SupportFiles:
     """Finds a support set: a folder with one folder of images per class.
 
     Args:
         path: str.
+        least: int. Classes that there must be. Defaults to `2`.
 
     Returns:
         `SupportFiles`, classes and files sorted by name.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: there are no class folders, only one, or one has no images.
+        ValueError: there are too few class folders, or one has no images.
 
     Example:
     ```python
@@ -115,8 +116,9 @@ def find_support(path: str) -> SupportFiles:
     found = list_folder(root)
     folders = found.folders
     layout = f"The support set needs one folder of images per class: {path}/<class>/*.png"
-    if len(folders) < 2:
-        raise ValueError(f"{layout}, at least two classes. {path!r} has {_instead(found)}.")
+    if len(folders) < least:
+        classes = "at least two classes" if least == 2 else f"at least {least} class"
+        raise ValueError(f"{layout}, {classes}. {path!r} has {_instead(found)}.")
     files: list[Path] = []
     labels: list[int] = []
     left_out = Counter(found.left_out)

@@ -1,10 +1,10 @@
 """What a prediction is refused for, before TensorFlow is imported."""
 
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kfsl.calibration.threshold import fewest_scores
-from kfsl.prediction.image_folders import SupportFiles
 from kfsl.prediction.rejection import NONE, no_threshold
 
 OUTPUT_ENDINGS = (".csv", ".json")
@@ -29,13 +29,18 @@ def check_output(output: str | None) -> None:
         raise PermissionError(f"The folder {folder!r} of --output cannot be written to.")
 
 
-def check_ways(description: dict[str, Any], support: SupportFiles) -> None:
+def check_ways(description: Mapping[str, Any], found: int, where: str) -> None:
     """Refuses a support set with more or fewer classes than the model takes.
+
+    Args:
+        description: mapping, from `model.json`.
+        found: int. Classes of the support set.
+        where: str. What has them, for the message.
 
     Raises:
         ValueError: naming both numbers.
     """
-    ways, found = description["ways"]["fixed"], len(support.classes)
+    ways = description["ways"]["fixed"]
     if ways is None or found == ways or (found < ways and description["ways"]["fewer"]):
         return
     remedy = (
@@ -45,20 +50,24 @@ def check_ways(description: dict[str, Any], support: SupportFiles) -> None:
     )
     limit = "at most" if description["ways"]["fewer"] else "exactly"
     raise ValueError(
-        f"This {description['learner']} tells {limit} {ways} classes apart, and "
-        f"{str(support.root)!r} has {found} folders. {remedy}; or train a method that is free "
-        "in ways, such as PrototypicalNetwork."
+        f"This {description['learner']} tells {limit} {ways} classes apart, and {where} has "
+        f"{found} classes. {remedy}; or train a method that is free in ways, such as "
+        "PrototypicalNetwork."
     )
 
 
-def check_shots(description: dict[str, Any], support: SupportFiles) -> None:
+def check_shots(description: Mapping[str, Any], counts: Mapping[Any, int]) -> None:
     """Refuses a support set with fewer images of a class than the model learns from.
+
+    Args:
+        description: mapping, from `model.json`.
+        counts: mapping from classes to numbers of images.
 
     Raises:
         ValueError: naming the class.
     """
     smallest = description["shots"]["minimum"]
-    for name, count in zip(support.classes, support.counts, strict=True):
+    for name, count in counts.items():
         if count < smallest:
             raise ValueError(
                 f"This {description['learner']} learns from {smallest} images or more of each "
@@ -66,43 +75,54 @@ def check_shots(description: dict[str, Any], support: SupportFiles) -> None:
             )
 
 
-def check_rejection(description: dict[str, Any], support: SupportFiles, base_classes: bool) -> None:
+def check_rejection(description: Mapping[str, Any], counts: Iterable[int]) -> None:
     """Refuses to call an image none of the classes where no line could be drawn.
 
     Args:
-        description: dict, from `model.json`.
-        support: `SupportFiles`.
-        base_classes: bool. Whether base classes are asked about too.
+        description: mapping, from `model.json`.
+        counts: iterable of int. Images of each class of the support set.
 
     Raises:
         ValueError: naming what is missing.
     """
-    if base_classes:
-        raise ValueError(
-            "--none_of_these is about the support set's classes alone, and does not go with "
-            "--classes=both; leave one out."
-        )
-    if NONE in support.classes:
-        raise ValueError(
-            f"A class of the support set is called {NONE!r}, which is what --none_of_these calls "
-            "images of no class. Rename its folder."
-        )
     if (description.get("calibration") or {}).get("rejection"):
         return
     smallest = description["shots"]["minimum"]
-    left_out = sum(count for count in support.counts if count > smallest)
+    left_out = sum(count for count in counts if count > smallest)
     if description["transductive"]:
         left_out = 0
     if left_out < fewest_scores():
         raise ValueError(no_threshold(left_out))
 
 
-def check_base_classes(description: dict[str, Any], trained_on: dict[str, Any]) -> None:
+def check_none_of_these(classes: Sequence[str], base_classes: bool) -> None:
+    """Refuses what `--none_of_these` does not go with.
+
+    Args:
+        classes: sequence of str. Of the support set.
+        base_classes: bool. Whether base classes are asked about too.
+
+    Raises:
+        ValueError: saying what to change.
+    """
+    if base_classes:
+        raise ValueError(
+            "--none_of_these is about the support set's classes alone, and does not go with "
+            "--classes=both; leave one out."
+        )
+    if NONE in classes:
+        raise ValueError(
+            f"A class of the support set is called {NONE!r}, which is what --none_of_these calls "
+            "images of no class. Rename its folder."
+        )
+
+
+def check_base_classes(description: Mapping[str, Any], trained_on: Mapping[str, Any]) -> None:
     """Refuses to keep base classes with a model that has none, or does not know their names.
 
     Args:
-        description: dict, from `model.json`.
-        trained_on: dict, from `classes.json`.
+        description: mapping, from `model.json`.
+        trained_on: mapping, from `classes.json`.
 
     Raises:
         ValueError: naming what is missing.
@@ -110,9 +130,9 @@ def check_base_classes(description: dict[str, Any], trained_on: dict[str, Any]) 
     kept = description.get("base_classes", 0)
     if not kept:
         raise ValueError(
-            f"This {description['learner']} keeps no base classes, so --classes=both has no place "
-            "here. Leave it out, or export a learner that classifies base classes, such as "
-            "DenseClassification."
+            f"This {description['learner']} keeps no base classes, so --classes=both (in Python "
+            "base_classes=True) has no place here. Leave it out, or export a learner that "
+            "classifies base classes, such as DenseClassification."
         )
     named = len(trained_on.get("training_classes", ()))
     if named != kept:

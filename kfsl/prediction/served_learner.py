@@ -1,12 +1,17 @@
-"""Classifies images with an exported model, and asks how far its support set can be trusted."""
+"""Classifies images by a learner's signatures, and asks how far its support set can be trusted."""
 
-import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from kfsl.serving.files import chosen_steps, read_description
+from kfsl.learners.base.learner import Learner
+from kfsl.prediction.left_out import LeftOut
+from kfsl.serving.files import chosen_steps, read_description, read_training_data
+from kfsl.serving.saved_model import variables_of
+from kfsl.serving.signatures import INFER_JOINTLY
+from kfsl.serving.traced import traced
 
 #: What `infer` says of each query.
 ANSWERS = ("probabilities", "logits")
@@ -19,71 +24,97 @@ MOST_LEFT_OUT = 200
 MOST_STEPS, FEWEST_LEFT_OUT = 200, 20
 
 
-@dataclasses.dataclass(frozen=True)
-class LeftOut:
-    """What a model says of support images that it was not shown.
-
-    Args:
-        indices: int array, `[n]`. The support images that were left out, one at a time.
-        probabilities: float array, `[n, ways]`.
-        labels: int array, `[n]`. Their classes.
-        logits: float array, `[n, ways]`.
-    """
-
-    indices: np.ndarray
-    probabilities: np.ndarray
-    labels: np.ndarray
-    logits: np.ndarray
-
-    @property
-    def predictions(self) -> np.ndarray:
-        return self.probabilities.argmax(axis=-1)
-
-    @property
-    def correct(self) -> int:
-        return int((self.predictions == self.labels).sum())
-
-
 class ServedLearner:
-    """A learner from a SavedModel, with features computed once.
+    """A learner by its signatures, with features computed once.
+
+    `load` takes those of a SavedModel, `of` those of a learner in memory: the same functions.
 
     Args:
-        path: str. The folder of the SavedModel.
-        transductive: bool. Queries influence each other, so they are classified at once.
-        steps: int or None. Gradient steps, where `steps.free` in `model.json`; None: as many as
-            `steps.default` there.
+        signatures: mapping from names to concrete functions; see `kfsl.serving`.
+        description: mapping. What `model.json` says of them.
+        steps: int or None. Gradient steps, where `steps.free` in the description; None: as many
+            as `steps.default` there.
+        owner: object or None. What owns the variables, as TensorFlow tracks it: signatures do not
+            keep them alive.
+        trained_on: mapping or None. What `classes.json` says.
 
     Raises:
-        ValueError: for steps that the model does not take, or files that are damaged.
+        ValueError: for steps that the model does not take.
 
     Example:
     ```python
-    import tempfile
     import numpy as np
-    from kfsl.serving.export import export
     from kfsl.backbones.conv4 import Conv4
     from kfsl.learners.prototypical_network import PrototypicalNetwork
     from kfsl.prediction.served_learner import ServedLearner
 
     images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1)).astype("uint8")
     learner = PrototypicalNetwork(Conv4(image_shape=(8, 8, 1), filters=4, num_pools=2))
-    with tempfile.TemporaryDirectory() as folder:
-        export(learner, f"{folder}/model", image_shape=(8, 8, 1))
-        served = ServedLearner(f"{folder}/model")
-        features = served.embed(images)
-        probabilities = served.classify(features, np.array([0, 0, 1, 1]), features)
-    assert probabilities.shape == (4, 2)
+    served = ServedLearner.of(learner, image_shape=(8, 8, 1))
+    features = served.embed(images)
+    answers = served.answers(features, np.array([0, 0, 1, 1]), features)
+    assert answers["probabilities"].shape == (4, 2)
     ```
     """
 
-    def __init__(self, path: str, transductive: bool = False, steps: int | None = None) -> None:
+    def __init__(
+        self,
+        signatures: Mapping[str, Any],
+        description: Mapping[str, Any],
+        steps: int | None = None,
+        owner: Any = None,
+        trained_on: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.signatures = signatures
+        self.description = description
+        self.steps = chosen_steps(description, steps)
+        self.owner = owner
+        self.trained_on = trained_on or {}
+
+    @classmethod
+    def load(cls, path: str, steps: int | None = None) -> "ServedLearner":
+        """A learner from a SavedModel.
+
+        Args:
+            path: str. The folder that `kfsl.export` wrote.
+            steps: int or None. As above.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            ValueError: for steps that the model does not take, or files that are damaged.
+        """
         description = read_description(path)
-        self._steps = chosen_steps(description, steps)
-        self._smallest_shots = description["shots"]["minimum"]
-        # The signatures do not keep the variables alive; the loaded object does.
-        self._loaded = _loaded(path)
-        self._signatures = self._loaded.signatures
-        self._transductive = transductive
+        chosen_steps(description, steps)
+        loaded = _loaded(path)
+        return cls(loaded.signatures, description, steps, loaded, read_training_data(path))
+
+    @classmethod
+    def of(
+        cls, learner: Learner, image_shape: tuple[int, int, int], steps: int | None = None
+    ) -> "ServedLearner":
+        """A learner in memory.
+
+        Args:
+            learner: `Learner` of classes.
+            image_shape: tuple of three ints. Height, width and channels that images get.
+            steps: int or None. As above.
+
+        Raises:
+            ValueError: for steps that it does not take, or a state that cannot be served.
+        """
+        signatures, description = traced(learner, tuple(image_shape), any_size=False)
+        # The variables keep what the signatures read; the learner need not be tracked.
+        return cls(signatures, description, steps, variables_of(learner))
+
+    @property
+    def transductive(self) -> bool:
+        """Queries influence each other, so they are classified at once."""
+        return self.description["transductive"]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels that images are scaled to."""
+        return tuple(self.description["image"]["trained_shape"])
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         """Features of images, `[n, ...]`.
@@ -101,31 +132,45 @@ class ServedLearner:
             )
         return np.concatenate(
             [
-                self._signatures["embed"](images=tf.constant(part))["features"].numpy()
+                self.signatures["embed"](images=tf.constant(part))["features"].numpy()
                 for part in _parts(images)
             ]
         )
 
-    def classify(
-        self,
-        support_features: np.ndarray,
-        labels: np.ndarray,
-        query_features: np.ndarray,
-        jointly: bool = False,
-    ) -> np.ndarray:
-        """Probabilities of the queries.
+    def adapt(self, support_features: np.ndarray, labels: np.ndarray) -> dict[str, tf.Tensor]:
+        """What the support set teaches.
 
         Args:
             support_features: array, `[S, ...]`, from `embed`.
             labels: int array, `[S]`.
+
+        Returns:
+            The state: a dict of tensors.
+        """
+        return self.signatures["adapt"](
+            support_features=tf.constant(support_features),
+            support_labels=tf.constant(labels, tf.int32),
+            **({} if self.steps is None else {"steps": tf.constant(self.steps)}),
+        )
+
+    def infer(
+        self, state: Mapping[str, tf.Tensor], query_features: np.ndarray, jointly: bool = False
+    ) -> dict[str, np.ndarray]:
+        """All that the model says of the queries.
+
+        Args:
+            state: mapping, from `adapt`.
             query_features: array, `[Q, ...]`, from `embed`.
             jointly: bool. Among base classes too, of a model that keeps them.
 
         Returns:
-            float32 array, `[Q, ways]`; jointly, base classes come before the support set's.
+            dict of float32 arrays `[Q, ways]`: `probabilities`, and `logits`; jointly, base
+            classes come before the support set's.
         """
-        answers = self.answers(support_features, labels, query_features, jointly)
-        return answers["probabilities"]
+        infer = self.signatures[INFER_JOINTLY if jointly else "infer"]
+        parts = [query_features] if self.transductive else _parts(query_features)
+        told = [infer(**state, query_features=tf.constant(part)) for part in parts]
+        return {name: np.concatenate([each[name].numpy() for each in told]) for name in ANSWERS}
 
     def answers(
         self,
@@ -134,25 +179,18 @@ class ServedLearner:
         query_features: np.ndarray,
         jointly: bool = False,
     ) -> dict[str, np.ndarray]:
-        """All that the model says of the queries.
+        """`adapt`, then `infer`.
 
         Args:
             support_features: array, `[S, ...]`, from `embed`.
             labels: int array, `[S]`.
             query_features: array, `[Q, ...]`, from `embed`.
-            jointly: bool. As in `classify`.
+            jointly: bool. As in `infer`.
 
         Returns:
-            dict of float32 arrays `[Q, ways]`: `probabilities`, and `logits`.
+            As `infer`.
         """
-        state = self._signatures["adapt"](
-            support_features=tf.constant(support_features),
-            support_labels=tf.constant(labels, tf.int32),
-            **({} if self._steps is None else {"steps": tf.constant(self._steps)}),
-        )
-        parts = [query_features] if self._transductive else _parts(query_features)
-        told = [self._infer(state, part, jointly) for part in parts]
-        return {name: np.concatenate([each[name].numpy() for each in told]) for name in ANSWERS}
+        return self.infer(self.adapt(support_features, labels), query_features, jointly)
 
     def leave_one_out(self, support_features: np.ndarray, labels: np.ndarray) -> LeftOut:
         """Classifies each support image with a model that has not seen it.
@@ -169,8 +207,9 @@ class ServedLearner:
             `LeftOut`.
         """
         labels = np.asarray(labels)
-        candidates = np.flatnonzero(np.bincount(labels)[labels] > self._smallest_shots)
-        most = most_left_out(self._steps)
+        smallest = self.description["shots"]["minimum"]
+        candidates = np.flatnonzero(np.bincount(labels)[labels] > smallest)
+        most = most_left_out(self.steps)
         if len(candidates) > most:
             spread = np.linspace(0, len(candidates) - 1, most)
             candidates = candidates[spread.round().astype(int)]
@@ -181,12 +220,11 @@ class ServedLearner:
             answers = self.answers(support_features[others], labels[others], query)
             for name, found in rows.items():
                 found.append(answers[name][0])
+        if not len(candidates):
+            nothing = np.empty((0, int(labels.max()) + 1))
+            return LeftOut(candidates, nothing, labels[candidates], nothing)
         probabilities, logits = (np.array(rows[name]) for name in ANSWERS)
         return LeftOut(candidates, probabilities, labels[candidates], logits)
-
-    def _infer(self, state: dict[str, tf.Tensor], query_features: np.ndarray, jointly: bool) -> Any:
-        infer = self._signatures["infer_jointly" if jointly else "infer"]
-        return infer(**state, query_features=tf.constant(query_features))
 
 
 def _loaded(path: str) -> Any:

@@ -14,7 +14,12 @@ from kfsl.runs.environment import environment, now
 from kfsl.serving.check import TOLERANCES
 from kfsl.serving.files import CLASSES_FILE, FORMAT_VERSION
 from kfsl.serving.input_checks import with_checked_shapes
-from kfsl.serving.saved_model import check_place, write_saved_model, written_spec
+from kfsl.serving.saved_model import (
+    check_place,
+    variables_of,
+    write_saved_model,
+    written_spec,
+)
 from kfsl.serving.signatures import concrete_function
 
 #: Rows that the loaded graph is tried with.
@@ -72,7 +77,7 @@ def export_policy(
     }
     return write_saved_model(
         path,
-        learner,
+        variables_of(learner),
         signatures,
         description,
         lambda folder: difference_from_policy(learner, folder),

@@ -3,24 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import keras
-
 from kfsl.calibration.record import Calibration
 from kfsl.learners.base.learner import Learner
 from kfsl.learners.base.settings import settings_fingerprint
-from kfsl.runs.environment import environment, now
 from kfsl.serving import example, example_of_numbers
-from kfsl.serving.check import (
-    REFUSALS,
-    check_fewer_ways,
-    difference_from_learner,
-    serves_fewer_ways,
-    smallest_size,
-    takes_another_size,
-)
-from kfsl.serving.files import CLASSES_FILE, FORMAT_VERSION
-from kfsl.serving.saved_model import check_place, write_saved_model, written_spec
-from kfsl.serving.signatures import Shape, signatures_of
+from kfsl.serving.check import check_fewer_ways, difference_from_learner
+from kfsl.serving.files import CLASSES_FILE
+from kfsl.serving.saved_model import check_place, variables_of, write_saved_model
+from kfsl.serving.traced import traced
 
 
 def export(
@@ -102,8 +92,7 @@ def export(
     shape = tuple(image_shape if learner.objective.has_classes else learner.input_shape)
     check_fewer_ways(learner, shape)
     temperature = _temperature(learner, calibration)
-    served_shape, smallest, signatures = _traced(learner, shape, any_size, temperature)
-    description = _describe(learner, shape, served_shape, smallest, signatures)
+    signatures, description = traced(learner, shape, any_size, temperature)
     description.update(
         overrides=list(overrides),
         weights=weights,
@@ -112,13 +101,14 @@ def export(
     )
 
     def difference(folder: str) -> float:
-        any_size = served_shape != shape
-        return difference_from_learner(learner, folder, shape, any_size, temperature)
+        free = description["inputs"]["shape"] != list(shape)
+        return difference_from_learner(learner, folder, shape, free, temperature)
 
     script = example if learner.objective.has_classes else example_of_numbers
     beside = {CLASSES_FILE: training_data or {}}
+    owners = variables_of(learner)
     return write_saved_model(
-        path, learner, signatures, description, difference, beside, script.__file__
+        path, owners, signatures, description, difference, beside, script.__file__
     )
 
 
@@ -131,65 +121,3 @@ def _temperature(learner: Learner, calibration: Calibration | None) -> float:
             "calibration could be of. Leave it out."
         )
     return calibration.temperature
-
-
-def _traced(
-    learner: Learner, shape: tuple[int, ...], any_size: bool | None, temperature: float
-) -> tuple[Shape, int | None, dict[str, Any]]:
-    """The shape that is served, the smallest size where it is free, and the signatures."""
-    if any_size or (any_size is None and takes_another_size(learner, shape)):
-        free: Shape = (None, None, shape[-1])
-        smallest = smallest_size(learner, shape)
-        try:
-            return free, smallest, signatures_of(learner, free, smallest, temperature)
-        except REFUSALS:  # Of an unknown size it cannot be traced.
-            if any_size:
-                raise
-    return shape, None, signatures_of(learner, shape, temperature=temperature)
-
-
-def _describe(
-    learner: Learner,
-    trained_shape: tuple[int, ...],
-    served_shape: Shape,
-    smallest: int | None,
-    signatures: Mapping[str, Any],
-) -> dict[str, Any]:
-    state = signatures["adapt"].structured_outputs
-    objective = learner.objective
-    image = {
-        "shape": list(served_shape),
-        "trained_shape": list(trained_shape),
-        "smallest_size": smallest,
-        "dtype": "uint8",
-        "pixel_range": [0, 255],
-    }
-    return {
-        "format_version": FORMAT_VERSION,
-        "learner": type(learner).__name__,
-        "objective": type(objective).__name__,
-        "bn_policy": learner.bn_policy,
-        "transductive": learner.transductive,
-        # Null where there are none.
-        "image": image if objective.has_classes else None,
-        "ways": {
-            "fixed": learner.ways if objective.has_classes else None,
-            "fewer": serves_fewer_ways(learner),
-        },
-        "inputs": {"shape": list(served_shape), "dtype": objective.input_dtype},
-        "targets": {"shape": list(objective.target_shape), "dtype": objective.target_dtype},
-        "base_classes": learner.kept_base_classes,
-        "shots": {
-            "minimum": learner.smallest_shots,
-            "maximum": None,
-            "may_differ_between_classes": True,
-        },
-        "steps": None
-        if learner.default_steps is None
-        else {"default": learner.default_steps, "free": learner.adapts_in_steps},
-        "features": written_spec(signatures["embed"].structured_outputs["features"]),
-        "state": {name: written_spec(tensor) for name, tensor in sorted(state.items())},
-        "config": keras.saving.serialize_keras_object(learner),
-        "versions": environment()["versions"],
-        "exported": now(),
-    }

@@ -55,6 +55,22 @@ def read_description(path: str) -> dict[str, Any]:
     return values
 
 
+def read_training_data(path: str) -> dict[str, Any]:
+    """The `classes.json` of an exported model.
+
+    Args:
+        path: str. The folder of the SavedModel.
+
+    Returns:
+        dict, empty where there is none.
+
+    Raises:
+        ValueError: if it is damaged.
+    """
+    file = os.path.join(path, CLASSES_FILE)
+    return read_json(file, "export again") if os.path.isfile(file) else {}
+
+
 def read_json(path: str, remedy: str) -> dict[str, Any]:
     """A JSON file that holds an object; a byte order mark, as some editors write, is no part.
 

@@ -5,14 +5,14 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from kfsl.runs.files import write_text
+from kfsl.runs.files import replaced_file, write_text
 from kfsl.serving.files import EXAMPLE_FILE, MODEL_FILE, holds_saved_model
 
 
@@ -31,23 +31,24 @@ def check_place(path: str) -> None:
 
 def write_saved_model(
     path: str,
-    model: keras.Model,
+    owners: Sequence[Any],
     signatures: Mapping[str, Any],
     description: dict[str, Any],
     difference: Callable[[str], float],
-    beside: Mapping[str, Mapping[str, Any]],
+    beside: Mapping[str, Mapping[str, Any] | bytes],
     script: str,
 ) -> dict[str, Any]:
     """Writes a graph and what lies beside it; an earlier export is replaced as a whole.
 
     Args:
         path: str. The folder.
-        model: `keras.Model`, whose variables the graph reads.
+        owners: sequence of what TensorFlow tracks: the variables that the graph reads, or what
+            has them.
         signatures: mapping from names to concrete functions.
         description: dict. What `model.json` shall say.
         difference: function from a folder to how far the graph in it, loaded anew, is from the
             model; it raises a ValueError for more than rounding.
-        beside: mapping from names of JSON files to what they shall say.
+        beside: mapping from names of files to what they shall say: what JSON can hold, or bytes.
         script: str. Path of the file that becomes `example.py`.
 
     Returns:
@@ -63,21 +64,23 @@ def write_saved_model(
     )
     try:
         with _writing(path):
-            # Plain TensorFlow variables: saving the model itself would write what only Keras can
-            # read.
             module = tf.Module()
-            module.weights = [variable.value for variable in model.variables]
+            module.weights = list(owners)
             tf.saved_model.save(module, partial, signatures=dict(signatures))
         description = {**description, "difference_from_python": difference(partial)}
         with _writing(path):
             for name, values in {MODEL_FILE: description, **beside}.items():
-                text = json.dumps(values, indent=1, ensure_ascii=False, default=_plain)
-                write_text(os.path.join(partial, name), text + "\n")
+                _write(os.path.join(partial, name), values)
             shutil.copyfile(script, os.path.join(partial, EXAMPLE_FILE))
             _replace(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return description
+
+
+def variables_of(model: keras.Model) -> list[Any]:
+    """The plain TensorFlow variables of a model: itself, it would be saved for Keras alone."""
+    return [variable.value for variable in model.variables]
 
 
 def written_spec(tensor: Any) -> dict[str, Any]:
@@ -101,6 +104,15 @@ def _writing(path: str) -> Iterator[None]:
             "space, or name another folder than",
             path,
         ) from error
+
+
+def _write(file: str, values: Mapping[str, Any] | bytes) -> None:
+    if isinstance(values, bytes):
+        with replaced_file(file) as opened:
+            opened.write(values)
+        return
+    text = json.dumps(values, indent=1, ensure_ascii=False, default=_plain)
+    write_text(file, text + "\n")
 
 
 def _plain(value: Any) -> Any:

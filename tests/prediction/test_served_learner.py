@@ -33,7 +33,7 @@ def test_a_cut_model_is_named(model, name, part):
     file = os.path.join(model, name)
     os.truncate(file, int(os.path.getsize(file) * part))
     with pytest.raises(ValueError, match=rf"{model}' is damaged .*export again") as refused:
-        ServedLearner(model)
+        ServedLearner.load(model)
     assert "\n" not in str(refused.value)
 
 
@@ -48,4 +48,4 @@ def test_cut_classes_are_named(model, tmp_path):
 def test_floats_are_no_pixels(whole):
     images = np.random.default_rng(0).random((2, *SHAPE))
     with pytest.raises(ValueError, match="uint8 from 0 to 255; received float64"):
-        ServedLearner(whole).embed(images)
+        ServedLearner.load(whole).embed(images)

@@ -57,7 +57,7 @@ def test_three_classes_in_a_model_of_four_ways(model, folders, tmp_path, steps):
 def test_more_classes_than_ways(model, folders, tmp_path):
     drawings = {f"class{i}": [(i, 0)] for i in range(5)}
     support = write_folder(tmp_path / "support", drawings)
-    with pytest.raises(ValueError, match=r"at most 4 classes apart.*has 5 folders. Leave 1 out"):
+    with pytest.raises(ValueError, match=r"at most 4 classes apart.*has 5 classes. Leave 1 out"):
         predict_folders(model, support, folders[1])
 
 
@@ -94,7 +94,7 @@ def test_leaving_out_is_bounded_by_steps(model, monkeypatch):
     assert limits == {
         None: MOST_LEFT_OUT, 0: MOST_LEFT_OUT, 1: MOST_LEFT_OUT, 5: 40, 10: 20, 1000: 20
     }  # fmt: skip
-    served = ServedLearner(model, steps=5)
+    served = ServedLearner.load(model, steps=5)
     told = {"probabilities": np.ones((1, 2)) / 2, "logits": np.zeros((1, 2))}
     monkeypatch.setattr(served, "answers", lambda *arguments: told)
     left_out = served.leave_one_out(np.zeros((100, 1)), np.repeat([0, 1], 50))

@@ -46,7 +46,7 @@ def exports(tmp_path_factory):
 
 
 def answers(path, **arguments):
-    served = ServedLearner(path, **arguments)
+    served = ServedLearner.load(path, **arguments)
     support, labels, queries = task()
     return served.answers(served.embed(support), labels, served.embed(queries))
 
