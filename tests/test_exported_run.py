@@ -10,7 +10,7 @@ import pytest
 
 from data_pipelines.class_store import StoredClass
 from data_pipelines.class_store_writer import write_class_store
-from kfsl import exported_run
+from kfsl import FewShotClassifier, exported_run
 from kfsl.calibration.record import Calibration
 from kfsl.command_line import command
 from kfsl.runs.learner_file import file_fingerprint
@@ -76,6 +76,17 @@ def test_predict_needs_nothing_but_the_run(run, tmp_path):
     assert done.stdout.startswith(f"exported {run.path} to {run.saved_model}\n")
     assert "trained on shapes; images are scaled to 8x8, grey." in done.stdout
     assert len(output.read_text().splitlines()) == 4
+
+
+def test_a_run_is_a_classifiers_model(run, tmp_path):
+    support = write_folder(tmp_path / "support", CLASSES)
+    queries = write_queries(tmp_path / "queries")
+    of_run = FewShotClassifier(run.path).fit(support)
+    assert os.path.isfile(os.path.join(run.saved_model, "saved_model.pb"))
+    of_learner = FewShotClassifier(letters.prototypical_network()).fit(support)
+    np.testing.assert_allclose(
+        of_run.predict_proba(queries), of_learner.predict_proba(queries), atol=1e-5
+    )
 
 
 def test_export_of_a_run(run, tmp_path):

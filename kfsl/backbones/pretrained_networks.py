@@ -9,7 +9,7 @@ from typing import Any
 
 from kfsl.backbones.pretrained_backbone import PretrainedBackbone
 from kfsl.backbones.sources import applications, hub, lite0
-from kfsl.backbones.sources.source import PUBLISHED, Source
+from kfsl.backbones.sources.source import INSTALL, PUBLISHED, Source
 from kfsl.layers.network_pixels import pair_of
 
 OWN = "own"
@@ -104,8 +104,9 @@ def _unknown(name: str) -> str:
     known = [lite0.NAME, *applications.names(), *hub.names()]
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     close += [each for each in known if each.lower() == name.lower() and each not in close]
+    presets = "" if hub.installed() else f" Presets are known with KerasHub alone: {INSTALL}"
     return (
         f"There is no pretrained network {name!r}. Perhaps: "
         f"{', '.join(close or [lite0.NAME, 'MobileNetV2', 'ResNet50'])}. A network of "
-        "keras.applications, a KerasHub preset or the folder of one can be named."
+        f"keras.applications, a KerasHub preset or the folder of one can be named.{presets}"
     )

@@ -44,6 +44,36 @@ def class_array(classes: Iterable[Hashable]) -> np.ndarray:
     return array
 
 
+def with_base_classes(classes: np.ndarray, base: Sequence[str]) -> np.ndarray:
+    """The classes of a training, and then a support set's.
+
+    Args:
+        classes: array, `[classes]`. Of the support set.
+        base: sequence of str.
+
+    Returns:
+        Array, `[base + classes]`. A base class of the name of one of the support set's is another
+        class, and is called so.
+    """
+    own = classes.tolist()
+    named = [f"{name} (trained)" if name in own else name for name in base]
+    return class_array([*named, *own])
+
+
+def label_numbers(labels: Sequence[Hashable], classes: np.ndarray) -> np.ndarray:
+    """The place of each label among the classes.
+
+    Args:
+        labels: sequence of hashable labels, `S`.
+        classes: array, from `known_classes`.
+
+    Returns:
+        int32 array, `[S]`.
+    """
+    number = {label: place for place, label in enumerate(classes.tolist())}
+    return np.array([number[label] for label in labels], "int32")
+
+
 def label_list(labels: Any, images: int) -> list[Hashable]:
     """Checks labels and gives them as plain Python objects.
 

@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from kfsl.classifier.class_labels import class_array, known_classes, label_list
+from kfsl.classifier.class_labels import class_array, label_list
 from kfsl.classifier.image_inputs import ImageInputs
 from kfsl.classifier.labelled_images import labelled_images
+from kfsl.classifier.learnt_support import LearntSupport
 from kfsl.classifier.models import served_model
-from kfsl.classifier.saved_classifier import SavedClassifier, read_classifier, write_classifier
+from kfsl.classifier.saved_classifier import read_classifier, write_classifier
 from kfsl.classifier.sklearn_protocol import SklearnProtocol
 from kfsl.classifier.support_checks import check_support_set
 from kfsl.classifier.support_set import SupportSet
 from kfsl.prediction.left_out import LeftOut
-from kfsl.prediction.rejection import Rejection, fit_rejection
-from kfsl.prediction.request_checks import check_rejection
+from kfsl.prediction.rejection import Rejection
 from kfsl.prediction.served_learner import ServedLearner
 
 
@@ -61,11 +61,11 @@ class FewShotClassifier(SklearnProtocol):
     from kfsl.backbones import Conv4
 
     # Of noise, with a network that knows nothing; leave `model` out for one that does.
-    images = np.random.default_rng(0).integers(0, 256, (6, 40, 30, 3)).astype("uint8")
+    images = np.random.default_rng(0).integers(0, 256, (3, 40, 30, 3)).astype("uint8")
     classifier = FewShotClassifier(Conv4(image_shape=(28, 28, 3), filters=8))
-    classifier.fit(images, ["cat", "cat", "dog", "dog", "owl", "owl"])
+    classifier.fit(images, ["cat", "dog", "owl"])
     assert classifier.predict(images[:1]).tolist() == ["cat"]
-    assert classifier.predict_proba(images).shape == (6, 3)
+    assert classifier.predict_proba(images).shape == (3, 3)
     ```
     """
 
@@ -89,14 +89,14 @@ class FewShotClassifier(SklearnProtocol):
 
     # === Learning ===
 
-    def fit(self, images: Any, labels: Any = None) -> FewShotClassifier:
+    def fit(self, X: Any, y: Any = None) -> FewShotClassifier:
         """Learns a support set, and forgets any other.
 
         Args:
-            images: str or path of a folder with one folder of images for each class; or paths,
+            X: str or path of a folder with one folder of images for each class; or paths,
                 pictures of PIL or arrays, of any sizes and modes: `[n, h, w]`, `[n, h, w, C]` or a
                 sequence of images.
-            labels: sequence of hashable labels, one for each image; None for a folder.
+            y: sequence of hashable labels, one for each image; None for a folder.
 
         Returns:
             Itself.
@@ -107,16 +107,15 @@ class FewShotClassifier(SklearnProtocol):
             ValueError: if an image cannot be read, or the support set does not fit the model.
         """
         served = served_model(self.model, self.head, self.image_size, self.steps)
-        self._learn(served, SupportSet.empty(), *labelled_images(images, labels, least=2))
-        return self
+        return self._learn(served, SupportSet.empty(), *labelled_images(X, y, least=2))
 
     def partial_fit(
-        self, images: Any, labels: Any = None, classes: Iterable[Hashable] | None = None
+        self, X: Any, y: Any = None, classes: Iterable[Hashable] | None = None
     ) -> FewShotClassifier:
         """Adds images to the support set, of known classes or new ones.
 
         Args:
-            images, labels: as in `fit`.
+            X, y: as in `fit`.
             classes: iterable of labels, or None. Accepted for scikit-learn's sake, at the first
                 call; there is no need to know all classes at once, but each needs an image.
 
@@ -128,9 +127,8 @@ class FewShotClassifier(SklearnProtocol):
         """
         del classes
         if not self.is_fitted:
-            return self.fit(images, labels)
-        self._learn(self._served, self._support, *labelled_images(images, labels))
-        return self
+            return self.fit(X, y)
+        return self._learn(self._learnt.served, self._support, *labelled_images(X, y))
 
     def add_class(self, label: Hashable, images: Any) -> FewShotClassifier:
         """Adds a class that was not there.
@@ -145,75 +143,69 @@ class FewShotClassifier(SklearnProtocol):
         Raises:
             ValueError: if there is such a class; `partial_fit` adds images to it.
         """
-        self.check_fitted()
+        served = self._learnt.served
         if label in self._support.labels:
             raise ValueError(f"There is a class {label!r}: add images to it with `partial_fit`.")
         found = ImageInputs.of(images)
-        labels = label_list([label] * len(found), len(found))
-        self._learn(self._served, self._support, found, labels)
-        return self
+        return self._learn(
+            served, self._support, found, label_list([label] * len(found), len(found))
+        )
 
     # === Answering ===
 
-    def predict(self, images: Any) -> np.ndarray:
+    def predict(self, X: Any) -> np.ndarray:
         """The class of each image.
 
         Args:
-            images: str or path of an image or of a folder, whose images are taken in the order of
+            X: str or path of an image or of a folder, whose images are taken in the order of
                 `image_names`; or paths, pictures or arrays, as in `fit`.
 
         Returns:
             Array, `[n]`, of `classes_`, or `none_label` where an image is of none of them.
         """
-        answers = self.answers(images)
+        answers = self.answers(X)
         likeliest = self.classes_[answers["probabilities"].argmax(axis=-1)]
         if self.none_label is None:
             return likeliest
-        rejected = self.rejection_.rejected(answers["logits"])
+        rejected = self._learnt.rejection.rejected(answers["logits"])
         return class_array(
             self.none_label if none else label
             for none, label in zip(rejected, likeliest.tolist(), strict=True)
         )
 
-    def predict_proba(self, images: Any) -> np.ndarray:
+    def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class; honest ones if the model is calibrated.
 
         Args:
-            images: as in `predict`.
+            X: as in `predict`.
 
         Returns:
             float32 array, `[n, classes]`, in the order of `classes_`. What an image would be if
             it had to be of one of them: `none_label` has no part in it.
         """
-        return self.answers(images)["probabilities"]
+        return self.answers(X)["probabilities"]
 
-    def answers(self, images: Any) -> dict[str, np.ndarray]:
+    def answers(self, X: Any) -> dict[str, np.ndarray]:
         """All that the model says of images.
 
         Args:
-            images: as in `predict`.
+            X: as in `predict`.
 
         Returns:
             dict of float32 arrays `[n, classes]`: `probabilities`, and `logits`.
         """
-        self.check_fitted()
-        found = images if isinstance(images, ImageInputs) else ImageInputs.of(images)
-        values = self._support.joined_values(found.values())
-        features = self._served.embed(found.pixels(self._served.image_shape, values))
-        answers = self._served.infer(self._state, features, self.base_classes)
-        # Where fewer classes than ways are allowed, the absent ones have no probability.
-        return {name: told[:, : len(self.classes_)] for name, told in answers.items()}
+        return self._learnt.answers(X if isinstance(X, ImageInputs) else ImageInputs.of(X))
 
-    def score(self, images: Any, labels: Any = None) -> float:
+    def score(self, X: Any, y: Any = None) -> float:
         """Accuracy.
 
         Args:
-            images, labels: as in `fit`; `none_label` is a label too.
+            X, y: as in `fit`; `none_label` is a label too.
 
         Returns:
             float, share of images that get their label.
         """
-        found, labels = labelled_images(images, labels)
+        found, labels = labelled_images(X, y)
         predictions = self.predict(found).tolist()
         return float(np.mean([a == b for a, b in zip(predictions, labels, strict=True)]))
 
@@ -229,16 +221,7 @@ class FewShotClassifier(SklearnProtocol):
             ValueError: if the model is transductive: its answers hang on which images are
                 classified together.
         """
-        self.check_fitted()
-        if self._served.transductive:
-            raise ValueError(
-                "Leave-one-out says nothing of a transductive model, whose answers hang on which "
-                "images are classified together. Hold images back and use `score`."
-            )
-        if self._left_out_now is None:
-            features, labels = self._support.features, self._label_numbers()
-            self._left_out_now = self._served.leave_one_out(features, labels)
-        return self._left_out_now
+        return self._learnt.left_out
 
     @property
     def rejection_(self) -> Rejection:
@@ -247,25 +230,19 @@ class FewShotClassifier(SklearnProtocol):
         Raises:
             ValueError: if there is none: the model is not calibrated and the support set small.
         """
-        self.check_fitted()
-        served = self._served
-        counts = self._support.counts().values()
-        check_rejection(served.description, counts)
-        left_out = None if served.transductive else self.evaluate_loo().logits
-        validated = (served.description.get("calibration") or {}).get("rejection")
-        return fit_rejection(validated, left_out)
+        return self._learnt.rejection
 
     @staticmethod
-    def image_names(images: Any) -> list[str]:
+    def image_names(X: Any) -> list[str]:
         """What the images are called, in the order of the predictions.
 
         Args:
-            images: as in `predict`.
+            X: as in `predict`.
 
         Returns:
             list of str: of a folder, paths within it.
         """
-        return list(ImageInputs.of(images).names)
+        return list(ImageInputs.of(X).names)
 
     # === Keeping ===
 
@@ -282,10 +259,9 @@ class FewShotClassifier(SklearnProtocol):
             TypeError: if a class is no text, number, boolean, None or tuple of these.
             ValueError: if the folder holds something else.
         """
-        self.check_fitted()
+        learnt = self._learnt
         arguments = {name: getattr(self, name) for name in ("steps", "base_classes", "none_label")}
-        saved = SavedClassifier(self._support, arguments)
-        write_classifier(os.fspath(path), self._served, saved, self._state, self.classes_)
+        write_classifier(os.fspath(path), learnt, arguments)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> FewShotClassifier:
@@ -303,28 +279,24 @@ class FewShotClassifier(SklearnProtocol):
         """
         saved = read_classifier(os.fspath(path))
         classifier = cls(os.fspath(path), **saved.arguments)
-        classifier._take(saved.support)
-        return classifier
+        served = served_model(classifier.model, steps=classifier.steps)
+        return classifier._keep(LearntSupport(served, saved.support, classifier.base_classes))
 
     @property
     def transductive(self) -> bool:
         """Whether the images of one call influence each other."""
-        return self._served.transductive
+        return self._learnt.served.transductive
 
-    # === What the three functions of a learner are asked ===
-
-    @property
-    def _served(self) -> ServedLearner:
-        if getattr(self, "_served_now", None) is None:
-            self._served_now = served_model(self.model, self.head, self.image_size, self.steps)
-        return self._served_now
+    # === What was learnt ===
 
     @property
-    def _state(self) -> dict[str, Any]:
-        """What the support set taught, learnt once."""
-        if self._state_now is None:
-            self._state_now = self._served.adapt(self._support.features, self._label_numbers())
-        return self._state_now
+    def _learnt(self) -> LearntSupport:
+        self.check_fitted()
+        if self._learnt_now is None:
+            # It was unpickled.
+            served = served_model(self.model, self.head, self.image_size, self.steps)
+            self._learnt_now = LearntSupport(served, self._support, self.base_classes)
+        return self._learnt_now
 
     def _learn(
         self,
@@ -332,27 +304,15 @@ class FewShotClassifier(SklearnProtocol):
         support: SupportSet,
         images: ImageInputs,
         labels: list[Hashable],
-    ) -> None:
+    ) -> FewShotClassifier:
         values = support.joined_values(images.values())
         arguments = self.base_classes, self.none_label
         check_support_set(served, support.labels + labels, *arguments)
         features = served.embed(images.pixels(served.image_shape, values))
-        # Nothing can fail from here on: what is refused leaves the classifier as it was.
-        self._served_now = served
-        self._take(support.extended(features, labels, values))
+        support = support.extended(features, labels, values)
+        return self._keep(LearntSupport(served, support, self.base_classes))
 
-    def _take(self, support: SupportSet) -> None:
-        self._support = support
-        self._own_classes = known_classes(support.labels)
-        self._state_now = self._left_out_now = None
-        self.classes_ = self._own_classes
-        if self.base_classes:
-            own = self._own_classes.tolist()
-            base = self._served.trained_on["training_classes"]
-            # A base class of the name of one of the support set's is another class.
-            named = [f"{name} (trained)" if name in own else name for name in base]
-            self.classes_ = class_array([*named, *own])
-
-    def _label_numbers(self) -> np.ndarray:
-        number = {label: place for place, label in enumerate(self._own_classes.tolist())}
-        return np.array([number[label] for label in self._support.labels], "int32")
+    def _keep(self, learnt: LearntSupport) -> FewShotClassifier:
+        """All at once: what was refused left the classifier as it was."""
+        self._learnt_now, self._support, self.classes_ = learnt, learnt.support, learnt.classes
+        return self

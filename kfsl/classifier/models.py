@@ -16,6 +16,8 @@ from kfsl.prediction.served_learner import ServedLearner
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.serving.files import GRAPH_FILE, MODEL_FILE
 
+#: What every KerasHub preset has.
+PRESET_FILE = "config.json"
 #: What a support set makes of a network's features, by name; the first is the default.
 HEADS = {
     "simple_shot": SimpleShot,
@@ -72,13 +74,20 @@ def served_model(
 
 
 def _exported(path: str) -> str | None:
-    """The SavedModel that a path stands for; None for what is no folder of kfsl's."""
+    """The SavedModel that a path stands for; None for a preset or a name."""
     if not os.path.isdir(path):
         return None
     if any(os.path.isfile(os.path.join(path, name)) for name in (GRAPH_FILE, MODEL_FILE)):
         return path
     run = RunDirectory(path)
-    return exported(run) if os.path.isfile(run.config_path) else None
+    if os.path.isfile(run.config_path):
+        return exported(run)
+    if not os.path.isfile(os.path.join(path, PRESET_FILE)):
+        raise ValueError(
+            f"The folder {path!r} holds no model: neither {GRAPH_FILE} of an export, nor "
+            f"config.gin of a run, nor {PRESET_FILE} of a KerasHub preset."
+        )
+    return None
 
 
 def _refuse(what: str, **arguments: Any) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from data_pipelines.datasets.value_range import ValueRange
+from kfsl.classifier.learnt_support import LearntSupport
 from kfsl.classifier.support_set import SupportSet
 from kfsl.prediction.served_learner import ServedLearner
 from kfsl.serving import example
@@ -22,6 +23,8 @@ from kfsl.serving.signatures import INFER_JOINTLY, concrete_function
 
 CLASSIFIER_FILE, FEATURES_FILE = "classifier.json", "support.npy"
 FORMAT_VERSION = 1
+#: The signature that has a support set inside: `images` -> `probabilities`.
+CLASSIFY = "classify"
 #: Of probabilities, after the graph was written and read again.
 TOLERANCE = 1e-4
 #: What JSON gives back as it was.
@@ -81,21 +84,13 @@ class SavedClassifier:
         return cls(SupportSet(features, labels, found), arguments)
 
 
-def write_classifier(
-    path: str,
-    served: ServedLearner,
-    saved: SavedClassifier,
-    state: Mapping[str, tf.Tensor],
-    classes: np.ndarray,
-) -> None:
+def write_classifier(path: str, learnt: LearntSupport, arguments: Mapping[str, Any]) -> None:
     """Writes a SavedModel with the signature `classify`, and the support set.
 
     Args:
         path: str. The folder; an earlier SavedModel of kfsl there is replaced.
-        served: `ServedLearner`.
-        saved: `SavedClassifier`.
-        state: mapping. What the support set taught.
-        classes: array, `[classes]`. The columns of `classify`.
+        learnt: `LearntSupport`.
+        arguments: mapping. Of the classifier's constructor, apart from the model.
 
     Raises:
         TypeError: if a label is nothing that JSON can hold.
@@ -103,33 +98,31 @@ def write_classifier(
         OSError: if it cannot be written.
     """
     check_place(path)
-    written = saved.to_json(classes.tolist())
-    kept = {name: tf.Variable(tensor, trainable=False) for name, tensor in state.items()}
-    jointly = saved.arguments["base_classes"]
-    classify = _classify(served, kept, jointly, len(classes))
-    expected = served.infer(state, saved.support.features, jointly)["probabilities"]
+    served, features = learnt.served, learnt.support.features
+    written = SavedClassifier(learnt.support, arguments).to_json(learnt.classes.tolist())
+    state = {name: tf.Variable(tensor, trainable=False) for name, tensor in learnt.state.items()}
+    expected = served.infer(learnt.state, features, learnt.jointly)["probabilities"]
 
     def difference(folder: str) -> float:
         loaded = tf.saved_model.load(folder)
         again = ServedLearner(loaded.signatures, served.description, served.steps, loaded)
-        found = again.infer(state, saved.support.features, jointly)["probabilities"]
+        found = again.infer(learnt.state, features, learnt.jointly)["probabilities"]
         largest = float(np.abs(found - expected).max())
         if not largest <= TOLERANCE:
             raise ValueError(f"The written graph differs by {largest:.2g}. Nothing was written.")
         return largest
 
-    beside = {
-        CLASSES_FILE: served.trained_on,
-        CLASSIFIER_FILE: written,
-        FEATURES_FILE: _bytes(saved.support.features),
-    }
     write_saved_model(
         path,
-        [served.owner, kept],
-        {**served.signatures, "classify": classify},
+        [served.owner, state],
+        {**served.signatures, CLASSIFY: _classify(learnt, state)},
         dict(served.description),
         difference,
-        beside,
+        {
+            CLASSES_FILE: served.trained_on,
+            CLASSIFIER_FILE: written,
+            FEATURES_FILE: _bytes(features),
+        },
         example.__file__,
     )
 
@@ -177,18 +170,16 @@ def read_classifier(path: str) -> SavedClassifier:
     return saved
 
 
-def _classify(
-    served: ServedLearner, state: Mapping[str, tf.Variable], jointly: bool, classes: int
-) -> Any:
-    embed = served.signatures["embed"]
-    infer = served.signatures[INFER_JOINTLY if jointly else "infer"]
+def _classify(learnt: LearntSupport, state: Mapping[str, tf.Variable]) -> Any:
+    embed = learnt.served.signatures["embed"]
+    infer = learnt.served.signatures[INFER_JOINTLY if learnt.jointly else "infer"]
     (images,) = embed.structured_input_signature[1].values()
 
     def classify(images: tf.Tensor) -> dict[str, tf.Tensor]:
         features = embed(images=images)["features"]
-        learnt = {name: value.read_value() for name, value in state.items()}
-        told = infer(**learnt, query_features=features)
-        return {"probabilities": told["probabilities"][:, :classes]}
+        learnt_state = {name: value.read_value() for name, value in state.items()}
+        told = infer(**learnt_state, query_features=features)
+        return {"probabilities": told["probabilities"][:, : len(learnt.classes)]}
 
     return concrete_function(classify, images=images)
 

@@ -6,7 +6,7 @@ import inspect
 from typing import Any, Self
 
 #: What `__getstate__` leaves out: made again when it is needed.
-MADE_AGAIN = ("_served_now", "_state_now", "_left_out_now")
+MADE_AGAIN = ("_learnt_now",)
 
 
 class SklearnProtocol:

@@ -47,7 +47,9 @@ def write_answers(model: str, episode: str) -> None:
     loaded = tf.saved_model.load(model)
     inputs = {name: tf.constant(value) for name, value in np.load(episode).items()}
     path, steps = episode.removesuffix(".npz"), inputs.pop("steps", None)
-    (answers,) = loaded.signatures["serving_default"](**inputs).values()
+    # Images alone: a classifier has its support set inside.
+    whole = "classify" if set(inputs) == {"images"} else "serving_default"
+    (answers,) = loaded.signatures[whole](**inputs).values()
     np.save(f"{path}.answers.npy", answers)
     if steps is not None:
         (answers,) = loaded.signatures["serve_with_steps"](**inputs, steps=steps).values()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 from typing import Any
 
 import keras
@@ -11,6 +11,11 @@ from kfsl.backbones.sources.source import INSTALL, PUBLISHED, Source
 
 #: How KerasHub's handles begin, besides plain names.
 SCHEMES = ("kaggle://", "hf://", "modelscope://")
+
+
+def installed() -> bool:
+    """Whether KerasHub is."""
+    return importlib.util.find_spec("keras_hub") is not None
 
 
 def import_keras_hub() -> Any:
@@ -30,7 +35,9 @@ def import_keras_hub() -> Any:
 
 
 def names() -> list[str]:
-    """Presets that KerasHub knows by name."""
+    """Presets that KerasHub knows by name; none where it is not installed."""
+    if not installed():
+        return []
     return sorted(import_keras_hub().models.Backbone.presets)
 
 
