@@ -294,6 +294,10 @@ def tiny_training(path):
         tiny += ["train.epochs = 1", "train.steps_per_epoch = 2"]
     if "EVALUATION_STEPS = " in text:
         tiny.append("EVALUATION_STEPS = 3")
+    if "train.epochs = 0" in text:
+        tiny = [binding for binding in tiny if "epoch" not in binding]
+    if "@pretrained()" in text:
+        tiny += ["pretrained.image_size = 32", "SimpleShot.center_images = 20"]
     tiny += [f"{name} = 2" for name in STEPS if f"@{name.split('.')[0]}()" in text]
     return ["kfsl.train", f"--gin_file={relative(path)}", *(f"--gin_param={b}" for b in tiny)]
 
