@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from kfsl.learners.base.learner import Learner
 from kfsl.serving.input_checks import check_support, with_checked_shapes
+from kfsl.serving.label_marks import marked, usable_labels
 
 Shape = tuple[int | None, ...]
 #: Input of `infer` beside the state, whose keys are the method's.
@@ -22,6 +23,7 @@ def signatures_of(
     input_shape: Shape,
     smallest_size: int | None = None,
     temperature: float = 1.0,
+    checked: bool = True,
 ) -> dict[str, Any]:
     """Traces what a learner is served by.
 
@@ -33,6 +35,8 @@ def signatures_of(
         input_shape: tuple, of images height, width and channels; None is free.
         smallest_size: int or None. Least height and width, where they are free.
         temperature: float. Divides the logits of a classifier.
+        checked: bool. Whether the graph refuses what does not fit. Without, as formats need it
+            that cannot refuse, the state and the answers to labels that do not fit are NaN.
 
     Returns:
         dict of names to concrete functions: `serving_default`, `embed`, `adapt`, `infer`,
@@ -55,11 +59,14 @@ def signatures_of(
             for name, spec in specs.items()
             if smallest_size and spec == tf.TensorSpec(images.shape, images.dtype)
         }
-        return concrete_function(with_checked_shapes(function, specs, smallest), **specs)
+        if checked:
+            function = with_checked_shapes(function, specs, smallest)
+        return concrete_function(function, **specs)
 
     embed = concrete(_embed(learner), **{objective.embedded: images})
     features = _like(embed.structured_outputs["features"])
-    adapt = concrete(_adapt(learner), support_features=features, **{targets: labels}, **steps)
+    adapt = _adapt(learner) if checked else _adapt_unchecked(learner)
+    adapt = concrete(adapt, support_features=features, **{targets: labels}, **steps)
     state = {name: _like(tensor) for name, tensor in adapt.structured_outputs.items()}
     _check_state(learner, state)
     infer = _infer(learner, learner.infer, temperature)
@@ -119,6 +126,18 @@ def _adapt(learner: Learner) -> Callable:
             steps = {name: tf.identity(value) for name, value in steps.items()}
         state = learner.adapt(features, labels, **steps)
         return {name: tf.convert_to_tensor(value)[0] for name, value in state.items()}
+
+    return adapt
+
+
+def _adapt_unchecked(learner: Learner) -> Callable:
+    def adapt(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        features = inputs.pop("support_features")
+        targets = inputs.pop(learner.objective.support_targets)
+        targets, mark = usable_labels(learner, features, targets)
+        state = learner.adapt(features[None], targets[None], **inputs)
+        state = {name: tf.convert_to_tensor(value)[0] for name, value in state.items()}
+        return {name: marked(value, mark) for name, value in state.items()}
 
     return adapt
 
