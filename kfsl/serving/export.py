@@ -9,7 +9,9 @@ from kfsl.calibration.record import Calibration
 from kfsl.learners.base.learner import Learner
 from kfsl.learners.base.settings import settings_fingerprint
 from kfsl.runs.environment import environment, now
+from kfsl.runs.evaluation_record import Evaluation
 from kfsl.serving import example, example_of_numbers
+from kfsl.serving.about import about
 from kfsl.serving.check import (
     REFUSALS,
     check_fewer_ways,
@@ -19,7 +21,8 @@ from kfsl.serving.check import (
     takes_another_size,
 )
 from kfsl.serving.files import CLASSES_FILE, FORMAT_VERSION
-from kfsl.serving.saved_model import check_place, write_saved_model, written_spec
+from kfsl.serving.formats import FORMATS
+from kfsl.serving.saved_model import write_saved_model, written_spec
 from kfsl.serving.signatures import Shape, signatures_of
 
 
@@ -33,6 +36,7 @@ def export(
     overrides: Sequence[str] = (),
     weights: str = "",
     calibration: Calibration | None = None,
+    evaluations: Sequence[Evaluation] = (),
 ) -> dict[str, Any]:
     """Writes a learner as a SavedModel that takes new classes without training.
 
@@ -49,7 +53,7 @@ def export(
     Numbers of support and query images are free; so are ways where `learner.ways` is None, and
     height and width where the backbone takes any. There is no support mask: nothing has to be
     padded. Beside the graph lie `model.json` (what the model takes), `classes.json` (what it was
-    trained on) and `example.py`, which uses TensorFlow alone.
+    trained on), `README.md` (the model card) and `example.py`, which uses TensorFlow alone.
 
     The graph is loaded again and compared with the learner before it takes its place, so that
     an earlier export is replaced by a complete and correct one or not at all.
@@ -67,6 +71,8 @@ def export(
         calibration: `Calibration` or None. Its temperature divides the logits within the graph, so
             that probabilities are honest and predictions stay; its threshold stands in
             `model.json`.
+        evaluations: sequence of `Evaluation`. What was measured, for the model card; those of
+            other weights do not count. Without any the card says that nothing was.
 
     Returns:
         The description that was written as `model.json`.
@@ -98,7 +104,7 @@ def export(
     assert probabilities.shape == (12, 3)
     ```
     """
-    check_place(path)
+    FORMATS["saved_model"].check_place(path)
     shape = tuple(image_shape if learner.objective.has_classes else learner.input_shape)
     check_fewer_ways(learner, shape)
     temperature = _temperature(learner, calibration)
@@ -118,7 +124,7 @@ def export(
     script = example if learner.objective.has_classes else example_of_numbers
     beside = {CLASSES_FILE: training_data or {}}
     return write_saved_model(
-        path, learner, signatures, description, difference, beside, script.__file__
+        path, learner, signatures, description, difference, beside, script.__file__, evaluations
     )
 
 
@@ -190,6 +196,7 @@ def _describe(
         "features": written_spec(signatures["embed"].structured_outputs["features"]),
         "state": {name: written_spec(tensor) for name, tensor in sorted(state.items())},
         "config": keras.saving.serialize_keras_object(learner),
+        "about": about(learner),
         "versions": environment()["versions"],
         "exported": now(),
     }

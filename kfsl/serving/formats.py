@@ -59,6 +59,7 @@ class Format:
         Raises:
             ValueError: naming it.
         """
+        path = os.path.abspath(path)
         if not self._may_replace(path):
             raise ValueError(
                 f"{path!r} holds something that kfsl did not export as {self.title}; name "

@@ -69,7 +69,9 @@ def _replace(graph: Any) -> None:
 
 def _rename_functions(graph: Any) -> None:
     """Those of the original have these names already, and other bodies."""
-    names = {each.signature.name: f"simple_{each.signature.name}" for each in graph.library.function}
+    names = {
+        each.signature.name: f"simple_{each.signature.name}" for each in graph.library.function
+    }
     for each in graph.library.function:
         each.signature.name = names[each.signature.name]
     for nodes in [graph.node, *(each.node_def for each in graph.library.function)]:

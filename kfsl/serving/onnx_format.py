@@ -129,7 +129,9 @@ class OnnxSignatures(Mapping):
 
         def run(**inputs: np.ndarray) -> dict[str, np.ndarray]:
             found = session.run(outputs, inputs)
-            names = (output.removeprefix(STATE) if name == "adapt" else output for output in outputs)
+            names = (
+                output.removeprefix(STATE) if name == "adapt" else output for output in outputs
+            )
             return dict(zip(names, found, strict=True))
 
         return run
