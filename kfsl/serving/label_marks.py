@@ -1,5 +1,7 @@
 """Labels that do not fit, where a graph cannot refuse them: what comes of them is no number."""
 
+from collections.abc import Mapping
+
 import tensorflow as tf
 
 from kfsl.learners.base.learner import Learner
@@ -44,3 +46,18 @@ def marked(value: tf.Tensor, mark: tf.Tensor) -> tf.Tensor:
         The tensor, of its own shape and type.
     """
     return value + tf.cast(mark, value.dtype) if value.dtype.is_floating else tf.identity(value)
+
+
+def mark_in(state: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """The mark that `marked` left in a state.
+
+    Args:
+        state: mapping of names to tensors, one of them of floats at least.
+
+    Returns:
+        float32 scalar, 0 or NaN.
+    """
+    floats = [value for _, value in sorted(state.items()) if value.dtype.is_floating]
+    # All are marked, and in each every number.
+    first = tf.cast(tf.reshape(floats[0], [-1])[0], tf.float32)
+    return tf.where(tf.abs(first) < tf.float32.max, 0.0, float("nan"))

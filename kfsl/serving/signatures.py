@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from kfsl.learners.base.learner import Learner
 from kfsl.serving.input_checks import check_support, with_checked_shapes
-from kfsl.serving.label_marks import marked, usable_labels
+from kfsl.serving.label_marks import mark_in, marked, usable_labels
 
 Shape = tuple[int | None, ...]
 #: Input of `infer` beside the state, whose keys are the method's.
@@ -69,11 +69,11 @@ def signatures_of(
     adapt = concrete(adapt, support_features=features, **{targets: labels}, **steps)
     state = {name: _like(tensor) for name, tensor in adapt.structured_outputs.items()}
     _check_state(learner, state)
-    infer = _infer(learner, learner.infer, temperature)
+    infer = _infer(learner, learner.infer, temperature, checked)
     infer = concrete(infer, **state, query_features=features)
     signatures = {"embed": embed, "adapt": adapt, "infer": infer}
     if learner.kept_base_classes:
-        jointly = _infer(learner, learner.classify_jointly, temperature)
+        jointly = _infer(learner, learner.classify_jointly, temperature, checked)
         signatures[INFER_JOINTLY] = concrete(jointly, **state, query_features=features)
     # One copy of a graph, which may have an inner loop, serves all.
     serve = concrete(_serve(learner, embed, adapt, infer), **episode, **steps)
@@ -142,7 +142,7 @@ def _adapt_unchecked(learner: Learner) -> Callable:
     return adapt
 
 
-def _infer(learner: Learner, answer: Callable, temperature: float) -> Callable:
+def _infer(learner: Learner, answer: Callable, temperature: float, checked: bool) -> Callable:
     objective = learner.objective
 
     def infer(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -152,7 +152,12 @@ def _infer(learner: Learner, answer: Callable, temperature: float) -> Callable:
         if temperature != 1.0:
             # In single precision, whatever the learner computes in: as its logits are served.
             outputs = tf.cast(outputs, tf.float32) / temperature
-        return objective.served(outputs)
+        served = objective.served(outputs)
+        if checked:
+            return served
+        # A class that is not there is masked, and so might all be.
+        mark = mark_in(inputs)
+        return {name: marked(value, mark) for name, value in served.items()}
 
     return infer
 

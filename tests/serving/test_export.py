@@ -275,7 +275,11 @@ def test_an_export_replaces_another(learner, earlier, tmp_path):
 
 @pytest.mark.parametrize(
     "step",
-    ["saved_model.tf.saved_model.save", "saved_model.write_text", "export.difference_from_learner"],
+    [
+        "saved_model.tf.saved_model.save",
+        "whole_folder.write_text",
+        "export.difference_from_learner",
+    ],
 )
 def test_a_failure_leaves_the_earlier_export(one_step, earlier, tmp_path, monkeypatch, step):
     before = snapshot(earlier)
