@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from kfsl.learners.base.learner import Learner
 from kfsl.runs.files import replaced_file
-from kfsl.serving import example_of_litert, example_of_onnx
 from kfsl.serving.export import export
 from kfsl.serving.files import CLASSES_FILE
 from kfsl.serving.format_check import difference_between
@@ -23,7 +22,8 @@ from kfsl.serving.whole_folder import write_folder, writing
 #: Without these nothing can be served; the others are left out where they cannot be had.
 NEEDED = ("adapt", "infer", "embed")
 WANTED = ("serving_default", INFER_JOINTLY)
-EXAMPLES = {"onnx": example_of_onnx, "litert": example_of_litert}
+#: Not imported: each imports its runtime, of which one may be missing.
+EXAMPLE = os.path.join(os.path.dirname(__file__), "example_of_{}.py")
 SIGNATURES = {"onnx": OnnxSignatures, "litert": LiteRTSignatures}
 
 
@@ -87,7 +87,7 @@ def export_as(
             path,
             fill,
             {CLASSES_FILE: arguments.get("training_data") or {}},
-            EXAMPLES[format.name].__file__,
+            EXAMPLE.format(format.name),
             arguments.get("evaluations", ()),
         )
 
@@ -113,48 +113,54 @@ def _fill(
     description: dict[str, Any],
     reference: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Writes the files and tries them; what `model.json` says of them."""
-    shape, contents, left_out = _convertible(learner, format, description)
-    files = {name: format.file(name) for name in contents}
-    for name, content in contents.items():
-        with writing(partial), replaced_file(os.path.join(partial, files[name])) as file:
-            file.write(content)
-    found = SIGNATURES[format.name](partial, files)
-    trained = tuple(description["image"]["trained_shape"])
-    difference = difference_between(learner, format.title, trained, None in shape, reference, found)
-    free = None in shape
-    smallest = description["image"]["smallest_size"] if free else None
-    return {
-        **description,
-        "format": format.name,
-        "image": {**description["image"], "shape": list(shape), "smallest_size": smallest},
-        "inputs": {**description["inputs"], "shape": list(shape)},
-        "files": files,
-        "left_out": left_out,
-        "state_prefix": STATE if format.name == "onnx" else "",
-        "label_checks": False,
-        "difference_from_saved_model": difference,
-    }
-
-
-def _convertible(
-    learner: Learner, format: Format, description: dict[str, Any]
-) -> tuple[Shape, dict[str, bytes], dict[str, str]]:
-    """The shape of images, the files' contents, and why some are left out.
+    """Writes the files and tries them; what `model.json` says of them.
 
     Where the size of images is free, LiteRT's converter has too many free axes, and ONNX's may.
     """
     image = description["image"]
-    shapes = [tuple(image["trained_shape"])]
-    if format.name == "onnx" and tuple(image["shape"]) not in shapes:
+    trained = tuple(image["trained_shape"])
+    shapes = [trained]
+    if format.name == "onnx" and tuple(image["shape"]) != trained:
         shapes.insert(0, tuple(image["shape"]))
     failure = None
     for shape in shapes:
         try:
-            return shape, *_contents(learner, format, shape, description)
+            found = _written(partial, learner, format, shape, description, reference)
         except UnconvertibleError as error:
             failure = error
+            continue
+        smallest = image["smallest_size"] if None in shape else None
+        return {
+            **description,
+            "format": format.name,
+            "image": {**image, "shape": list(shape), "smallest_size": smallest},
+            "inputs": {**description["inputs"], "shape": list(shape)},
+            **found,
+            "state_prefix": STATE if format.name == "onnx" else "",
+            "label_checks": False,
+        }
     _refuse(learner, format, str(failure))
+
+
+def _written(
+    partial: str,
+    learner: Learner,
+    format: Format,
+    shape: Shape,
+    description: dict[str, Any],
+    reference: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Files, what is left out, and the largest difference, for images of a shape."""
+    contents, left_out = _contents(learner, format, shape, description)
+    files = {name: format.file(name) for name in contents}
+    for name, content in contents.items():
+        with writing(partial), replaced_file(os.path.join(partial, files[name])) as file:
+            file.write(content)
+    trained = tuple(description["image"]["trained_shape"])
+    found = SIGNATURES[format.name](partial, files)
+    any_size = None in shape
+    difference = difference_between(learner, format.title, trained, any_size, reference, found)
+    return {"files": files, "left_out": left_out, "difference_from_saved_model": difference}
 
 
 def _contents(
@@ -170,10 +176,15 @@ def _contents(
             contents[name] = _converted(learner, format, name, functions[name])
         except UnconvertibleError as error:
             if name in NEEDED:
-                reason = f"{name!r} needs {error}, which {format.title} lacks"
-                raise UnconvertibleError([], reason) from error
+                raise UnconvertibleError([], _lacking(name, error, format)) from error
             left_out[name] = str(error)
     return contents, left_out
+
+
+def _lacking(name: str, error: UnconvertibleError, format: Format) -> str:
+    if error.operations:
+        return f"{name!r} needs {error}, which {format.title} lacks"
+    return f"{name!r} cannot be converted ({error})"
 
 
 def _converted(learner: Learner, format: Format, name: str, function: Any) -> bytes:

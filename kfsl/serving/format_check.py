@@ -11,6 +11,7 @@ from kfsl.learners.base.learner import Learner
 from kfsl.objectives.classification import ABSENT
 from kfsl.serving.check import OTHER_SIZE, serves_fewer_ways
 from kfsl.serving.signatures import INFER_JOINTLY
+from kfsl.serving.unconvertible import UnconvertibleError
 
 #: Of answers; of features, states and logits where they are of size 1.
 TOLERANCE = 1e-4
@@ -44,12 +45,13 @@ def difference_between(
         The largest difference of a probability.
 
     Raises:
-        ValueError: if something differs by more than 1e-4, fails, or labels that do not fit are
-            answered with numbers.
+        UnconvertibleError: if a file does not run.
+        ValueError: if something differs by more than 1e-4, or labels that do not fit are answered
+            with numbers.
     """
     name = type(learner).__name__
     ours = {each: _of_tensors(reference[each]) for each in found}
-    theirs = {each: _told_in_words(found[each], f"{each!r} of {name}", title) for each in found}
+    theirs = {each: _told_in_words(found[each], each) for each in found}
     largest = 0.0
     for episode in _episodes(learner, image_shape, any_size):
         expected, answered = _answers(ours, episode), _answers(theirs, episode)
@@ -145,15 +147,14 @@ def _of_tensors(signature: Any) -> Any:
     return run
 
 
-def _told_in_words(signature: Any, what: str, title: str) -> Any:
+def _told_in_words(signature: Any, name: str) -> Any:
     def run(**inputs: np.ndarray) -> Arrays:
         try:
             return signature(**inputs)
         except Exception as error:  # Each runtime has errors of its own.
-            reason = " ".join(str(error).split())[:200]
-            raise ValueError(
-                f"{what} does not run as {title}: {reason}. Nothing was written; export it as a "
-                "SavedModel: --format=saved_model."
+            reason = " ".join(str(error).split())
+            raise UnconvertibleError(
+                [], f"{name!r} was converted and does not run: {reason}"
             ) from error
 
     return run
