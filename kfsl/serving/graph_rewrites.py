@@ -4,55 +4,44 @@
 one matrix product: the same numbers, of operations that it has.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.core.framework import attr_value_pb2, node_def_pb2
+from tensorflow.core.protobuf import saved_model_pb2
 
-from kfsl.serving.signatures import concrete_function
+from kfsl.serving.files import GRAPH_FILE
 
 
-def with_basic_operations(function: Any) -> Any:
-    """The same function with those operations replaced.
+def simplify(folder: str) -> None:
+    """Replaces those operations in a SavedModel, in its place.
 
     Args:
-        function: concrete function of tensors by name, with a dict of outputs.
-
-    Returns:
-        A concrete function of the same names, shapes and variables.
+        folder: str. The folder of the SavedModel, which nobody else uses.
 
     Example:
     ```python
+    import tempfile
     import tensorflow as tf
-    from kfsl.serving.graph_rewrites import with_basic_operations
-    from kfsl.serving.signatures import concrete_function
+    from kfsl.serving.graph_rewrites import simplify
 
-    column = concrete_function(lambda x: {"y": x[:, None]}, x=tf.TensorSpec((None,), tf.float32))
-    simple = with_basic_operations(column)
-    assert simple(x=tf.constant([1.0, 2.0]))["y"].shape == (2, 1)
-    assert "StridedSlice" not in {node.op for node in simple.graph.as_graph_def().node}
+    module = tf.Module()
+    module.column = tf.function(lambda x: x[:, None], [tf.TensorSpec((None,), tf.float32)])
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(module, folder)
+        simplify(folder)
+        assert tf.saved_model.load(folder).column(tf.constant([1.0, 2.0])).shape == (2, 1)
     ```
     """
-    graph = function.graph.as_graph_def()
-    _replace(graph)
-    _rename_functions(graph)
-    specs = function.structured_input_signature[1]
-    own = {tensor.name: tensor.op.name for tensor in function.inputs if tensor.op.name in specs}
-    read = [tensor.name for tensor in function.inputs if tensor.name not in own]
-    outputs = sorted(function.structured_outputs)
-    results = [tensor.name for tensor in function.outputs]
-
-    def rewritten(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        given = {name: inputs[key] for name, key in own.items()}
-        here = tf.compat.v1.get_default_graph()
-        variables = (here.capture(handle) for handle in function.captured_inputs)
-        found = tf.graph_util.import_graph_def(
-            graph, given | dict(zip(read, variables, strict=True)), results
-        )
-        return dict(zip(outputs, found, strict=True))
-
-    return concrete_function(rewritten, **specs)
+    path = os.path.join(folder, GRAPH_FILE)
+    model = saved_model_pb2.SavedModel()
+    with open(path, "rb") as file:
+        model.ParseFromString(file.read())
+    for part in model.meta_graphs:
+        _replace(part.graph_def)
+    with open(path, "wb") as file:
+        file.write(model.SerializeToString())
 
 
 def _replace(graph: Any) -> None:
@@ -65,22 +54,6 @@ def _replace(graph: Any) -> None:
             if simple is not None:
                 library.append(_call_instead(node, simple, len(library)))
     graph.library.function.extend(library)
-
-
-def _rename_functions(graph: Any) -> None:
-    """Those of the original have these names already, and other bodies."""
-    names = {
-        each.signature.name: f"simple_{each.signature.name}" for each in graph.library.function
-    }
-    for each in graph.library.function:
-        each.signature.name = names[each.signature.name]
-    for nodes in [graph.node, *(each.node_def for each in graph.library.function)]:
-        for node in nodes:
-            node.op = names.get(node.op, node.op)
-            for value in node.attr.values():
-                for called in [value.func, *value.list.func]:
-                    if called.name in names:
-                        called.name = names[called.name]
 
 
 def _simple_form(node: Any, by_name: Mapping[str, Any]) -> Callable | None:
@@ -96,25 +69,19 @@ def _call_instead(node: Any, function: Callable, number: int) -> Any:
     types = _input_types(node)
     specs = [tf.TensorSpec(None, dtype) for dtype in types]
     traced = tf.function(function, autograph=False).get_concrete_function(*specs)
-    definition = traced.function_def
-    copied = type(definition)()
-    copied.CopyFrom(definition)
-    copied.signature.name = f"kfsl_simple_{number}_{node.op}"
+    definition = tf.compat.v1.GraphDef().library.function.add()
+    definition.CopyFrom(traced.function_def)
+    definition.signature.name = f"kfsl_simple_{number}_{node.op}"
     result = node.attr["T"].type
     node.op = "PartitionedCall"
     node.attr.clear()
-    list_of = attr_value_pb2.AttrValue.ListValue
-    node.attr["Tin"].CopyFrom(
-        attr_value_pb2.AttrValue(list=list_of(type=[each.as_datatype_enum for each in types]))
-    )
-    node.attr["Tout"].CopyFrom(attr_value_pb2.AttrValue(list=list_of(type=[result])))
-    node.attr["f"].CopyFrom(
-        attr_value_pb2.AttrValue(func=attr_value_pb2.NameAttrList(name=copied.signature.name))
-    )
-    return copied
+    node.attr["Tin"].list.type.extend(each.as_datatype_enum for each in types)
+    node.attr["Tout"].list.type.append(result)
+    node.attr["f"].func.name = definition.signature.name
+    return definition
 
 
-def _input_types(node: node_def_pb2.NodeDef) -> list[tf.DType]:
+def _input_types(node: Any) -> list[tf.DType]:
     kind = tf.dtypes.as_dtype(node.attr["T"].type)
     if node.op == "Einsum":
         return [kind, kind]
@@ -128,8 +95,9 @@ def _insertion(node: Any, by_name: Mapping[str, Any]) -> Callable | None:
     if strides is None or strides.op != "Const":
         return None
     steps = tf.make_ndarray(strides.attr["value"].tensor)
+    # What has its default value is not written, and asking for it would write nothing at all.
     masks = {
-        name: node.attr[f"{name}_mask"].i
+        name: node.attr[f"{name}_mask"].i if f"{name}_mask" in node.attr else 0
         for name in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")
     }
     bits = [
@@ -183,7 +151,11 @@ def product(equation: str) -> Callable | None:
     """
     (left, right), result = equation.split("->")[0].split(","), equation.split("->")[-1]
     parts = (left, right, result)
-    if "." in equation or any(len(set(part)) != len(part) for part in parts):
+    if (
+        "->" not in equation
+        or "." in equation
+        or any(len(set(part)) != len(part) for part in parts)
+    ):
         return None
     if (set(left) ^ set(right)) - set(result):
         return None
@@ -198,7 +170,8 @@ def product(equation: str) -> Callable | None:
         a = _matrices(a, left, (batch, rows, summed), sizes)
         b = _matrices(b, right, (batch, summed, columns), sizes)
         order = [*batch, *rows, *columns]
-        found = tf.reshape(tf.matmul(a, b), tf.stack([sizes[letter] for letter in order]))
+        shape = tf.stack([sizes[letter] for letter in order]) if order else ()
+        found = tf.reshape(tf.matmul(a, b), shape)
         return tf.transpose(found, [order.index(letter) for letter in result])
 
     return multiply

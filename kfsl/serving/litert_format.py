@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from kfsl.command_line.command import quiet_start
-from kfsl.serving.graph_rewrites import with_basic_operations
+from kfsl.serving.graph_rewrites import simplify
 from kfsl.serving.unconvertible import UnconvertibleError
 
 _LACKING = re.compile(r"(?:TF Select|Custom|Flex) ops: ([\w, ]+)")
@@ -47,8 +47,8 @@ def to_litert(function: Any, name: str, variables: list[tf.Variable]) -> bytes:
         module.weights = variables
         # Nobody differentiates it, and gradients of a graph's own cannot always be saved.
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-        signatures = {name: with_basic_operations(function)}
-        tf.saved_model.save(module, folder, signatures=signatures, options=options)
+        tf.saved_model.save(module, folder, signatures={name: function}, options=options)
+        simplify(folder)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[name])
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         try:

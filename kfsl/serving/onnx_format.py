@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from kfsl.serving.signatures import named_specs
 from kfsl.serving.unconvertible import UnconvertibleError
 
 #: Of ONNX's operators; ONNX Runtime runs it since release 1.14.
@@ -48,7 +49,7 @@ def to_onnx(function: Any, prefix: str = "") -> bytes:
     """
     import tf2onnx
 
-    specs = function.structured_input_signature[1]
+    specs = named_specs(function)
     names = list(specs)
 
     # tf2onnx gives inputs by their place.

@@ -168,6 +168,11 @@ def concrete_function(function: Callable, **specs: tf.TensorSpec) -> Any:
     return tf.function(function, autograph=False).get_concrete_function(**named)
 
 
+def named_specs(function: Any) -> dict[str, tf.TensorSpec]:
+    """Shapes and types of the inputs of a function that `concrete_function` traced."""
+    return {spec.name: spec for spec in tf.nest.flatten(function.structured_input_signature)}
+
+
 def _like(tensor: Any) -> tf.TensorSpec:
     return tf.TensorSpec(tensor.shape, tensor.dtype)
 
