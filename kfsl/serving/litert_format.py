@@ -77,15 +77,12 @@ class LiteRTSignatures(Mapping):
             from ai_edge_litert.interpreter import Interpreter
 
             path = os.path.join(self._folder, self._files[name])
-            interpreter = Interpreter(model_path=path)
-            runner = interpreter.get_signature_runner(name)
+            runner = Interpreter(model_path=path).get_signature_runner(name)
 
         def run(**inputs: np.ndarray) -> dict[str, np.ndarray]:
             with quiet_start():
                 return runner(**inputs)
 
-        # A runner alone does not keep its interpreter alive.
-        run.interpreter = interpreter
         return run
 
     def __iter__(self) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import json
 import os
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -215,9 +216,10 @@ def test_onnx_runtime_refuses_another_size(folders):
 
 @pytest.mark.parametrize("format_name", FORMAT)
 @pytest.mark.parametrize("failing", ["difference", "write", "run"])
-def test_a_failure_leaves_the_earlier_export(learner, tmp_path, monkeypatch, format_name, failing):
-    path = tmp_path / "model"
-    exported(format_name, learner, path)
+def test_a_failure_leaves_the_earlier_export(
+    learner, folders, tmp_path, monkeypatch, format_name, failing
+):
+    path = shutil.copytree(folders(format_name), tmp_path / "model")
     before = {file.name: file.read_bytes() for file in path.iterdir()}
     if failing == "difference":
         # A graph that is off by little: it must not be let pass for being close.
@@ -254,9 +256,8 @@ def failed(**inputs):
 
 
 @needs("onnx")
-def test_an_export_replaces_another_of_its_format_alone(learner, folders, tmp_path):
-    path = tmp_path / "model"
-    exported("onnx", learner, path)
+def test_an_export_replaces_another_of_its_format_alone(folders, tmp_path):
+    path = shutil.copytree(folders("onnx"), tmp_path / "model")
     other = made("PrototypicalNetwork", scale=3.0)
     exported("onnx", other, path)
     assert json.loads((path / "model.json").read_text())["config"]["config"]["scale"] == 3.0

@@ -47,9 +47,7 @@ def onnx_file(path: Path) -> Callable:
 def litert_file(path: Path) -> Callable:
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(str(path))
-    runner = interpreter.get_signature_runner(path.stem)
-    return lambda interpreter=interpreter, **inputs: runner(**inputs)
+    return Interpreter(str(path)).get_signature_runner(path.stem)
 
 
 OPENED = {"onnx": onnx_file, "litert": litert_file}
