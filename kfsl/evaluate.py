@@ -4,7 +4,8 @@
         [--classes=new|base|both] [--open_set] [--shard=2/8 | --merge]
     python -m kfsl.evaluate --run_dir=DIR --calibrate [--episodes=600] [--known_accepted=0.95]
 
-Writes `evaluation/<split>.json` into the run directory. With `--against` the learner of another
+Writes `evaluation/<split>.json` into the run directory, and what it found into the model cards of
+the run's exports of the same weights. With `--against` the learner of another
 run meets the same episodes, and the paired difference is printed and written beside it. With
 `--classes=base` a learner that classifies base classes is asked about their held-out images
 (`load_dataset.held_out_images`), with `both` about those and the new classes' together.
@@ -36,6 +37,7 @@ from kfsl.runs.files import write_json
 from kfsl.runs.paired_difference import paired_by_mode, paired_difference
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import check_trained, fitting_evaluation
+from kfsl.serving.run_cards import refresh_cards
 
 CLASSES = ("new", "base", "both")
 
@@ -212,7 +214,8 @@ def calibrate_run(
 
 def _told(found: Evaluation, run: RunDirectory) -> list[str]:
     lines = [found.summary(), *found.mode_lines(), *found.update_lines()]
-    return [*lines, *evaluation_lines(found.calibration, found.open_set), _save(found, run)]
+    lines += [*evaluation_lines(found.calibration, found.open_set), _save(found, run)]
+    return [*lines, *refresh_cards(run, found.weights)]
 
 
 def _other(

@@ -1,4 +1,4 @@
-"""A run's best learner as a SavedModel; nothing slow is imported before it is needed."""
+"""A run's best learner, exported; nothing slow is imported before it is needed."""
 
 import os
 from collections.abc import Sequence
@@ -9,50 +9,64 @@ from kfsl.calibration.words import probabilities_line
 from kfsl.command_line import command, gin_files
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import check_trained, weights_fingerprint
-from kfsl.serving.files import EXAMPLE_FILE, GRAPH_FILE, holds_saved_model, read_description
+from kfsl.serving.files import EXAMPLE_FILE, GRAPH_FILE, read_description
+from kfsl.serving.formats import FORMATS
+from kfsl.serving.run_cards import evaluations_of
 
 #: Training images from which the mean pixel is taken, at most.
 MOST_IMAGES = 500
 
 
-def export_run(run: RunDirectory, path: str, bindings: Sequence[str] = ()) -> dict[str, Any]:
+def export_run(
+    run: RunDirectory,
+    path: str,
+    bindings: Sequence[str] = (),
+    format_name: str = "saved_model",
+) -> dict[str, Any]:
     """Exports the best learner of a run.
 
     Args:
         run: `RunDirectory`.
         path: str. The folder to write.
         bindings: list of str. Gin bindings that win over the run's own.
+        format_name: str. Key of `kfsl.serving.formats.FORMATS`.
 
     Returns:
         The description that was written beside the graph.
 
     Raises:
-        ValueError: if it is no run directory, or `path` holds something else.
+        ValueError: if it is no run directory, `path` holds something else, or the learner cannot
+            be had in this format.
         FileNotFoundError: if the run has no trained learner or its dataset is gone.
     """
-    check_export(run, path, bindings)
+    check_export(run, path, bindings, format_name)
     with command.quiet_start():
         from kfsl import configurables
         from kfsl.learners.base.settings import settings_fingerprint
         from kfsl.reinforcement.export_policy import export_policy
         from kfsl.reinforcement.policy_experiment import PolicyExperiment
         from kfsl.serving.export import export
+        from kfsl.serving.export_as import export_as
 
     experiment = configurables.trained_experiment(run, bindings)
     configurables.check_overrides(bindings, run, "the exported learner")
+    evaluations = evaluations_of(run, experiment.weights)
     if isinstance(experiment, PolicyExperiment):
-        return export_policy(experiment, path, bindings)
+        _refuse_policy(experiment, format_name)
+        return export_policy(experiment, path, bindings, evaluations)
     settings = settings_fingerprint(experiment.learner)
     calibration = Calibration.of_learner(run.calibration_path, experiment.weights, settings)
-    return export(
-        experiment.learner,
-        path,
-        image_shape=experiment.dataset.image_shape,
-        training_data=training_data(experiment.dataset),
-        overrides=bindings,
-        weights=experiment.weights,
-        calibration=calibration,
-    )
+    arguments = {
+        "image_shape": experiment.dataset.image_shape,
+        "training_data": training_data(experiment.dataset),
+        "overrides": bindings,
+        "weights": experiment.weights,
+        "calibration": calibration,
+        "evaluations": evaluations,
+    }
+    if format_name == "saved_model":
+        return export(experiment.learner, path, **arguments)
+    return export_as(format_name, experiment.learner, path, **arguments)
 
 
 def exported(run: RunDirectory) -> str:
@@ -95,20 +109,32 @@ def _lacking(run: RunDirectory) -> str | None:
     return None
 
 
-def check_export(run: RunDirectory, path: str, bindings: Sequence[str] = ()) -> None:
+def _refuse_policy(experiment: Any, format_name: str) -> None:
+    if format_name != "saved_model":
+        raise ValueError(
+            f"{type(experiment.learner).__name__} cannot be exported as "
+            f"{FORMATS[format_name].title}: it is a policy, and kfsl writes classifiers of images. "
+            "Export it as a SavedModel: --format=saved_model."
+        )
+
+
+def check_export(
+    run: RunDirectory,
+    path: str,
+    bindings: Sequence[str] = (),
+    format_name: str = "saved_model",
+) -> None:
     """Finds, before TensorFlow is imported, what would stop an export.
 
     Raises:
-        ValueError: if it is no run directory, or `path` holds something else.
+        ValueError: if it is no run directory, `path` holds something else, or what the format
+            needs is not installed.
         FileNotFoundError: if the run has no trained learner.
     """
     check_trained(run)
     gin_files.check([], list(bindings))
-    if not holds_saved_model(path):
-        raise ValueError(
-            f"{path!r} holds something that kfsl did not export; name another folder with "
-            "--output, or empty it."
-        )
+    FORMATS[format_name].check_installed()
+    FORMATS[format_name].check_place(path)
 
 
 def training_data(dataset: Any) -> dict[str, Any]:
@@ -157,9 +183,26 @@ def summary(path: str, description: dict[str, Any]) -> list[str]:
         f"{description['learner']} is in {path}",
         f"It takes {number}, images {height}x{width}x{channels}, BN policy "
         f"{description['bn_policy']}.{transductive}",
-        f"Try it:          python {os.path.join(path, EXAMPLE_FILE)}",
-        f"On your images:  python -m kfsl.predict --saved_model={path} --support=DIR --query=DIR",
+        *_how_to_use(path, description),
         probabilities_line(description["calibration"]),
+    ]
+
+
+def _how_to_use(path: str, description: dict[str, Any]) -> list[str]:
+    script = os.path.join(path, EXAMPLE_FILE)
+    first = f"Try it:          python {script}"
+    if "format" not in description:
+        predict = f"python -m kfsl.predict --saved_model={path} --support=DIR --query=DIR"
+        return [first, f"On your images:  {predict}"]
+    left_out = [
+        f"Left out:        {name}, which needs {reason}"
+        for name, reason in description["left_out"].items()
+    ]
+    return [
+        f"Signatures:      {', '.join(sorted(description['files'].values()))}",
+        *left_out,
+        first,
+        f"On your images:  python {script} SUPPORT_FOLDER QUERY_FOLDER",
     ]
 
 

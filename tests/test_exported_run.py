@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,8 +15,10 @@ from kfsl import FewShotClassifier, exported_run
 from kfsl.calibration.record import Calibration
 from kfsl.command_line import command
 from kfsl.runs.learner_file import file_fingerprint
+from kfsl.serving import formats
 from tests.support import forked, letters
 from tests.support.exported_model import CLASSES, write_folder, write_queries
+from tests.support.formats import needs
 
 CONFIG = """
 Experiment.learner = @PrototypicalNetwork()
@@ -267,3 +270,37 @@ def test_export_refuses_what_it_cannot_do(run, tmp_path):
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "no trained learner yet" in done.stderr
     assert "--run_dir is missing" in command.one_line(ValueError(run_command("kfsl.export").stderr))
+
+
+@pytest.mark.parametrize(
+    "format_name", [pytest.param(n, marks=needs(n)) for n in ("onnx", "litert")]
+)
+def test_a_format_is_written_by_the_command(run, format_name):
+    done = run_command("kfsl.export", f"--run_dir={run.path}", f"--format={format_name}")
+    assert (done.returncode, done.stderr) == (0, "")
+    folder = run.exported(format_name)
+    assert done.stdout.startswith(f"PrototypicalNetwork is in {folder}\n")
+    script = os.path.join(folder, "example.py")
+    assert f"On your images:  python {script} SUPPORT_FOLDER QUERY_FOLDER\n" in done.stdout
+    with open(os.path.join(folder, "model.json"), encoding="utf-8") as file:
+        described = json.load(file)
+    assert described["weights"] == file_fingerprint(run.best_learner)
+    assert "Dataset: shapes" in (Path(folder) / "README.md").read_text()
+    assert not os.path.exists(run.saved_model)
+    # What is asked of a SavedModel is refused.
+    asked = ("--support=x", "--query=y")
+    refused = run_command("kfsl.predict", f"--saved_model={folder}", *asked)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+
+
+def test_a_format_that_is_none_is_refused(run):
+    done = run_command("kfsl.export", f"--run_dir={run.path}", "--format=torch")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "saved_model|onnx|litert" in done.stderr
+
+
+def test_a_format_whose_packages_are_missing_is_refused_first(run, monkeypatch):
+    monkeypatch.setattr(formats.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"pip install 'kfsl\[litert\]'$"):
+        exported_run.check_export(run, run.exported("litert"), format_name="litert")
+    exported_run.check_export(run, run.saved_model)

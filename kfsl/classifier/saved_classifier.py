@@ -18,7 +18,8 @@ from kfsl.classifier.support_set import SupportSet
 from kfsl.prediction.served_learner import ServedLearner
 from kfsl.serving import example
 from kfsl.serving.files import CLASSES_FILE, read_description, read_json
-from kfsl.serving.saved_model import check_place, write_saved_model
+from kfsl.serving.formats import FORMATS
+from kfsl.serving.saved_model import write_saved_model
 from kfsl.serving.signatures import INFER_JOINTLY, concrete_function
 
 CLASSIFIER_FILE, FEATURES_FILE = "classifier.json", "support.npy"
@@ -97,7 +98,7 @@ def write_classifier(path: str, learnt: LearntSupport, arguments: Mapping[str, A
         ValueError: if the folder holds something else.
         OSError: if it cannot be written.
     """
-    check_place(path)
+    FORMATS["saved_model"].check_place(path)
     served, features = learnt.served, learnt.support.features
     written = SavedClassifier(learnt.support, arguments).to_json(learnt.classes.tolist())
     state = {name: tf.Variable(tensor, trainable=False) for name, tensor in learnt.state.items()}

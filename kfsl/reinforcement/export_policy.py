@@ -11,15 +11,13 @@ from kfsl.learners.base.gradient_learner import GradientLearner
 from kfsl.reinforcement import example_of_policies
 from kfsl.reinforcement.policy_experiment import PolicyExperiment
 from kfsl.runs.environment import environment, now
+from kfsl.runs.evaluation_record import Evaluation
+from kfsl.serving.about import about
 from kfsl.serving.check import TOLERANCES
 from kfsl.serving.files import CLASSES_FILE, FORMAT_VERSION
+from kfsl.serving.formats import FORMATS
 from kfsl.serving.input_checks import with_checked_shapes
-from kfsl.serving.saved_model import (
-    check_place,
-    variables_of,
-    write_saved_model,
-    written_spec,
-)
+from kfsl.serving.saved_model import variables_of, write_saved_model, written_spec
 from kfsl.serving.signatures import concrete_function
 
 #: Rows that the loaded graph is tried with.
@@ -27,7 +25,10 @@ ROWS = 7
 
 
 def export_policy(
-    experiment: PolicyExperiment, path: str, overrides: Sequence[str] = ()
+    experiment: PolicyExperiment,
+    path: str,
+    overrides: Sequence[str] = (),
+    evaluations: Sequence[Evaluation] = (),
 ) -> dict[str, Any]:
     """Writes a policy as a SavedModel that needs neither kfsl nor Keras.
 
@@ -42,6 +43,7 @@ def export_policy(
         experiment: `PolicyExperiment`.
         path: str. The folder to write; an earlier export there is replaced.
         overrides: sequence of str. Bindings in which the learner differs from its training.
+        evaluations: sequence of `Evaluation`. What was measured, for the model card.
 
     Returns:
         The description that was written as `model.json`.
@@ -50,7 +52,7 @@ def export_policy(
         ValueError: if `path` holds something else, or the loaded graph differs from the learner.
         OSError: if there is no space for it, or it cannot be written.
     """
-    check_place(path)
+    FORMATS["saved_model"].check_place(path)
     learner = experiment.learner
     signatures = policy_signatures(learner)
     state = {name: written_spec(t) for name, t in sorted(_state_of(signatures).items())}
@@ -66,6 +68,7 @@ def export_policy(
         "steps": {"default": learner.default_steps, "free": False},
         "state": state,
         "config": keras.saving.serialize_keras_object(learner),
+        "about": about(learner),
         "versions": environment()["versions"],
         "exported": now(),
         "overrides": list(overrides),
@@ -83,6 +86,7 @@ def export_policy(
         lambda folder: difference_from_policy(learner, folder),
         {CLASSES_FILE: trained_in},
         example_of_policies.__file__,
+        evaluations,
     )
 
 

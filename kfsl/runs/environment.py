@@ -23,6 +23,7 @@ def environment() -> dict[str, Any]:
         "commit": _commit(),
         "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.platform()},
         "command_line": sys.argv,
+        "when": now(),
     }
 
 

@@ -26,7 +26,7 @@ class RunDirectory:
     - `checkpoints/`: what resumes; `best/learner.keras`: the best learner by validation;
       `kept/`: those of the epochs in `train.keep_epochs`.
     - `tensorboard/`, `metrics.jsonl` (one line an epoch).
-    - `evaluation/<split>.json`, `calibration.json`, `saved_model/`.
+    - `evaluation/<split>.json`, `calibration.json`, `saved_model/`, `onnx/`, `litert/`.
     - `training.lock`: who trains into it now; locks nothing once that process has ended.
 
     Args:
@@ -87,7 +87,11 @@ class RunDirectory:
 
     @property
     def saved_model(self) -> str:
-        return self._in("saved_model")
+        return self.exported("saved_model")
+
+    def exported(self, format_name: str) -> str:
+        """The folder of the export in a format."""
+        return self._in(format_name)
 
     def evaluation_path(self, split: str) -> str:
         return self._in("evaluation", f"{split}.json")

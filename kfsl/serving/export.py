@@ -6,10 +6,12 @@ from typing import Any
 from kfsl.calibration.record import Calibration
 from kfsl.learners.base.learner import Learner
 from kfsl.learners.base.settings import settings_fingerprint
+from kfsl.runs.evaluation_record import Evaluation
 from kfsl.serving import example, example_of_numbers
 from kfsl.serving.check import check_fewer_ways, difference_from_learner
 from kfsl.serving.files import CLASSES_FILE
-from kfsl.serving.saved_model import check_place, variables_of, write_saved_model
+from kfsl.serving.formats import FORMATS
+from kfsl.serving.saved_model import variables_of, write_saved_model
 from kfsl.serving.traced import traced
 
 
@@ -23,6 +25,7 @@ def export(
     overrides: Sequence[str] = (),
     weights: str = "",
     calibration: Calibration | None = None,
+    evaluations: Sequence[Evaluation] = (),
 ) -> dict[str, Any]:
     """Writes a learner as a SavedModel that takes new classes without training.
 
@@ -39,7 +42,7 @@ def export(
     Numbers of support and query images are free; so are ways where `learner.ways` is None, and
     height and width where the backbone takes any. There is no support mask: nothing has to be
     padded. Beside the graph lie `model.json` (what the model takes), `classes.json` (what it was
-    trained on) and `example.py`, which uses TensorFlow alone.
+    trained on), `README.md` (the model card) and `example.py`, which uses TensorFlow alone.
 
     The graph is loaded again and compared with the learner before it takes its place, so that
     an earlier export is replaced by a complete and correct one or not at all.
@@ -57,6 +60,8 @@ def export(
         calibration: `Calibration` or None. Its temperature divides the logits within the graph, so
             that probabilities are honest and predictions stay; its threshold stands in
             `model.json`.
+        evaluations: sequence of `Evaluation`. What was measured, for the model card; those of
+            other weights do not count. Without any the card says that nothing was.
 
     Returns:
         The description that was written as `model.json`.
@@ -88,7 +93,7 @@ def export(
     assert probabilities.shape == (12, 3)
     ```
     """
-    check_place(path)
+    FORMATS["saved_model"].check_place(path)
     shape = tuple(image_shape if learner.objective.has_classes else learner.input_shape)
     check_fewer_ways(learner, shape)
     temperature = _temperature(learner, calibration)
@@ -106,9 +111,15 @@ def export(
 
     script = example if learner.objective.has_classes else example_of_numbers
     beside = {CLASSES_FILE: training_data or {}}
-    owners = variables_of(learner)
     return write_saved_model(
-        path, owners, signatures, description, difference, beside, script.__file__
+        path,
+        variables_of(learner),
+        signatures,
+        description,
+        difference,
+        beside,
+        script.__file__,
+        evaluations,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 MODEL_FILE = "model.json"
 CLASSES_FILE = "classes.json"
 EXAMPLE_FILE = "example.py"
+CARD_FILE = "README.md"
 GRAPH_FILE = "saved_model.pb"
 
 FORMAT_VERSION = 1
@@ -123,12 +124,3 @@ def chosen_steps(description: Mapping[str, Any], steps: int | None) -> int | Non
     if not taken["free"]:
         return None
     return taken["default"] if steps is None else steps
-
-
-def holds_saved_model(path: str) -> bool:
-    """Whether a folder may be replaced by an export: a SavedModel of kfsl, or nothing yet."""
-    if not os.path.isdir(path):
-        return not os.path.lexists(path)
-    return not os.listdir(path) or all(
-        os.path.isfile(os.path.join(path, name)) for name in (GRAPH_FILE, MODEL_FILE)
-    )

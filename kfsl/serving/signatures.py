@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from kfsl.learners.base.learner import Learner
 from kfsl.serving.input_checks import check_support, with_checked_shapes
+from kfsl.serving.label_marks import mark_in, marked, usable_labels
 
 Shape = tuple[int | None, ...]
 #: Input of `infer` beside the state, whose keys are the method's.
@@ -22,6 +23,7 @@ def signatures_of(
     input_shape: Shape,
     smallest_size: int | None = None,
     temperature: float = 1.0,
+    checked: bool = True,
 ) -> dict[str, Any]:
     """Traces what a learner is served by.
 
@@ -33,6 +35,8 @@ def signatures_of(
         input_shape: tuple, of images height, width and channels; None is free.
         smallest_size: int or None. Least height and width, where they are free.
         temperature: float. Divides the logits of a classifier.
+        checked: bool. Whether the graph refuses what does not fit. Without, as formats need it
+            that cannot refuse, the state and the answers to labels that do not fit are NaN.
 
     Returns:
         dict of names to concrete functions: `serving_default`, `embed`, `adapt`, `infer`,
@@ -55,18 +59,21 @@ def signatures_of(
             for name, spec in specs.items()
             if smallest_size and spec == tf.TensorSpec(images.shape, images.dtype)
         }
-        return concrete_function(with_checked_shapes(function, specs, smallest), **specs)
+        if checked:
+            function = with_checked_shapes(function, specs, smallest)
+        return concrete_function(function, **specs)
 
     embed = concrete(_embed(learner), **{objective.embedded: images})
     features = _like(embed.structured_outputs["features"])
-    adapt = concrete(_adapt(learner), support_features=features, **{targets: labels}, **steps)
+    adapt = _adapt(learner) if checked else _adapt_unchecked(learner)
+    adapt = concrete(adapt, support_features=features, **{targets: labels}, **steps)
     state = {name: _like(tensor) for name, tensor in adapt.structured_outputs.items()}
     _check_state(learner, state)
-    infer = _infer(learner, learner.infer, temperature)
+    infer = _infer(learner, learner.infer, temperature, checked)
     infer = concrete(infer, **state, query_features=features)
     signatures = {"embed": embed, "adapt": adapt, "infer": infer}
     if learner.kept_base_classes:
-        jointly = _infer(learner, learner.classify_jointly, temperature)
+        jointly = _infer(learner, learner.classify_jointly, temperature, checked)
         signatures[INFER_JOINTLY] = concrete(jointly, **state, query_features=features)
     # One copy of a graph, which may have an inner loop, serves all.
     serve = concrete(_serve(learner, embed, adapt, infer), **episode, **steps)
@@ -123,7 +130,19 @@ def _adapt(learner: Learner) -> Callable:
     return adapt
 
 
-def _infer(learner: Learner, answer: Callable, temperature: float) -> Callable:
+def _adapt_unchecked(learner: Learner) -> Callable:
+    def adapt(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        features = inputs.pop("support_features")
+        targets = inputs.pop(learner.objective.support_targets)
+        targets, mark = usable_labels(learner, features, targets)
+        state = learner.adapt(features[None], targets[None], **inputs)
+        state = {name: tf.convert_to_tensor(value)[0] for name, value in state.items()}
+        return {name: marked(value, mark) for name, value in state.items()}
+
+    return adapt
+
+
+def _infer(learner: Learner, answer: Callable, temperature: float, checked: bool) -> Callable:
     objective = learner.objective
 
     def infer(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -133,7 +152,12 @@ def _infer(learner: Learner, answer: Callable, temperature: float) -> Callable:
         if temperature != 1.0:
             # In single precision, whatever the learner computes in: as its logits are served.
             outputs = tf.cast(outputs, tf.float32) / temperature
-        return objective.served(outputs)
+        served = objective.served(outputs)
+        if checked:
+            return served
+        # A class that is not there is masked, and so might all be.
+        mark = mark_in(inputs)
+        return {name: marked(value, mark) for name, value in served.items()}
 
     return infer
 
@@ -142,6 +166,11 @@ def concrete_function(function: Callable, **specs: tf.TensorSpec) -> Any:
     """A function of tensors by name, traced for some shapes."""
     named = {name: tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in specs.items()}
     return tf.function(function, autograph=False).get_concrete_function(**named)
+
+
+def named_specs(function: Any) -> dict[str, tf.TensorSpec]:
+    """Shapes and types of the inputs of a function that `concrete_function` traced."""
+    return {spec.name: spec for spec in tf.nest.flatten(function.structured_input_signature)}
 
 
 def _like(tensor: Any) -> tf.TensorSpec:

@@ -7,6 +7,7 @@ import keras
 
 from kfsl.learners.base.learner import Learner
 from kfsl.runs.environment import environment, now
+from kfsl.serving.about import about
 from kfsl.serving.check import REFUSALS, serves_fewer_ways, smallest_size, takes_another_size
 from kfsl.serving.files import FORMAT_VERSION
 from kfsl.serving.saved_model import written_spec
@@ -94,6 +95,7 @@ def _description(
         "features": written_spec(signatures["embed"].structured_outputs["features"]),
         "state": {name: written_spec(tensor) for name, tensor in sorted(state.items())},
         "config": keras.saving.serialize_keras_object(learner),
+        "about": about(learner),
         "versions": environment()["versions"],
         "exported": now(),
     }

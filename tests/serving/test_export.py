@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -21,8 +20,7 @@ from kfsl.serving import export as serving
 from tests.support.contract import SERVED, generic
 from tests.support.exported_model import SHAPE, prototypical_network
 from tests.support.served_apart import SAVED_MODEL_PROCESS, served_apart
-
-DOCS = Path(__file__).parents[2] / "docs" / "serving.md"
+from tests.support.serving_recipes import recipes
 
 
 class OneStep(Learner):
@@ -203,11 +201,11 @@ def run_apart(folder, *arguments):
 
 
 def test_the_document_runs(model):
-    code = "".join(re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL))
+    code = "".join(recipes("SavedModel in Python"))
     code = code.replace("runs/prototypical_network/saved_model", model)
     episode = episode_of(ways=2)
     names = {name: episode[name][0] for name in ("support_images", "query_images")}
-    exec(compile(code, str(DOCS), "exec"), names)
+    exec(compile(code, "serving.md", "exec"), names)
     np.testing.assert_array_equal(episode["support_labels"][0], [0, 0, 1, 1])
     found = names["infer"](**names["state"], query_features=names["query_features"])
     np.testing.assert_allclose(
@@ -275,7 +273,11 @@ def test_an_export_replaces_another(learner, earlier, tmp_path):
 
 @pytest.mark.parametrize(
     "step",
-    ["saved_model.tf.saved_model.save", "saved_model.write_text", "export.difference_from_learner"],
+    [
+        "saved_model.tf.saved_model.save",
+        "whole_folder.write_text",
+        "export.difference_from_learner",
+    ],
 )
 def test_a_failure_leaves_the_earlier_export(one_step, earlier, tmp_path, monkeypatch, step):
     before = snapshot(earlier)
