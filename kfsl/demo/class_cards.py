@@ -1,0 +1,99 @@
+"""A card for each class on the page: its images, a place to drop more, and its removal."""
+
+import functools
+import html
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kfsl.demo import words
+from kfsl.demo.workbench import Workbench
+
+if TYPE_CHECKING:
+    import gradio
+
+    from kfsl.demo.page import Page
+
+
+def class_cards(page: "Page", version: "gradio.State") -> None:
+    """Lays out the cards, anew whenever the classes change.
+
+    Args:
+        page: `Page`.
+        version: `gradio.State`. What changes with the classes.
+    """
+    import gradio
+
+    @gradio.render(inputs=[version], triggers=[version.change])
+    def cards(version: int) -> None:
+        del version
+        suspects = words.suspects(page.bench)
+        for number, name in enumerate(page.bench.images):
+            _card(page, number, name, suspects)
+
+
+def shown_images(
+    bench: Workbench, files: Sequence[Path], captions: Sequence[str]
+) -> list[tuple[np.ndarray, str]]:
+    """Images as the model sees them, as a gallery takes them.
+
+    Args:
+        bench: `Workbench`, into which they were dropped.
+        files: sequence of `pathlib.Path`.
+        captions: sequence of str.
+
+    Returns:
+        list of pairs of a uint8 array, `[H, W]` or `[H, W, 3]`, and a caption.
+    """
+    pixels = bench.pixels(files)
+    grey = [image[..., 0] if image.shape[-1] == 1 else image for image in pixels]
+    return list(zip(grey, captions, strict=True))
+
+
+def _card(page: "Page", number: int, name: str, suspects: dict[tuple[str, int], str]) -> None:
+    import gradio
+
+    bench, files = page.bench, page.bench.images[name]
+    captions = [suspects.get((name, place), "") for place in range(len(files))]
+    none, outputs = page.parts["none"], page.outputs
+    with gradio.Group(elem_id=f"class-{number}"):
+        gradio.HTML(f"<h3>{html.escape(_heading(name, len(files), captions))}</h3>", padding=True)
+        if files:
+            _gallery(page, name, captions)
+        drop = gradio.File(
+            label=f"Drop images of {name}", file_count="multiple", elem_id=f"drop-{number}"
+        )
+        remove = gradio.Button(f"Remove the class {name}", size="sm", elem_id=f"remove-{number}")
+    add = page.answer(functools.partial(bench.add_images, name), cleared=1)
+    drop.upload(add, [none, drop], [*outputs, drop])
+    remove.click(page.answer(functools.partial(bench.remove_class, name)), [none], outputs)
+
+
+def _gallery(page: "Page", name: str, captions: list[str]) -> None:
+    """The images of a class; the one that is clicked can be taken out."""
+    import gradio
+
+    def chosen_place(event: gradio.SelectData) -> int:
+        return event.index
+
+    bench = page.bench
+    gallery = gradio.Gallery(
+        shown_images(bench, bench.images[name], captions),
+        show_label=False,
+        columns=6,
+        allow_preview=False,
+        elem_classes="images",
+    )
+    chosen = gradio.State(None)
+    gallery.select(chosen_place, None, chosen)
+    remove = gradio.Button("Remove the image that was clicked", size="sm")
+    take_out = functools.partial(bench.remove_image, name)
+    remove.click(page.answer(take_out), [page.parts["none"], chosen], page.outputs)
+
+
+def _heading(name: str, count: int, captions: Sequence[str]) -> str:
+    doubtful = sum(map(bool, captions))
+    images = f"{name}: {count} image{'' if count == 1 else 's'}"
+    return f"{images}, {doubtful} doubtful" if doubtful else images

@@ -1,0 +1,161 @@
+"""The page: every change goes through the workbench, and all that is shown follows from it."""
+
+import html
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from kfsl.command_line.command import USER_ERRORS, one_line
+from kfsl.demo import words
+from kfsl.demo.class_cards import class_cards, shown_images
+from kfsl.demo.pictures import picture
+from kfsl.demo.workbench import Workbench
+
+if TYPE_CHECKING:
+    import gradio
+
+INTRODUCTION = (
+    "Name two classes or more and drop a few images of each. As soon as nothing is missing they "
+    "are learnt; then drop images to classify."
+)
+
+
+class Page:
+    """The workbench in a browser.
+
+    There is one workbench: whoever opens the page, in any window, sees the same classes.
+
+    Args:
+        bench: `Workbench`.
+    """
+
+    def __init__(self, bench: Workbench) -> None:
+        self.bench = bench
+        # Gradio answers in threads; what lies on the workbench changes as a whole.
+        self._lock = threading.Lock()
+        self.parts: dict[str, Any] = {}
+
+    def build(self) -> "gradio.Blocks":
+        """The page as Gradio has it.
+
+        Returns:
+            `gradio.Blocks`.
+        """
+        import gradio
+
+        with gradio.Blocks(title="kfsl", analytics_enabled=False) as blocks:
+            gradio.HTML(f"<h2>kfsl</h2><p>{html.escape(words.title(self.bench))}</p>")
+            gradio.HTML(f"<p>{INTRODUCTION}</p>")
+            self.parts["message"] = gradio.HTML(elem_id="message")
+            with gradio.Row():
+                with gradio.Column():
+                    self._lay_out_classes()
+                with gradio.Column():
+                    self._lay_out_queries()
+            self._listen(blocks)
+        return blocks
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What every event fills anew, in the order of what `answer` gives."""
+        names = ("message", "version", "support", "table", "told", "asked", "picture", "shows")
+        return [self.parts[name] for name in names]
+
+    def answer(self, change: Callable[..., None] | None = None, cleared: int = 0) -> Callable:
+        """A function for an event: changes the workbench, or says in a sentence why not.
+
+        Args:
+            change: callable. Gets what the event brings, and raises for what it refuses; None
+                changes nothing.
+            cleared: int. Components that the event empties, after `outputs`.
+
+        Returns:
+            Callable, of the checkbox of "none of these" and what the event brings.
+        """
+
+        def answered(none_of_these: bool, *brought: Any) -> list[Any]:
+            message = ""
+            with self._lock:
+                try:
+                    if change is not None:
+                        change(*brought)
+                except USER_ERRORS as error:
+                    message = one_line(error)
+                return [*self._shown(message, none_of_these), *[None] * cleared]
+
+        return answered
+
+    def _lay_out_classes(self) -> None:
+        import gradio
+
+        parts = self.parts
+        with gradio.Row():
+            parts["name"] = gradio.Textbox(label="Name of a new class", elem_id="class-name")
+            parts["add"] = gradio.Button("Add class", elem_id="add-class")
+        parts["version"] = gradio.State(-1)
+        class_cards(self, parts["version"])
+        parts["support"] = gradio.HTML(elem_id="support")
+
+    def _lay_out_queries(self) -> None:
+        import gradio
+
+        parts = self.parts
+        parts["drop"] = gradio.File(
+            label="Drop images to classify", file_count="multiple", elem_id="queries"
+        )
+        parts["none"] = gradio.Checkbox(
+            True, label="An image may be of none of the classes", elem_id="none"
+        )
+        parts["table"] = gradio.HTML(elem_id="table")
+        parts["told"] = gradio.HTML(elem_id="told")
+        parts["asked"] = gradio.Gallery(
+            label="What was asked; click an image to see where the model looks",
+            columns=6,
+            allow_preview=False,
+            elem_id="asked",
+        )
+        parts["picture"] = gradio.Image(
+            label="Where the model looks", elem_id="picture", interactive=False
+        )
+        parts["shows"] = gradio.HTML(elem_id="shows")
+
+    def _listen(self, blocks: "gradio.Blocks") -> None:
+        """Says what each event does; `load` shows what was dropped before this window opened."""
+        import gradio
+
+        parts, bench = self.parts, self.bench
+        name, none, drop = parts["name"], parts["none"], parts["drop"]
+        for event in (parts["add"].click, name.submit):
+            event(self.answer(bench.add_class, cleared=1), [none, name], [*self.outputs, name])
+        drop.upload(self.answer(bench.ask, cleared=1), [none, drop], [*self.outputs, drop])
+        none.change(self.answer(), [none], self.outputs)
+        blocks.load(self.answer(), [none], self.outputs)
+
+        def looked(event: gradio.SelectData) -> tuple[Any, str]:
+            with self._lock:
+                return self._picture(event.index)
+
+        parts["asked"].select(looked, None, [parts["picture"], parts["shows"]])
+
+    def _shown(self, message: str, none_of_these: bool) -> list[Any]:
+        """The value of each of `outputs`."""
+        bench = self.bench
+        table = bench.table(none_of_these)
+        lines = words.query_lines(bench, table, none_of_these)
+        return [
+            words.as_alert(message),
+            bench.version,
+            words.as_list(words.support_lines(bench)),
+            "" if table is None else words.as_table(table),
+            words.as_list(lines),
+            [] if table is None else shown_images(bench, bench.queries.files, table.predictions),
+            *self._picture(0),
+        ]
+
+    def _picture(self, place: int) -> tuple[Any, str]:
+        if self.bench.table() is None:
+            return None, ""
+        from kfsl.training.callbacks.figure_summary import figure_to_rgb
+
+        figure, shows = picture(self.bench, place)
+        return None if figure is None else figure_to_rgb(figure), words.as_list([shows])
