@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from kfsl.demo.page import Page
 
+#: Pixels: of a place to drop files, which is otherwise as high as a picture.
+DROP_HEIGHT = 130
+
 
 def class_cards(page: "Page", version: "gradio.State") -> None:
     """Lays out the cards, anew whenever the classes change.
@@ -58,14 +61,18 @@ def _card(page: "Page", number: int, name: str, suspects: dict[tuple[str, int], 
     bench, files = page.bench, page.bench.images[name]
     captions = [suspects.get((name, place), "") for place in range(len(files))]
     none, outputs = page.parts["none"], page.outputs
-    with gradio.Group(elem_id=f"class-{number}"):
-        gradio.HTML(f"<h3>{html.escape(_heading(name, len(files), captions))}</h3>", padding=True)
+    with gradio.Column(elem_id=f"class-{number}", elem_classes="card"):
+        with gradio.Row():
+            gradio.HTML(f"<h3>{html.escape(_heading(name, len(files), captions))}</h3>")
+            remove = gradio.Button("Remove class", size="sm", elem_id=f"remove-{number}")
         if files:
             _gallery(page, name, captions)
         drop = gradio.File(
-            label=f"Drop images of {name}", file_count="multiple", elem_id=f"drop-{number}"
+            label=f"Drop images of {name}",
+            file_count="multiple",
+            height=DROP_HEIGHT,
+            elem_id=f"drop-{number}",
         )
-        remove = gradio.Button(f"Remove the class {name}", size="sm", elem_id=f"remove-{number}")
     add = page.answer(functools.partial(bench.add_images, name), cleared=1)
     drop.upload(add, [none, drop], [*outputs, drop])
     remove.click(page.answer(functools.partial(bench.remove_class, name)), [none], outputs)
@@ -82,8 +89,11 @@ def _gallery(page: "Page", name: str, captions: list[str]) -> None:
     gallery = gradio.Gallery(
         shown_images(bench, bench.images[name], captions),
         show_label=False,
-        columns=6,
+        columns=8,
         allow_preview=False,
+        buttons=[],
+        # Few images are small ones, not large.
+        fit_columns=False,
         elem_classes="images",
     )
     chosen = gradio.State(None)

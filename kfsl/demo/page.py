@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kfsl.command_line.command import USER_ERRORS, one_line
 from kfsl.demo import words
-from kfsl.demo.class_cards import class_cards, shown_images
+from kfsl.demo.class_cards import DROP_HEIGHT, class_cards, shown_images
 from kfsl.demo.pictures import picture
 from kfsl.demo.workbench import Workbench
 
@@ -101,7 +101,10 @@ class Page:
 
         parts = self.parts
         parts["drop"] = gradio.File(
-            label="Drop images to classify", file_count="multiple", elem_id="queries"
+            label="Drop images to classify",
+            file_count="multiple",
+            height=DROP_HEIGHT,
+            elem_id="queries",
         )
         parts["none"] = gradio.Checkbox(
             True, label="An image may be of none of the classes", elem_id="none"
@@ -109,13 +112,17 @@ class Page:
         parts["table"] = gradio.HTML(elem_id="table")
         parts["told"] = gradio.HTML(elem_id="told")
         parts["asked"] = gradio.Gallery(
-            label="What was asked; click an image to see where the model looks",
-            columns=6,
+            show_label=False,
+            columns=8,
             allow_preview=False,
+            buttons=[],
+            fit_columns=False,
             elem_id="asked",
+            elem_classes="images",
         )
+        gradio.HTML("<p>Click an image to see where the model looks in it.</p>")
         parts["picture"] = gradio.Image(
-            label="Where the model looks", elem_id="picture", interactive=False
+            show_label=False, elem_id="picture", interactive=False, buttons=[]
         )
         parts["shows"] = gradio.HTML(elem_id="shows")
 

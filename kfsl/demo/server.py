@@ -22,7 +22,9 @@ POLICY = (
 STYLE = """
 #table table {width: 100%} #table td, #table th {padding: 2px 8px; text-align: left}
 #message [role=alert] {border-left: 4px solid #d1383d; padding: 8px 12px; font-weight: bold}
-.images img, #asked img {image-rendering: pixelated}
+.card {border: 1px solid #d0d4da; border-radius: 8px; padding: 10px}
+.images .grid-wrap {min-height: 0; height: auto}
+.images img {image-rendering: pixelated}
 """
 
 
