@@ -60,7 +60,6 @@ def _card(page: "Page", number: int, name: str, suspects: dict[tuple[str, int], 
 
     bench, files = page.bench, page.bench.images[name]
     captions = [suspects.get((name, place), "") for place in range(len(files))]
-    none, outputs = page.parts["none"], page.outputs
     with gradio.Column(elem_id=f"class-{number}", elem_classes="card"):
         with gradio.Row():
             gradio.HTML(f"<h3>{html.escape(_heading(name, len(files), captions))}</h3>")
@@ -73,9 +72,8 @@ def _card(page: "Page", number: int, name: str, suspects: dict[tuple[str, int], 
             height=DROP_HEIGHT,
             elem_id=f"drop-{number}",
         )
-    add = page.answer(functools.partial(bench.add_images, name), cleared=1)
-    drop.upload(add, [none, drop], [*outputs, drop])
-    remove.click(page.answer(functools.partial(bench.remove_class, name)), [none], outputs)
+    page.on(drop.upload, functools.partial(bench.add_images, name), drop, empties=True)
+    page.on(remove.click, functools.partial(bench.remove_class, name))
 
 
 def _gallery(page: "Page", name: str, captions: list[str]) -> None:
@@ -97,10 +95,9 @@ def _gallery(page: "Page", name: str, captions: list[str]) -> None:
         elem_classes="images",
     )
     chosen = gradio.State(None)
-    gallery.select(chosen_place, None, chosen)
-    remove = gradio.Button("Remove the image that was clicked", size="sm")
-    take_out = functools.partial(bench.remove_image, name)
-    remove.click(page.answer(take_out), [page.parts["none"], chosen], page.outputs)
+    gallery.select(chosen_place, None, chosen, api_visibility="private")
+    remove = gradio.Button("Remove the image that was clicked", size="sm", elem_classes="take-out")
+    page.on(remove.click, functools.partial(bench.remove_image, name), chosen)
 
 
 def _heading(name: str, count: int, captions: Sequence[str]) -> str:

@@ -20,6 +20,10 @@ INTRODUCTION = (
 )
 
 
+#: What every event fills anew, in the order of what `Page` then gives.
+SHOWN = ("message", "version", "support", "table", "told", "asked", "picture", "shows")
+
+
 class Page:
     """The workbench in a browser.
 
@@ -55,35 +59,42 @@ class Page:
             self._listen(blocks)
         return blocks
 
-    @property
-    def outputs(self) -> list[Any]:
-        """What every event fills anew, in the order of what `answer` gives."""
-        names = ("message", "version", "support", "table", "told", "asked", "picture", "shows")
-        return [self.parts[name] for name in names]
-
-    def answer(self, change: Callable[..., None] | None = None, cleared: int = 0) -> Callable:
-        """A function for an event: changes the workbench, or says in a sentence why not.
+    def on(
+        self,
+        event: Callable[..., Any],
+        change: Callable[..., None] | None = None,
+        brings: Any = None,
+        empties: bool = False,
+    ) -> None:
+        """Lets an event change the workbench, and shows what is then there.
 
         Args:
-            change: callable. Gets what the event brings, and raises for what it refuses; None
-                changes nothing.
-            cleared: int. Components that the event empties, after `outputs`.
-
-        Returns:
-            Callable, of the checkbox of "none of these" and what the event brings.
+            event: callable. An event of a component of Gradio, such as `button.click`.
+            change: callable. Gets the value of `brings`, and raises for what it refuses: then a
+                sentence says why. None changes nothing.
+            brings: component of Gradio, or None.
+            empties: bool. Whether the event empties it. Defaults to `False`.
         """
+        brought = [] if brings is None else [brings]
+        emptied = brought if empties else []
 
-        def answered(none_of_these: bool, *brought: Any) -> list[Any]:
+        def answered(none_of_these: bool, *values: Any) -> list[Any]:
             message = ""
             with self._lock:
                 try:
                     if change is not None:
-                        change(*brought)
+                        change(*values)
                 except USER_ERRORS as error:
                     message = one_line(error)
-                return [*self._shown(message, none_of_these), *[None] * cleared]
+                return [*self._shown(message, none_of_these), *(None for _ in emptied)]
 
-        return answered
+        event(
+            answered,
+            [self.parts["none"], *brought],
+            [*(self.parts[name] for name in SHOWN), *emptied],
+            show_progress_on=self.parts["support"],
+            api_visibility="private",
+        )
 
     def _lay_out_classes(self) -> None:
         import gradio
@@ -131,21 +142,21 @@ class Page:
         import gradio
 
         parts, bench = self.parts, self.bench
-        name, none, drop = parts["name"], parts["none"], parts["drop"]
-        for event in (parts["add"].click, name.submit):
-            event(self.answer(bench.add_class, cleared=1), [none, name], [*self.outputs, name])
-        drop.upload(self.answer(bench.ask, cleared=1), [none, drop], [*self.outputs, drop])
-        none.change(self.answer(), [none], self.outputs)
-        blocks.load(self.answer(), [none], self.outputs)
+        for event in (parts["add"].click, parts["name"].submit):
+            self.on(event, bench.add_class, parts["name"], empties=True)
+        self.on(parts["drop"].upload, bench.ask, parts["drop"], empties=True)
+        self.on(parts["none"].change)
+        self.on(blocks.load)
 
         def looked(event: gradio.SelectData) -> tuple[Any, str]:
             with self._lock:
                 return self._picture(event.index)
 
-        parts["asked"].select(looked, None, [parts["picture"], parts["shows"]])
+        shown = [parts["picture"], parts["shows"]]
+        parts["asked"].select(looked, None, shown, api_visibility="private")
 
     def _shown(self, message: str, none_of_these: bool) -> list[Any]:
-        """The value of each of `outputs`."""
+        """The value of each of `SHOWN`."""
         bench = self.bench
         table = bench.table(none_of_these)
         lines = words.query_lines(bench, table, none_of_these)

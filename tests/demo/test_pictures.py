@@ -75,15 +75,18 @@ def test_of_a_run_of_dense_classification_the_map_of_the_likeliest_class_is_draw
 
 
 def test_flattened_maps_are_said_to_have_no_activation_map(tmp_path):
-    bench = asked(dense(support_pooling="flatten", query_pooling="flatten"), tmp_path, with_learner=True)
+    bench = asked(
+        dense(support_pooling="flatten", query_pooling="flatten"), tmp_path, with_learner=True
+    )
     figure, words = pictures.picture(bench, 0)
     assert figure is None
     assert "have no activation maps" in words
 
 
 def test_a_vector_is_said_to_have_no_places(tmp_path):
-    maps = Conv4(image_shape=SHAPE, filters=4, num_pools=2)
-    network = keras.Model(maps.inputs, keras.layers.GlobalAveragePooling2D()(maps.output))
+    images = keras.Input((16, 16, 3))
+    maps = keras.layers.Conv2D(4, 3)(images)
+    network = keras.Model(images, keras.layers.GlobalAveragePooling2D()(maps))
     backbone = PretrainedBackbone(network, image_shape=SHAPE)
     figure, words = pictures.picture(asked(SimpleShot(backbone), tmp_path), 0)
     assert figure is None

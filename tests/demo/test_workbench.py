@@ -127,10 +127,10 @@ def test_names_that_are_refused(full, name, message):
 
 
 def test_nothing_is_classified_with_one_class(bench, tmp_path):
-    with pytest.raises(ValueError, match="Nothing can be classified yet: .* no class has any"):
+    with pytest.raises(ValueError, match=r"Nothing can be classified yet: .* no class has any"):
         bench.ask(drawings(tmp_path, 0, 9))
     fill(bench, tmp_path, ant=(0, 0))
-    with pytest.raises(ValueError, match="Nothing can be classified yet: .* only 'ant' has any"):
+    with pytest.raises(ValueError, match=r"Nothing can be classified yet: .* only 'ant' has any"):
         bench.ask(drawings(tmp_path, 0, 9))
     assert bench.queries.files == ()
 
@@ -187,7 +187,9 @@ def test_a_line_to_none_of_these_that_is_not_known_is_said_so(full):
     table = full.table(none_of_these=True)
     assert NONE not in table.predictions
     told = words.query_lines(full, table, none_of_these=True)
-    assert any("of the support set 6 images can be left out, where 19 are needed" in t for t in told)
+    assert any(
+        "of the support set 6 images can be left out, where 19 are needed" in t for t in told
+    )
     assert not any("left out" in line for line in words.query_lines(full, table, False))
 
 
