@@ -59,7 +59,8 @@ def _card(page: "Page", number: int, name: str, suspects: dict[tuple[str, int], 
     import gradio
 
     bench, files = page.bench, page.bench.images[name]
-    captions = [suspects.get((name, place), "") for place in range(len(files))]
+    looks = [suspects.get((name, place)) for place in range(len(files))]
+    captions = ["" if other is None else f"{other}?" for other in looks]
     with gradio.Column(elem_id=f"class-{number}", elem_classes="card"):
         with gradio.Row():
             gradio.HTML(f"<h3>{html.escape(_heading(name, len(files), captions))}</h3>")

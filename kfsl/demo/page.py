@@ -47,7 +47,7 @@ class Page:
         """
         import gradio
 
-        with gradio.Blocks(title="kfsl", analytics_enabled=False) as blocks:
+        with gradio.Blocks(title="kfsl", analytics_enabled=False, fill_width=True) as blocks:
             gradio.HTML(f"<h2>kfsl</h2><p>{html.escape(words.title(self.bench))}</p>")
             gradio.HTML(f"<p>{INTRODUCTION}</p>")
             self.parts["message"] = gradio.HTML(elem_id="message")

@@ -15,6 +15,8 @@ from kfsl.figures.feature_norms import feature_norms_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+#: Support images beside a query, unless there are more classes: as many as can be seen.
+MOST_SUPPORTS = 6
 #: What each kind of picture shows.
 ATTENTION = (
     "Attention of each layer over the image and the support images, and beneath these the "
@@ -43,7 +45,8 @@ def picture(bench: Workbench, place: int) -> tuple[Figure | None, str]:
     if learner is not None and _has_attention(learner):
         episode = _episode(bench, place)
         del episode[SUPPORT_CLASSES]
-        figure = attention_figure(learner, episode, None, bench.support.classes)
+        names = bench.support.classes
+        figure = attention_figure(learner, episode, None, names, columns=MOST_SUPPORTS)
         return figure, ATTENTION
     if learner is not None and hasattr(learner, "activation_maps"):
         try:

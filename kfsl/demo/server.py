@@ -20,10 +20,12 @@ POLICY = (
     "connect-src 'self' data: blob:; worker-src 'self' blob:; frame-ancestors 'none'"
 )
 STYLE = """
-#table table {width: 100%} #table td, #table th {padding: 2px 8px; text-align: left}
+#table {overflow-x: auto} #table table {width: 100%}
+#table td, #table th {padding: 2px 8px; text-align: left}
 #message [role=alert] {border-left: 4px solid #d1383d; padding: 8px 12px; font-weight: bold}
 .card {border: 1px solid #d0d4da; border-radius: 8px; padding: 10px}
 .images .grid-wrap {min-height: 0; height: auto}
+.images .grid-container {grid-template-columns: repeat(auto-fill, 84px) !important}
 .images img {image-rendering: pixelated}
 """
 

@@ -84,18 +84,16 @@ def suspects(bench: Workbench) -> dict[tuple[str, int], str]:
         bench: `Workbench`.
 
     Returns:
-        dict from the class and the place in it to what the image looks like.
+        dict from the class and the place in it to the class that the image looks like.
     """
     left_out = bench.left_out()
     if left_out is None:
         return {}
     classes, labels = bench.support.classes, np.array(bench.support.labels)
-    told = zip(left_out.indices, left_out.predictions, left_out.probabilities, strict=True)
+    told = zip(left_out.indices, left_out.predictions, strict=True)
     return {
-        (classes[labels[index]], int((labels[:index] == labels[index]).sum())): (
-            f"looks like {classes[prediction]} ({row[prediction]:.2f})"
-        )
-        for index, prediction, row in told
+        (classes[labels[index]], int((labels[:index] == labels[index]).sum())): classes[prediction]
+        for index, prediction in told
         if prediction != labels[index]
     }
 
