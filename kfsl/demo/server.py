@@ -12,7 +12,7 @@ from kfsl.demo.page import Page
 from kfsl.demo.workbench import Workbench
 
 #: What Gradio reads when it is imported: no telemetry, no look for newer versions.
-QUIET = {"GRADIO_ANALYTICS_ENABLED": "0", "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
+QUIET = {"GRADIO_ANALYTICS_ENABLED": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}
 #: The browser fetches from the page's own server alone, whatever a component asks for.
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "

@@ -36,6 +36,29 @@ class Workbench:
         support: `DroppedFiles`, what was learnt; None as long as something is missing.
         queries: `DroppedImages`, what is to be classified; none at first.
         version: int. Rises whenever `images` changes.
+
+    Example:
+    ```python
+    import tempfile
+    from pathlib import Path
+    from PIL import Image
+    from kfsl.backbones.conv4 import Conv4
+    from kfsl.demo.demo_model import DemoModel
+    from kfsl.demo.workbench import Workbench
+    from kfsl.learners.simple_shot import SimpleShot
+    from kfsl.prediction.served_learner import ServedLearner
+
+    learner = SimpleShot(Conv4(image_shape=(8, 8, 1), filters=4, num_pools=1))
+    served = ServedLearner.of(learner, (8, 8, 1))
+    bench = Workbench(DemoModel(learner, "a network that knows nothing", served))
+    with tempfile.TemporaryDirectory() as folder:
+        for spread, name in ((9, "calm"), (99, "wild")):
+            Image.effect_noise((8, 8), spread).save(Path(folder) / f"{name}.png")
+            bench.add_class(name)
+            bench.add_images(name, [Path(folder) / f"{name}.png"])
+        bench.ask([Path(folder) / "calm.png"])
+        assert bench.table().predictions == ["calm"]
+    ```
     """
 
     def __init__(self, model: DemoModel) -> None:
@@ -127,12 +150,9 @@ class Workbench:
         if self._classifier is None:
             raise ValueError(f"Nothing can be classified yet: {self.lacking}")
         self._read(asked)
-        before, self.queries = self.queries, DroppedImages(Path(), asked)
-        try:
-            self._answers()
-        except ValueError:
-            self.queries = before
-            raise
+        # Asked once before they are taken: what cannot be compared is refused here.
+        self._classifier.answers(list(asked))
+        self.queries = DroppedImages(Path(), asked)
 
     # === What is said of it ===
 
@@ -173,7 +193,7 @@ class Workbench:
         """
         if self._classifier is None or not self.queries.files:
             return None
-        answers = self._answers()
+        answers = self._classifier.answers(list(self.queries.files))
         table = PredictionTable(
             self.queries.names, self._classifier.classes_.tolist(), answers["probabilities"]
         )
@@ -189,9 +209,6 @@ class Workbench:
         )
 
     # === How it changes ===
-
-    def _answers(self) -> dict[str, np.ndarray]:
-        return self._classifier.answers(list(self.queries.files))
 
     def _read(self, files: Sequence[Path]) -> None:
         """Reads images before anything changes, so that a broken one is refused at once."""
