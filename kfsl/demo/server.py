@@ -42,14 +42,13 @@ def serve(bench: Workbench, host: str, port: int) -> None:
         OSError: if something else has the port.
     """
     os.environ.update(QUIET)
-    with tempfile.TemporaryDirectory(prefix="kfsl-demo-") as folder:
-        # What is dropped does not outlive the page.
-        os.environ["GRADIO_TEMP_DIR"] = folder
+    # What is dropped does not outlive the page, however often it is told to end.
+    folder = tempfile.TemporaryDirectory(prefix="kfsl-demo-")
+    with _until_told_to_end() as ended, folder as os.environ["GRADIO_TEMP_DIR"]:
         blocks = Page(bench).build()
-        with _until_told_to_end() as ended:
-            blocks.launch(**launch_arguments(host, port))
-            print(f"The page is at http://{host}:{port} (Ctrl-C ends it).", flush=True)
-            ended.wait()
+        blocks.launch(**launch_arguments(host, port))
+        print(f"The page is at http://{host}:{port} (Ctrl-C ends it).", flush=True)
+        ended.wait()
         blocks.close(verbose=False)
 
 

@@ -5,7 +5,9 @@ import pytest
 from PIL import Image
 
 from kfsl import FewShotClassifier
+from kfsl.backbones.resnet12 import ResNet12
 from kfsl.demo import words
+from kfsl.learners.implanting import Implanting
 from kfsl.prediction.image_folders import find_support
 from kfsl.prediction.rejection import NONE
 from tests.support.demo_bench import bench_of, drawings, fill, stanet
@@ -203,6 +205,16 @@ def test_a_model_of_three_ways_waits_for_the_third_and_refuses_the_fourth(tmp_pa
     with pytest.raises(ValueError, match="exactly 3 classes apart, and the support set has 4"):
         bench.add_images("d", drawings(tmp_path, 3, 0))
     assert contents(bench) == before
+
+
+def test_a_method_that_learns_from_two_images_waits_for_the_second(tmp_path):
+    backbone = ResNet12(image_shape=SHAPE, filters=(4, 4, 4, 4))
+    bench = bench_of(Implanting(backbone, base_classes=5, channels=2, updates=1))
+    fill(bench, tmp_path, ant=(0, 0), bee=(1, 0, 1))
+    assert "2 images or more of each class, and 'ant' has 1. Add 1 more." in bench.lacking
+    bench.add_images("ant", drawings(tmp_path, 0, 1))
+    assert bench.lacking is None
+    assert bench.support.counts == [2, 2]
 
 
 def test_of_a_transductive_model_no_left_out_image_is_told(tmp_path):
