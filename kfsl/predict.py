@@ -11,7 +11,6 @@ it may be of none.
 """
 
 import dataclasses
-import os
 from typing import Any
 
 import numpy as np
@@ -34,6 +33,7 @@ from kfsl.prediction.image_folders import (
 from kfsl.prediction.rejection import NONE, Rejection
 from kfsl.prediction.request_checks import (
     check_base_classes,
+    check_images,
     check_none_of_these,
     check_output,
     check_rejection,
@@ -44,7 +44,6 @@ from kfsl.prediction.table import MOST_ROWS, PredictionTable
 from kfsl.runs.files import write_text
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.serving.files import (
-    EXAMPLE_FILE,
     chosen_steps,
     read_description,
     read_training_data,
@@ -123,12 +122,7 @@ def predict_folders(
     # Everything a user can get wrong shows before TensorFlow is imported.
     check_output(output)
     description = read_description(saved_model)
-    if description["image"] is None:
-        script = os.path.join(saved_model, EXAMPLE_FILE)
-        raise ValueError(
-            f"{saved_model} answers with numbers ({description['learner']}), not with classes of "
-            f"images. How it is used: python {script}"
-        )
+    check_images(description, saved_model)
     steps = chosen_steps(description, steps)
     trained_on = read_training_data(saved_model)
     if base_classes:
@@ -139,7 +133,7 @@ def predict_folders(
     if none_of_these:
         check_none_of_these(support.classes, base_classes)
         check_rejection(description, support.counts)
-    shape = _image_shape(description)
+    shape = tuple(description["image"]["trained_shape"])
     values = common_values(support, queries)
     support_images, query_images = support.pixels(shape, values), queries.pixels(shape, values)
     with command.quiet_start():
@@ -224,16 +218,6 @@ def _predict(
         table, scores=rejection.scores(logits), rejected=rejection.rejected(logits)
     )
     return table, left_out, rejection
-
-
-def _image_shape(description: dict[str, Any]) -> tuple[int, int, int]:
-    shape = tuple(description["image"]["trained_shape"])
-    if shape[2] not in (1, 3):
-        raise ValueError(
-            f"This model takes images of {shape[2]} channels; image files give 1 (grey) or 3 "
-            "(colour). Call its signatures with arrays of your own."
-        )
-    return shape
 
 
 def _after_table(

@@ -12,7 +12,17 @@ from tests.support.refusals import CHECKOUT
 
 ROOT = Path(CHECKOUT)
 
-COMMANDS = ("analyze", "evaluate", "export", "predict", "reproduce", "results", "show", "train")
+COMMANDS = (
+    "analyze",
+    "demo",
+    "evaluate",
+    "export",
+    "predict",
+    "reproduce",
+    "results",
+    "show",
+    "train",
+)
 
 #: Floors of the house, from the roof down; a room may import itself and any floor below it.
 FLOORS = (

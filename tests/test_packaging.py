@@ -46,7 +46,7 @@ def test_console_scripts_stand_beside_the_modules(wheel):
     archive = zipfile.ZipFile(wheel)
     entry = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
     scripts = archive.read(entry).decode()
-    for command in ("train", "evaluate", "export", "predict", "analyze", "show"):
+    for command in ("train", "evaluate", "export", "predict", "analyze", "show", "demo"):
         assert f"kfsl-{command} = kfsl.{command}:main" in scripts
 
 

@@ -109,7 +109,8 @@ def quiet_start() -> Iterator[None]:
 
 def fail(message: str, code: int = 2) -> NoReturn:
     """Ends the process with one line on standard error and an exit code."""
-    command = os.path.basename(sys.argv[0]).removesuffix(".py").removeprefix("kfsl-")
+    path = sys.argv[0].removesuffix(f"{os.sep}__main__.py")
+    command = os.path.basename(path).removesuffix(".py").removeprefix("kfsl-")
     print(f"kfsl {command}: {message}", file=sys.stderr)
     sys.exit(code)
 

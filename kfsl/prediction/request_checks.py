@@ -6,6 +6,7 @@ from typing import Any
 
 from kfsl.calibration.threshold import fewest_scores
 from kfsl.prediction.rejection import NONE, no_threshold
+from kfsl.serving.files import EXAMPLE_FILE
 
 OUTPUT_ENDINGS = (".csv", ".json")
 
@@ -27,6 +28,30 @@ def check_output(output: str | None) -> None:
         raise FileNotFoundError(f"The folder {folder!r} of --output does not exist; make it first.")
     if not os.access(folder, os.W_OK):
         raise PermissionError(f"The folder {folder!r} of --output cannot be written to.")
+
+
+def check_images(description: Mapping[str, Any], saved_model: str) -> None:
+    """Refuses a model that does not classify images as files have them.
+
+    Args:
+        description: mapping, from `model.json`.
+        saved_model: str. Its folder.
+
+    Raises:
+        ValueError: saying what it is for, and how it is used.
+    """
+    if description["image"] is None:
+        script = os.path.join(saved_model, EXAMPLE_FILE)
+        raise ValueError(
+            f"{saved_model} answers with numbers ({description['learner']}), not with classes of "
+            f"images. How it is used: python {script}"
+        )
+    channels = description["image"]["trained_shape"][2]
+    if channels not in (1, 3):
+        raise ValueError(
+            f"This model takes images of {channels} channels; image files give 1 (grey) or 3 "
+            "(colour). Call its signatures with arrays of your own."
+        )
 
 
 def check_ways(description: Mapping[str, Any], found: int, where: str) -> None:

@@ -19,7 +19,11 @@ INVERTED = 100
 
 
 def leave_one_out_lines(
-    support: SupportFiles, left_out: Any, transductive: bool, smallest_shots: int = 1
+    support: SupportFiles,
+    left_out: Any,
+    transductive: bool,
+    smallest_shots: int = 1,
+    folders: bool = True,
 ) -> list[str]:
     """What leaving out each support image in turn says of the support set.
 
@@ -28,10 +32,12 @@ def leave_one_out_lines(
         left_out: `LeftOut` or None, where nothing was tried.
         transductive: bool. Whether the model classifies all queries together.
         smallest_shots: int. The least number of images of a class that the model takes.
+        folders: bool. Whether a class is a folder, for the words. Defaults to `True`.
 
     Returns:
         list of str.
     """
+    own, theirs = ("folder", "the class of their folder") if folders else ("class", "their class")
     if transductive:
         return [
             "Leave-one-out accuracy cannot be estimated: this model is transductive, its scores "
@@ -49,8 +55,8 @@ def leave_one_out_lines(
     chance = 1 / len(support.classes)
     lines = [
         f"Leave-one-out: {correct} of {tried} support images ({correct / tried:.0%}; 95 % "
-        f"interval {low:.0%} to {high:.0%}; guessing {chance:.0%}) get the class of their folder "
-        "when the model has not seen them."
+        f"interval {low:.0%} to {high:.0%}; guessing {chance:.0%}) get {theirs} when the model has "
+        "not seen them."
     ]
     eligible = sum(count for count in support.counts if count > smallest_shots)
     if tried < eligible:
@@ -61,7 +67,7 @@ def leave_one_out_lines(
         lines.append(f"  Not estimated, since they have {few} only: {_some(alone)}.")
     disagreeing = disagreements(support, left_out)
     lines += [
-        f"  {found['image']} disagrees with its folder: it looks like {found['prediction']} "
+        f"  {found['image']} disagrees with its {own}: it looks like {found['prediction']} "
         f"({found['probability']:.2f})."
         for found in disagreeing[:SHOWN]
     ]

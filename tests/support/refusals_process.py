@@ -14,7 +14,7 @@ import sys
 import tempfile
 from typing import Any
 
-LIGHT = ("train", "evaluate", "export", "predict", "analyze", "show", "results")
+LIGHT = ("train", "evaluate", "export", "predict", "analyze", "show", "results", "demo")
 
 
 def main() -> None:
