@@ -3,7 +3,6 @@
 import json
 import os
 import runpy
-import shutil
 import sys
 from pathlib import Path
 
@@ -12,16 +11,12 @@ import pytest
 import tensorflow as tf
 
 from kfsl import learners
-from kfsl.backbones.mlp import MLP
 from kfsl.episodes import EpisodeSpec
-from kfsl.learners import ConditionalNeuralProcess
 from kfsl.learners.base.metric_learner import MetricLearner
-from kfsl.objectives import Regression
-from kfsl.serving import format_check
 from kfsl.serving.export_as import export_as
 from kfsl.serving.formats import FORMATS
 from tests.support.contract import SERVED
-from tests.support.formats import SHAPE, WAYS, answers, made, needs
+from tests.support.formats import FORMAT, SHAPE, WAYS, answers, exported, made, needs
 from tests.support.serving_recipes import recipes
 
 #: Why some cannot be had.
@@ -56,7 +51,6 @@ CASES = {
         {"onnx": GRADIENTS, "litert": GRADIENTS},
     ),
 }  # fmt: skip
-FORMAT = [pytest.param(name, marks=needs(name)) for name in ("onnx", "litert")]
 
 
 @pytest.mark.long
@@ -104,14 +98,6 @@ def wrong_labels(learner, labels):
 @pytest.fixture(scope="module")
 def learner():
     return made("PrototypicalNetwork", scale=200.0)
-
-
-def exported(format_name, learner, folder, **arguments):
-    training_data = {"dataset": "patterns", "training_classes": ["a", "b"]}
-    return export_as(
-        format_name, learner, str(folder), image_shape=SHAPE, training_data=training_data,
-        **arguments,
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +175,15 @@ def test_onnx_keeps_the_size_of_images_free(tmp_path):
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+@pytest.mark.long
+@needs("onnx")
+def test_a_size_that_cannot_stay_free_is_fixed(tmp_path):
+    learner = made("CrossModulationNetwork", (None, None, 1), modulated=MODULATED)
+    described = export_as("onnx", learner, str(tmp_path / "model"), image_shape=SHAPE)
+    assert described["image"]["shape"] == described["inputs"]["shape"] == [16, 16, 1]
+    assert described["image"]["smallest_size"] is None
+
+
 @needs("litert")
 def test_litert_says_that_its_size_is_fixed(tmp_path):
     learner = made("PrototypicalNetwork", (None, None, 1), scale=50.0)
@@ -212,80 +207,6 @@ def test_onnx_runtime_refuses_another_size(folders):
     episode = EpisodeSpec(3, 2, 2, (20, 20, 1)).random_episode(seed=5)[0]
     with pytest.raises(Exception, match="Got invalid dimensions"):
         answers(folders("onnx"), {key: episode[key][0] for key in SERVED})
-
-
-@pytest.mark.parametrize("format_name", FORMAT)
-@pytest.mark.parametrize("failing", ["difference", "write", "run"])
-def test_a_failure_leaves_the_earlier_export(
-    learner, folders, tmp_path, monkeypatch, format_name, failing
-):
-    path = shutil.copytree(folders(format_name), tmp_path / "model")
-    before = {file.name: file.read_bytes() for file in path.iterdir()}
-    if failing == "difference":
-        # A graph that is off by little: it must not be let pass for being close.
-        monkeypatch.setattr(format_check, "_of_tensors", lambda signature: shifted(signature))
-        message = "differs from the SavedModel"
-    elif failing == "write":
-        monkeypatch.setattr("kfsl.serving.whole_folder.write_text", full)
-        message = "No space left"
-    else:
-        monkeypatch.setattr(format_check, "_told_in_words", lambda *_: failed)
-        message = "cannot be exported as"
-    with pytest.raises((ValueError, OSError), match=message):
-        exported(format_name, learner, path)
-    assert {file.name: file.read_bytes() for file in path.iterdir()} == before
-    assert os.listdir(tmp_path) == ["model"]
-
-
-def shifted(signature):
-    def run(**inputs):
-        found = signature(**{name: tf.constant(value) for name, value in inputs.items()})
-        # Twice what is allowed, in probabilities alone.
-        shift = {"probabilities": 2e-4}
-        return {name: value.numpy() + shift.get(name, 0) for name, value in found.items()}
-
-    return run
-
-
-def full(*arguments):
-    raise OSError(28, "No space left on device")
-
-
-def failed(**inputs):
-    raise format_check.UnconvertibleError([], "'embed' was converted and does not run: no")
-
-
-@needs("onnx")
-def test_an_export_replaces_another_of_its_format_alone(folders, tmp_path):
-    path = shutil.copytree(folders("onnx"), tmp_path / "model")
-    other = made("PrototypicalNetwork", scale=3.0)
-    exported("onnx", other, path)
-    assert json.loads((path / "model.json").read_text())["config"]["config"]["scale"] == 3.0
-    (path / "embed.onnx").rename(path / "saved_model.pb")
-    with pytest.raises(ValueError, match="did not export as ONNX; name another folder"):
-        exported("onnx", other, path)
-
-
-@pytest.mark.parametrize(("format_name", "package"), [("onnx", "tf2onnx"), ("litert", "ai_edge")])
-def test_a_missing_package_is_named_with_the_command(monkeypatch, format_name, package):
-    from kfsl.serving import formats
-
-    monkeypatch.setattr(formats.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(formats.MissingExtraError) as told:
-        FORMATS[format_name].check_installed()
-    assert package in str(told.value)
-    assert str(told.value).endswith(f"pip install 'kfsl[{format_name}]'")
-    FORMATS["saved_model"].check_installed()
-
-
-@pytest.mark.parametrize("format_name", FORMAT)
-def test_numbers_and_half_precision_are_refused(tmp_path, format_name):
-    half = made("PrototypicalNetwork", dtype="mixed_bfloat16")
-    numbers = ConditionalNeuralProcess(MLP((4,)), MLP((2 + 128,)), objective=Regression(2))
-    for learner, reason in ((half, "computes in bfloat16"), (numbers, "answers with numbers")):
-        with pytest.raises(ValueError, match=rf"{reason}.*--format=saved_model\.$"):
-            export_as(format_name, learner, str(tmp_path / "model"), image_shape=SHAPE)
-    assert os.listdir(tmp_path) == []
 
 
 def test_every_metric_learner_is_tried():

@@ -36,6 +36,16 @@ def made(name: str, image_shape: tuple = SHAPE, **arguments: Any) -> keras.Model
     return generic(getattr(learners, name)(backbone, **arguments))
 
 
+def exported(format_name: str, learner: keras.Model, folder: Path) -> dict[str, Any]:
+    """Exports a learner of `SHAPE`, trained on two classes of patterns."""
+    from kfsl.serving.export_as import export_as
+
+    training_data = {"dataset": "patterns", "training_classes": ["a", "b"]}
+    return export_as(
+        format_name, learner, str(folder), image_shape=SHAPE, training_data=training_data
+    )
+
+
 def onnx_file(path: Path) -> Callable:
     import onnxruntime
 
@@ -50,6 +60,7 @@ def litert_file(path: Path) -> Callable:
     return Interpreter(str(path)).get_signature_runner(path.stem)
 
 
+FORMAT = [pytest.param(name, marks=needs(name)) for name in ("onnx", "litert")]
 OPENED = {"onnx": onnx_file, "litert": litert_file}
 
 
