@@ -65,9 +65,9 @@ class NetworkPixels(keras.layers.Layer):
         if inputs.shape[-1] == 1:
             x = ops.repeat(x, 3, axis=-1)
         if self.image_size is not None and tuple(inputs.shape[1:3]) != self.image_size:
-            # Where the size is known to shrink, every pixel is to count.
+            # Where the size shrinks, every pixel is to count; where it is not known yet, it may.
             shrinks = any(
-                n is not None and n > m
+                n is None or n > m
                 for n, m in zip(inputs.shape[1:3], self.image_size, strict=True)
             )
             x = ops.image.resize(x, self.image_size, antialias=shrinks)

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from kfsl.layers.network_pixels import NetworkPixels
 
@@ -77,3 +78,11 @@ def test_wrong_arguments(arguments, words):
 def test_images_of_other_channels_are_refused():
     with pytest.raises(ValueError, match="must be grey or RGB"):
         NetworkPixels()(np.zeros((1, 4, 4, 2), "uint8"))
+
+
+@pytest.mark.parametrize("size", [(5, 7), (12, 10), (31, 8), (40, 64)])
+def test_of_unknown_sizes_it_gives_what_it_gives_of_known_ones(size):
+    layer = NetworkPixels(image_size=(12, 10), scaling={"scale": 0.1, "offset": -1.0})
+    images = np.random.default_rng(0).integers(0, 256, (2, *size, 3)).astype("uint8")
+    traced = tf.function(layer, input_signature=[tf.TensorSpec((None, None, None, 3), "uint8")])
+    np.testing.assert_allclose(traced(images), layer(images), atol=1e-4)
