@@ -21,6 +21,7 @@ from kfsl import (
     reinforcement,
     update_rules,
 )
+from tests.support.exported_model import draw, write_folder, write_queries
 
 ROOT = Path(__file__).parents[1]
 FENCE = re.compile(r"^[ ]*```python\n(.*?)^[ ]*```", re.MULTILINE | re.DOTALL)
@@ -66,6 +67,18 @@ def test_document(path):
     names = {"__name__": "document"}
     for example in examples:  # A document's examples follow on each other.
         exec(compile(example, path.name, "exec"), names)
+
+
+def test_readme():
+    """In a folder with what it speaks of: images of some classes, and images to classify."""
+    support = {name: [(place, i) for i in range(3)] for place, name in enumerate(("ant", "bee"))}
+    write_folder(Path("support"), support)
+    write_queries(Path("photos"))
+    for number in (1, 2):
+        draw(7, number).save(f"owl{number}.jpg")
+    for example in FENCE.findall((ROOT / "README.md").read_text(encoding="utf-8")):
+        exec(compile(example, "README.md", "exec"), {"__name__": "readme"})
+    assert os.path.isfile("my_classifier/classifier.json")
 
 
 def test_every_public_class_and_learner_has_an_example():

@@ -67,8 +67,7 @@ class NetworkPixels(keras.layers.Layer):
         if self.image_size is not None and tuple(inputs.shape[1:3]) != self.image_size:
             # Where the size shrinks, every pixel is to count; where it is not known yet, it may.
             shrinks = any(
-                n is None or n > m
-                for n, m in zip(inputs.shape[1:3], self.image_size, strict=True)
+                n is None or n > m for n, m in zip(inputs.shape[1:3], self.image_size, strict=True)
             )
             x = ops.image.resize(x, self.image_size, antialias=shrinks)
         return ops.cast(self._scaled(x), self.compute_dtype)

@@ -3,13 +3,13 @@
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from kfsl.command_line.command import quiet_start
+from kfsl.serving.exported_signatures import ExportedSignatures
 from kfsl.serving.graph_rewrites import simplify
 from kfsl.serving.unconvertible import UnconvertibleError
 
@@ -61,22 +61,14 @@ def to_litert(function: Any, name: str, variables: list[tf.Variable]) -> bytes:
     raise UnconvertibleError(operations, f"TensorFlow Lite's converter: {text}") from failure
 
 
-class LiteRTSignatures(Mapping):
-    """The signatures in a folder, each a function of arrays by name.
-
-    Args:
-        folder: str.
-        files: mapping from names of signatures to names of files.
-    """
-
-    def __init__(self, folder: str, files: Mapping[str, str]) -> None:
-        self._folder, self._files = folder, files
+class LiteRTSignatures(ExportedSignatures):
+    """Signatures as LiteRT files; see `ExportedSignatures`."""
 
     def __getitem__(self, name: str) -> Any:
         with quiet_start():  # It tells of the kernels that it chose.
             from ai_edge_litert.interpreter import Interpreter
 
-            path = os.path.join(self._folder, self._files[name])
+            path = os.path.join(self.folder, self.files[name])
             runner = Interpreter(model_path=path).get_signature_runner(name)
 
         def run(**inputs: np.ndarray) -> dict[str, np.ndarray]:
@@ -84,9 +76,3 @@ class LiteRTSignatures(Mapping):
                 return runner(**inputs)
 
         return run
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._files)
-
-    def __len__(self) -> int:
-        return len(self._files)

@@ -3,12 +3,12 @@
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from kfsl.serving.exported_signatures import ExportedSignatures
 from kfsl.serving.signatures import named_specs
 from kfsl.serving.unconvertible import UnconvertibleError
 
@@ -105,16 +105,8 @@ def _name_free_axes(graph: Any) -> None:
     del graph.value_info[:]
 
 
-class OnnxSignatures(Mapping):
-    """The signatures in a folder, each a function of arrays by name.
-
-    Args:
-        folder: str.
-        files: mapping from names of signatures to names of files.
-    """
-
-    def __init__(self, folder: str, files: Mapping[str, str]) -> None:
-        self._folder, self._files = folder, files
+class OnnxSignatures(ExportedSignatures):
+    """Signatures as ONNX files; see `ExportedSignatures`."""
 
     def __getitem__(self, name: str) -> Any:
         import onnxruntime
@@ -122,7 +114,7 @@ class OnnxSignatures(Mapping):
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         session = onnxruntime.InferenceSession(
-            os.path.join(self._folder, self._files[name]),
+            os.path.join(self.folder, self.files[name]),
             options,
             providers=["CPUExecutionProvider"],
         )
@@ -136,9 +128,3 @@ class OnnxSignatures(Mapping):
             return dict(zip(names, found, strict=True))
 
         return run
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._files)
-
-    def __len__(self) -> int:
-        return len(self._files)

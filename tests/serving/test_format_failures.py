@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-from pathlib import Path
 
 import pytest
 import tensorflow as tf
@@ -18,25 +17,6 @@ from kfsl.serving.formats import FORMATS
 from kfsl.serving.litert_format import to_litert
 from kfsl.serving.unconvertible import UnconvertibleError
 from tests.support.formats import FORMAT, SHAPE, exported, made, needs
-
-
-@pytest.fixture(scope="module")
-def learner():
-    return made("PrototypicalNetwork", scale=200.0)
-
-
-@pytest.fixture(scope="module")
-def folders(learner, tmp_path_factory):
-    """Exports of one learner, made when they are asked for."""
-    made_already = {}
-
-    def folder(format_name) -> Path:
-        if format_name not in made_already:
-            made_already[format_name] = tmp_path_factory.mktemp("formats") / format_name
-            exported(format_name, learner, made_already[format_name])
-        return made_already[format_name]
-
-    return folder
 
 
 @pytest.mark.parametrize("format_name", FORMAT)

@@ -4,7 +4,6 @@ import json
 import os
 import runpy
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from kfsl.learners.base.metric_learner import MetricLearner
 from kfsl.serving.export_as import export_as
 from kfsl.serving.formats import FORMATS
 from tests.support.contract import SERVED
-from tests.support.formats import FORMAT, SHAPE, WAYS, answers, exported, made, needs
+from tests.support.formats import FORMAT, SHAPE, WAYS, answers, made, needs
 from tests.support.serving_recipes import recipes
 
 #: Why some cannot be had.
@@ -93,25 +92,6 @@ def wrong_labels(learner, labels):
     yield np.where(np.arange(len(labels)) == 1, 2**31 - 1, labels).astype("int32")
     if learner.ways is not None and not learner.takes_fewer_ways:
         yield np.minimum(labels, learner.ways - 2).astype("int32")
-
-
-@pytest.fixture(scope="module")
-def learner():
-    return made("PrototypicalNetwork", scale=200.0)
-
-
-@pytest.fixture(scope="module")
-def folders(learner, tmp_path_factory):
-    """Exports of one learner, made when they are asked for."""
-    made_already = {}
-
-    def folder(format_name) -> Path:
-        if format_name not in made_already:
-            made_already[format_name] = tmp_path_factory.mktemp("formats") / format_name
-            exported(format_name, learner, made_already[format_name])
-        return made_already[format_name]
-
-    return folder
 
 
 @pytest.mark.parametrize("format_name", FORMAT)
