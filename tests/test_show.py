@@ -21,6 +21,7 @@ from kfsl.analysis.numbered_episode import numbered_episode
 from kfsl.episodes import EpisodeSpec
 from kfsl.evaluate import evaluate_run
 from kfsl.evaluation.evaluate import EVALUATION_SEED
+from kfsl.experiment import Experiment
 from kfsl.figures.episode import episode_figure, episode_json
 from kfsl.figures.images import OTHER, RIGHT, WRONG
 from kfsl.figures.text import printable
@@ -138,7 +139,7 @@ def test_shows_an_episode_of_a_configuration(store, tmp_path):
     assert show_episode(None, [str(gin_file)], ["WAYS = 4"], "test", 0, output) == output
     with open(output, encoding="utf-8") as file:
         assert "<svg" in file.read()
-    assert configurables.bound(configurables.Experiment)().dataset.name == "letters"
+    assert configurables.bound(Experiment)().dataset.name == "letters"
 
 
 EVALUATION = Evaluation(

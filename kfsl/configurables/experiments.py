@@ -1,0 +1,109 @@
+"""The experiment that a configuration describes, new or with the weights of a run."""
+
+from collections.abc import Callable, Sequence
+
+import gin
+from data_pipelines.dataset import FewShotDataset
+from kfsl.command_line import gin_files
+from kfsl.command_line.command import GIN_NOTE
+from kfsl.configurables.bindings import BindingError, bound_kind, is_bound, parse_text
+from kfsl.configurables.kinds import KINDS, AnyExperiment
+from kfsl.configurables.registry import bound
+from kfsl.experiment import Experiment, check_not_trained_on, check_same_data, same_data
+from kfsl.runs.learner_file import load_weights
+from kfsl.runs.run_directory import RunDirectory
+from kfsl.runs.trained_run import check_trained
+from kfsl.training.process import set_up
+
+
+def experiment() -> AnyExperiment:
+    """The experiment that the configuration describes, its process set up first.
+
+    Raises:
+        BindingError: if learner, dataset or sampler is not bound.
+    """
+    kind = bound_kind()
+    missing = [name for name in KINDS[kind].needed if not is_bound(kind.__name__, name)]
+    if missing:
+        raise BindingError(
+            f"Nothing is bound to {', '.join(f'{kind.__name__}.{name}' for name in missing)}: name "
+            f"a configuration with --gin_file, such as one of {', '.join(gin_files.shipped())}."
+        )
+    bound(set_up)()
+    try:
+        return bound(kind)()
+    except ImportError as error:  # Of an extra that is not installed.
+        raise BindingError(str(error).split(GIN_NOTE)[0]) from error
+
+
+def is_of_episodes(experiment: AnyExperiment) -> bool:
+    """Whether an experiment draws episodes from data, and no policy acts in it."""
+    return isinstance(experiment, Experiment)
+
+
+def command_of(command: str, experiment: AnyExperiment, with_bindings: bool = True) -> Callable:
+    """What a command runs for an experiment.
+
+    Args:
+        command: str. `"train"` or `"evaluate"`.
+        experiment: `Experiment`, or `PolicyExperiment`.
+        with_bindings: bool. Whether gin's bindings are applied when it is called.
+
+    Returns:
+        Function of the experiment and its own arguments.
+    """
+    function = KINDS[type(experiment)].commands[command]
+    return bound(function) if with_bindings else function
+
+
+def trained_experiment(run: RunDirectory, bindings: Sequence[str] = ()) -> AnyExperiment:
+    """The experiment of a run, with the best weights it found.
+
+    Bindings may name other data than the run's, if no class held out there was trained on.
+
+    Args:
+        run: `RunDirectory`.
+        bindings: list of str. Win over the run's own.
+
+    Returns:
+        `Experiment`, whose `weights` say which file was loaded.
+
+    Raises:
+        RunDirectoryError: if it is no run directory.
+        FileNotFoundError: if the run has no learner yet.
+        ValueError: if its weights do not fit, the data are not those it was trained on, or
+            bindings would test it on classes that it learnt from.
+    """
+    check_trained(run)
+    if "set_up.strategy" in run.config:
+        # Of training alone: other commands have no other workers to wait for.
+        bindings = [*bindings, "set_up.strategy = None"]
+    parse_text(run.config, bindings)
+    trained = experiment()
+    if isinstance(trained, Experiment) and not same_data(run, trained.dataset):
+        check_not_trained_on(run, _own_data(run, bindings), trained.dataset)
+        # What was used is asked for later, and gin has forgotten it by now.
+        parse_text(run.config, bindings)
+        trained = experiment()
+    trained.weights = load_weights(trained.learner, run.best_learner)
+    return trained
+
+
+def _own_data(run: RunDirectory, bindings: Sequence[str]) -> FewShotDataset:
+    """The data that a run was trained on, whatever bindings say."""
+    parse_text(run.config, ["Experiment.learner = None"])
+    try:
+        data = gin.get_bindings("Experiment")["dataset"]
+    except (ValueError, OSError) as error:
+        raise ValueError(
+            f"{', '.join(bindings) or 'The configuration'} names other data than {run.path} was "
+            f"trained on, and whether it learnt from their test classes cannot be told: {error}"
+        ) from error
+    check_same_data(
+        run,
+        data,
+        "was trained on other data",
+        "Test classes may be among those it learnt from. Prepare the data as they were, or train "
+        "anew.",
+    )
+    return data
