@@ -38,7 +38,7 @@ TRAINED = {
 PRETRAINED = "efficientnet_lite0"
 WAYS, QUERIES, SHOTS = 5, 15, (1, 5)
 #: Base images embedded at once.
-IMAGES = 64
+IMAGES = 16
 REPEATS = 5
 
 
@@ -109,8 +109,7 @@ def trained(words: str, path: Path) -> Contender:
     """The best learner of a run, and what it cost."""
     from kfsl.prediction.served_learner import ServedLearner
 
-    # In a process of its own: a run says how many threads TensorFlow has, which has started here.
-    subprocess.run([sys.executable, "-m", "kfsl.export", f"--run_dir={path}"], check=True)
+    export(path)
     metadata = json.loads((path / "metadata.json").read_text())
     lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     training = {
@@ -120,6 +119,11 @@ def trained(words: str, path: Path) -> Contender:
     }
     served = ServedLearner.load(str(path / "saved_model"))
     return Contender(words, served, served, training)
+
+
+def export(path: Path) -> None:
+    """Exports a run, in a process of its own: a run says how many threads TensorFlow has."""
+    subprocess.run([sys.executable, "-m", "kfsl.export", f"--run_dir={path}"], check=True)
 
 
 def some_images(dataset: Any, split: str, count: int) -> np.ndarray:

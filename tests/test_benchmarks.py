@@ -1,5 +1,6 @@
 """The benchmarks run, at sizes that take seconds; what they measure is nobody's business here."""
 
+import functools
 import importlib
 import itertools
 import json
@@ -9,7 +10,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import keras
+import numpy as np
 import pytest
+
+from data_pipelines.samplers import fixed_episode
+from kfsl.evaluation.evaluate import evaluate
+from kfsl.experiment import Experiment
+from kfsl.serving.export import export
+from tests.support.letters import letters, prototypical_network, write_letters
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -167,3 +175,39 @@ def test_workers(tmp_path):
     # Conv-4 of 2 filters: its gradient goes from each to the other, in single precision.
     parameters = 9 * 2 + 3 * 9 * 2 * 2 + 4 * 3 * 2
     assert found["1"]["bytes_per_step"] < 2 * 4 * parameters <= found["2"]["bytes_per_step"]
+
+
+def test_comparison(tmp_path, monkeypatch, capsys):
+    comparison = importlib.import_module("benchmarks.comparison")
+    write_letters(str(tmp_path / "store"))
+    monkeypatch.setattr(comparison, "DATASETS", {"letters": None})
+    for name, value in {"QUERIES": 3, "SHOTS": (1,), "REPEATS": 1}.items():
+        monkeypatch.setattr(comparison, name, value)
+    loaded = letters(str(tmp_path / "store"))
+    monkeypatch.setattr("data_pipelines.load_dataset.load_dataset", lambda name: loaded)
+    # A run with its export; exporting is a process of its own.
+    run = tmp_path / "letters.prototypical_network"
+    export(prototypical_network(), str(run / "saved_model"), image_shape=(8, 8, 1))
+    (run / "metadata.json").write_text('{"finished": "now", "training_seconds": 90, "steps": 7}')
+    (run / "metrics.jsonl").write_text('{"val_accuracy": 0.5}\n{"val_accuracy": 0.25}\n')
+    monkeypatch.setattr(comparison, "export", lambda path: None)
+    output = tmp_path / "figures.json"
+    arguments = [f"--runs={tmp_path}", "--episodes=6", f"--output={output}"]
+    monkeypatch.setattr(sys, "argv", ["comparison.py", *arguments])
+    comparison.main()
+    assert "letters: there is no run dense_classification; left out" in capsys.readouterr().out
+    rows = json.loads(output.read_text())["rows"]
+    assert [row["learner"] for row in rows][::4] == [
+        "pixels, nearest class mean", "ProtoNet, trained here",
+    ]  # fmt: skip
+    assert rows[-1]["training"] == {"minutes": 1.5, "updates": 7, "validation": 0.5}
+    # The same as evaluate, which draws these episodes too.
+    sampler = functools.partial(fixed_episode, ways=5, shots=1, queries=3)
+    whole = Experiment(learner=prototypical_network(), dataset=loaded, sampler=sampler)
+    expected = np.array(evaluate(whole, episodes=6).values) * 15
+    assert rows[-1]["correct"] == np.rint(expected).astype(int).tolist()
+    for row in rows:
+        assert row["accuracy"] == pytest.approx(np.mean(row["correct"]) / 15)
+        assert row["seconds"] > 0
+    # A network of 4.6 million weights, whatever its head.
+    assert [row["megabytes"] > 10 for row in rows] == [False, True, True, True, False]

@@ -11,7 +11,8 @@ from data_pipelines.class_split import ClassSplit
 from data_pipelines.dataset import FewShotDataset
 from kfsl.learners.base.learner import Learner
 
-BATCH = 256
+#: Images embedded at once; a network that was trained elsewhere makes far larger ones of them.
+BATCH, ENLARGED_BATCH = 256, 32
 
 
 class SplitFeatures:
@@ -62,7 +63,9 @@ def embed_split(learner: Learner, dataset: FewShotDataset, split: str) -> SplitF
     def embed(batch: tf.Tensor) -> tf.Tensor:
         return learner.embed(tf.gather(images, batch)[None], training=False)[0]
 
-    batches = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
+    enlarges = getattr(getattr(learner, "backbone", None), "takes_pixels", False)
+    size = ENLARGED_BATCH if enlarges else BATCH
+    batches = [rows[start : start + size] for start in range(0, len(rows), size)]
     return SplitFeatures(classes, tf.concat([embed(batch) for batch in batches], axis=0))
 
 

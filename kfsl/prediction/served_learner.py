@@ -15,8 +15,9 @@ from kfsl.serving.traced import traced
 
 #: What `infer` says of each query.
 ANSWERS = ("probabilities", "logits")
-#: Images embedded or classified at once.
-BATCH = 128
+#: Images embedded or classified at once: large ones, or what a pretrained network makes of small
+#: ones, take a hundred megabytes each while they are looked at.
+BATCH = 32
 #: Leave-one-out learns the support set anew for each image; more are not tried.
 MOST_LEFT_OUT = 200
 #: Gradient steps that leave-one-out takes in all, where learning takes steps; but it always
