@@ -56,7 +56,8 @@ def test_what_is_refused(reproduce, arguments, words):
 @pytest.mark.long
 def test_data_that_are_not_prepared_are_named_with_the_command(reproduce, monkeypatch, tmp_path):
     monkeypatch.setenv("KFSL_STORE_DIR", str(tmp_path / "none"))
-    answer = reproduce(f"--row={STANET}")
+    # Standing back for the other tests it would take a minute.
+    answer = reproduce(f"--row={STANET}", "--niceness=0")
     refused(answer, f"2 failed: {STANET}, {STANET}_seed1")
     assert "python -m data_pipelines.prepare --dataset=omniglot" in answer.out
     assert not (tmp_path / "results").exists()
