@@ -22,10 +22,13 @@ importlib.import_module("kfsl")  # Before TensorFlow, whose kernels it chooses.
 #: have grown since it last did: what cannot be let go is not worth another try.
 LARGE, GROWN = 2 * 2**30, 2**29
 
-#: Peak memory of this process and of its largest child, in GB, by worker.
-PEAKS = pytest.StashKey[dict[str, tuple[float, float]]]()
+#: Peak memory of this process and of its largest child, in GB, and what raised it, by worker.
+PEAKS = pytest.StashKey[dict[str, tuple[float, float, dict[str, float]]]]()
 #: Bytes that were left when it last let go.
 KEPT = pytest.StashKey[int]()
+#: By how many GB a process's peak rose in each test that raised it by `TOLD` or more.
+RISES = pytest.StashKey[dict[str, float]]()
+TOLD = 0.5
 
 
 def pytest_generate_tests(metafunc) -> None:
@@ -49,6 +52,7 @@ def pytest_collection_finish() -> None:
 
 def pytest_configure(config) -> None:
     config.stash[PEAKS] = {}
+    config.stash[RISES] = {}
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -59,10 +63,9 @@ def pytest_testnodedown(node, error) -> None:
 
 
 def pytest_sessionfinish(session) -> None:
-    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    own, child = (resource.getrusage(kind).ru_maxrss / 2**20 for kind in kinds)
     forked = sys.modules.get("tests.support.forked")
-    peaks = (own, max(child, forked.largest if forked else 0.0))
+    child = max(_peak(resource.RUSAGE_CHILDREN), forked.largest if forked else 0.0)
+    peaks = (_peak(), child, session.config.stash[RISES])
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["peaks"] = peaks
     elif not session.config.getoption("numprocesses", None):
@@ -70,11 +73,23 @@ def pytest_sessionfinish(session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter, config) -> None:
+    peaks = sorted(config.stash[PEAKS].items())
     told = [
-        f"{name} {own:.1f} GB (its largest child {child:.1f})"
-        for name, (own, child) in sorted(config.stash[PEAKS].items())
+        f"{name} {own:.1f} GB (its largest child {child:.1f})" for name, (own, child, _) in peaks
     ]
     terminalreporter.write_line(f"peak memory: {', '.join(told)}")
+    for name, (_, _, rises) in peaks:
+        for test, rise in rises.items():
+            terminalreporter.write_line(f"  {name}: {rise:+.1f} GB in {test}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item, nextitem):
+    before = _peak()
+    result = yield
+    if _peak() - before >= TOLD:
+        item.config.stash[RISES][item.nodeid] = _peak() - before
+    return result
 
 
 @pytest.hookimpl(wrapper=True)
@@ -85,6 +100,11 @@ def pytest_runtest_teardown(item, nextitem):
         _let_go()
         item.config.stash[KEPT] = _resident()
     return result
+
+
+def _peak(kind: int = resource.RUSAGE_SELF) -> float:
+    """The most memory that a process has had, in GB."""
+    return resource.getrusage(kind).ru_maxrss / 2**20
 
 
 def _resident() -> int:
