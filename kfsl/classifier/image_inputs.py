@@ -68,6 +68,17 @@ class ImageInputs:
     def __len__(self) -> int:
         return len(self.items)
 
+    def parts(self, size: int) -> list["ImageInputs"]:
+        """The same images, some at a time: a photo library does not fit into memory.
+
+        Args:
+            size: int. At most so many in each.
+        """
+        return [
+            ImageInputs(self.items[start : start + size], self.names[start : start + size])
+            for start in range(0, len(self), size)
+        ]
+
     def values(self) -> ValueRange:
         """The values of those images that have more than 8 bits.
 

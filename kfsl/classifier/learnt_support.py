@@ -10,7 +10,7 @@ from kfsl.classifier.support_set import SupportSet
 from kfsl.prediction.left_out import LeftOut
 from kfsl.prediction.rejection import Rejection, fit_rejection
 from kfsl.prediction.request_checks import check_rejection
-from kfsl.prediction.served_learner import ServedLearner
+from kfsl.prediction.served_learner import BATCH, ServedLearner
 
 
 class LearntSupport:
@@ -30,7 +30,7 @@ class LearntSupport:
     from kfsl.classifier.learnt_support import LearntSupport
     from kfsl.classifier.support_set import SupportSet
     from kfsl.learners import SimpleShot
-    from kfsl.prediction.served_learner import ServedLearner
+    from kfsl.prediction.served_learner import BATCH, ServedLearner
 
     served = ServedLearner.of(SimpleShot(Conv4(image_shape=(28, 28, 1), filters=8)), (28, 28, 1))
     images = np.random.default_rng(0).integers(0, 256, (4, 28, 28, 1)).astype("uint8")
@@ -66,7 +66,10 @@ class LearntSupport:
             ValueError: an image cannot be read, or not be compared with the support set's.
         """
         values = self.support.joined_values(images.values())
-        features = self.served.embed(images.pixels(self.served.image_shape, values))
+        shape = self.served.image_shape
+        features = np.concatenate(
+            [self.served.embed(part.pixels(shape, values)) for part in images.parts(BATCH)]
+        )
         answers = self.served.infer(self.state, features, self.jointly)
         # Where fewer classes than ways are allowed, the absent ones have no probability.
         return {name: told[:, : len(self.classes)] for name, told in answers.items()}

@@ -13,6 +13,7 @@ from PIL import Image
 import kfsl
 from kfsl import FewShotClassifier
 from kfsl.backbones.conv4 import Conv4
+from kfsl.classifier.image_inputs import ImageInputs
 from kfsl.learners.dense_classification import DenseClassification
 from kfsl.prediction.image_folders import find_queries, find_support
 from kfsl.serving.export import export
@@ -308,6 +309,20 @@ def test_support_and_queries_of_other_depths_are_refused(model, drawings):
 def test_one_image_from_a_file(fitted, queries):
     assert fitted.predict(os.path.join(queries, "bee.png")).tolist() == ["bee"]
     assert fitted.predict(Path(queries, "bee.png")).tolist() == ["bee"]
+
+
+def test_many_images_are_read_some_at_a_time(fitted, monkeypatch):
+    images = [draw(i % 3, i) for i in range(70)]
+    expected = np.concatenate([fitted.predict_proba(images[i : i + 7]) for i in range(0, 70, 7)])
+    sizes, pixels = [], ImageInputs.pixels
+
+    def counted(self, *arguments):
+        sizes.append(len(self))
+        return pixels(self, *arguments)
+
+    monkeypatch.setattr(ImageInputs, "pixels", counted)
+    np.testing.assert_allclose(fitted.predict_proba(images), expected, atol=1e-6)
+    assert (max(sizes), sum(sizes)) == (32, 70)
 
 
 def test_pickles_keep_the_support_set(fitted, queries):
