@@ -12,12 +12,13 @@ episode as it is served, the weights' megabytes, what the training cost. Run it 
 import argparse
 import dataclasses
 import importlib
+import itertools
 import json
 import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -96,13 +97,16 @@ def frozen(dataset: Any) -> Iterator[Contender]:
     from kfsl.prediction.served_learner import ServedLearner
 
     backbone = pretrained(PRETRAINED, image_shape=dataset.image_shape)
+    words = "EfficientNet-Lite0 of ImageNet, frozen"
+    # As FewShotClassifier has them: it knows no images but those of the support set.
     for name, head in HEADS.items():
-        learner = head(backbone)
-        if learner.base_images:
-            images = some_images(dataset, "train", learner.base_images)
-            learner.see_base_images(np.array_split(images, -(-len(images) // IMAGES)))
-        served = ServedLearner.of(learner, dataset.image_shape)
-        yield Contender(f"EfficientNet-Lite0 of ImageNet, frozen: {name}", served, backbone)
+        served = ServedLearner.of(head(backbone), dataset.image_shape)
+        yield Contender(f"{words}: {name}", served, backbone)
+    learner = HEADS["simple_shot"](backbone)
+    images = some_images(dataset, "train", learner.base_images)
+    learner.see_base_images(np.array_split(images, -(-len(images) // IMAGES)))
+    served = ServedLearner.of(learner, dataset.image_shape)
+    yield Contender(f"{words}: simple_shot, centred by training images", served, backbone)
 
 
 def trained(words: str, path: Path) -> Contender:
@@ -139,9 +143,12 @@ def rows_of(dataset: Any, split: str) -> np.ndarray:
     return np.concatenate([np.arange(start, start + count) for start, count in spans])
 
 
-def embedded(served: Any, dataset: Any, split: str) -> tuple[np.ndarray, dict[int, int]]:
-    """Features of all images of a split, and the place of each row of the store among them."""
-    rows = rows_of(dataset, split)
+def embedded(
+    served: Any, dataset: Any, drawn: Iterable[dict[str, np.ndarray]]
+) -> tuple[np.ndarray, dict[int, int]]:
+    """Features of the images of episodes, and the place of each row of the store among them."""
+    names = ("support_indices", "query_indices")
+    rows = np.unique(np.concatenate([each[name] for each in drawn for name in names]))
     return served.embed(dataset.store.images[rows]), {int(row): i for i, row in enumerate(rows)}
 
 
@@ -212,7 +219,7 @@ def compared(name: str, folder: Path, count: int) -> list[dict[str, Any]]:
         # The heads share a network, whose features are computed once.
         if contender.network is not network:
             network = contender.network
-            features, places = embedded(served, dataset, "test")
+            features, places = embedded(served, dataset, itertools.chain(*drawn.values()))
         for shots in SHOTS:
             correct = correct_answers(served, features, places, drawn[shots])
             rows.append({

@@ -7,8 +7,11 @@ import numpy as np
 #: Largest values of 8, 10, 12, 14 and 16 bits.
 INTEGERS = (255, 1023, 4095, 16383, 65535)
 FLOATS = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0), (0.0, 65535.0))
-#: Filters and rounding may step a little over the end of a range.
-TOLERANCE = 1e-3
+#: Filters and rounding may step a little over the end of a range; of wide ones by a quarter of a
+#: step of 8 bits at most.
+TOLERANCE, MOST_SLACK = 1e-3, 0.25
+#: Floats that reach no further are of no wide range: they are 8 bits that a filter overshot.
+OVERSHOT = 510.0
 
 
 @dataclass(frozen=True)
@@ -113,9 +116,11 @@ class ValueRange:
     def _float_ends(self) -> tuple[float, float]:
         least, most = self.floats
         for low, high in FLOATS:
-            slack = TOLERANCE * (high - low)
+            slack = min(TOLERANCE * (high - low), MOST_SLACK)
             # Never true for what is not a number.
             if low - slack <= least and most <= high + slack:
+                if high > OVERSHOT >= most:
+                    break
                 return low, high
         raise ValueError(
             f"its values go from {least:g} to {most:g}, expected floats within 0..1, -1..1, "

@@ -107,7 +107,8 @@ class FewShotClassifier(SklearnProtocol):
             ValueError: if an image cannot be read, or the support set does not fit the model.
         """
         served = served_model(self.model, self.head, self.image_size, self.steps)
-        return self._learn(served, SupportSet.empty(), *labelled_images(X, y, least=2))
+        labelled = labelled_images(X, y, least=2)
+        return self._learn(served, SupportSet.empty(), *labelled, self.get_params())
 
     def partial_fit(
         self, X: Any, y: Any = None, classes: Iterable[Hashable] | None = None
@@ -128,7 +129,8 @@ class FewShotClassifier(SklearnProtocol):
         del classes
         if not self.is_fitted:
             return self.fit(X, y)
-        return self._learn(self._learnt.served, self._support, *labelled_images(X, y))
+        served = self._learnt.served
+        return self._learn(served, self._support, *labelled_images(X, y), self._used)
 
     def add_class(self, label: Hashable, images: Any) -> FewShotClassifier:
         """Adds a class that was not there.
@@ -147,9 +149,8 @@ class FewShotClassifier(SklearnProtocol):
         if label in self._support.labels:
             raise ValueError(f"There is a class {label!r}: add images to it with `partial_fit`.")
         found = ImageInputs.of(images)
-        return self._learn(
-            served, self._support, found, label_list([label] * len(found), len(found))
-        )
+        labels = label_list([label] * len(found), len(found))
+        return self._learn(served, self._support, found, labels, self._used)
 
     # === Answering ===
 
@@ -165,11 +166,12 @@ class FewShotClassifier(SklearnProtocol):
         """
         answers = self.answers(X)
         likeliest = self.classes_[answers["probabilities"].argmax(axis=-1)]
-        if self.none_label is None:
+        none_label = self._used["none_label"]
+        if none_label is None:
             return likeliest
         rejected = self._learnt.rejection.rejected(answers["logits"])
         return class_array(
-            self.none_label if none else label
+            none_label if none else label
             for none, label in zip(rejected, likeliest.tolist(), strict=True)
         )
 
@@ -260,7 +262,7 @@ class FewShotClassifier(SklearnProtocol):
             ValueError: if the folder holds something else.
         """
         learnt = self._learnt
-        arguments = {name: getattr(self, name) for name in ("steps", "base_classes", "none_label")}
+        arguments = {name: self._used[name] for name in ("steps", "base_classes", "none_label")}
         write_classifier(os.fspath(path), learnt, arguments)
 
     @classmethod
@@ -280,7 +282,8 @@ class FewShotClassifier(SklearnProtocol):
         saved = read_classifier(os.fspath(path))
         classifier = cls(os.fspath(path), **saved.arguments)
         served = served_model(classifier.model, steps=classifier.steps)
-        return classifier._keep(LearntSupport(served, saved.support, classifier.base_classes))
+        learnt = LearntSupport(served, saved.support, classifier.base_classes)
+        return classifier._keep(learnt, classifier.get_params())
 
     @property
     def transductive(self) -> bool:
@@ -294,8 +297,10 @@ class FewShotClassifier(SklearnProtocol):
         self.check_fitted()
         if self._learnt_now is None:
             # It was unpickled.
-            served = served_model(self.model, self.head, self.image_size, self.steps)
-            self._learnt_now = LearntSupport(served, self._support, self.base_classes)
+            used = self._used
+            names = ("model", "head", "image_size", "steps")
+            served = served_model(*(used[name] for name in names))
+            self._learnt_now = LearntSupport(served, self._support, used["base_classes"])
         return self._learnt_now
 
     def _learn(
@@ -304,15 +309,18 @@ class FewShotClassifier(SklearnProtocol):
         support: SupportSet,
         images: ImageInputs,
         labels: list[Hashable],
+        arguments: dict[str, Any],
     ) -> FewShotClassifier:
+        """Of the arguments that `fit` had: those that are changed later are for the next one."""
         values = support.joined_values(images.values())
-        arguments = self.base_classes, self.none_label
-        check_support_set(served, support.labels + labels, *arguments)
+        base_classes = arguments["base_classes"]
+        check_support_set(served, support.labels + labels, base_classes, arguments["none_label"])
         features = served.embed(images.pixels(served.image_shape, values))
         support = support.extended(features, labels, values)
-        return self._keep(LearntSupport(served, support, self.base_classes))
+        return self._keep(LearntSupport(served, support, base_classes), arguments)
 
-    def _keep(self, learnt: LearntSupport) -> FewShotClassifier:
+    def _keep(self, learnt: LearntSupport, arguments: dict[str, Any]) -> FewShotClassifier:
         """All at once: what was refused left the classifier as it was."""
         self._learnt_now, self._support, self.classes_ = learnt, learnt.support, learnt.classes
+        self._used = arguments
         return self

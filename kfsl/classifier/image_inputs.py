@@ -110,7 +110,13 @@ class ImageInputs:
             ValueError: naming the first image that cannot be read.
         """
         values = self.values() if values is None else values
-        return np.stack([_pixels(item, image_shape, values) for item in self.items])
+        pixels = []
+        for item, name in zip(self.items, self.names, strict=True):
+            try:
+                pixels.append(_pixels(item, image_shape, values))
+            except OSError as error:
+                raise ValueError(f"Cannot read {name}: {error}.") from error
+        return np.stack(pixels)
 
 
 def _rows(images: Any) -> Sequence[Any]:
@@ -120,6 +126,8 @@ def _rows(images: Any) -> Sequence[Any]:
         array = np.asarray(images)
     except (TypeError, ValueError) as error:
         raise ValueError(f"Images are {WHAT}; received {type(images).__name__}.") from error
+    if array.ndim == 0:
+        raise ValueError(f"Images are {WHAT}; received {type(images).__name__}.")
     if array.dtype == object or array.dtype.kind == "U":
         if array.ndim != 1:
             raise ValueError(f"Paths come in one dimension; received the shape {array.shape}.")

@@ -12,9 +12,10 @@ from kfsl.exported_run import exported
 from kfsl.layers.network_pixels import pair_of
 from kfsl.learners import LogisticRegression, PrototypicalNetwork, SimpleShot
 from kfsl.learners.base.learner import Learner
+from kfsl.prediction.request_checks import check_images
 from kfsl.prediction.served_learner import ServedLearner
 from kfsl.runs.run_directory import RunDirectory
-from kfsl.serving.files import GRAPH_FILE, MODEL_FILE
+from kfsl.serving.files import GRAPH_FILE, MODEL_FILE, read_description
 
 #: What every KerasHub preset has.
 PRESET_FILE = "config.json"
@@ -57,6 +58,7 @@ def served_model(
         path = _exported(os.fspath(model))
         if path is not None:
             _refuse(path, head=head, image_size=image_size)
+            check_images(read_description(path), path)
             return ServedLearner.load(path, steps)
         model = pretrained(os.fspath(model))
     if isinstance(model, Learner):

@@ -32,9 +32,11 @@ def class_cards(page: "Page", version: "gradio.State") -> None:
     @gradio.render(inputs=[version], triggers=[version.change])
     def cards(version: int) -> None:
         del version
-        suspects = words.suspects(page.bench)
-        for number, name in enumerate(page.bench.images):
-            _card(page, number, name, suspects)
+        # Cards are laid out in a thread of their own, while another may change the classes.
+        with page.lock:
+            suspects = words.suspects(page.bench)
+            for number, name in enumerate(page.bench.images):
+                _card(page, number, name, suspects)
 
 
 def shown_images(
@@ -81,10 +83,13 @@ def _gallery(page: "Page", name: str, captions: list[str]) -> None:
     """The images of a class; the one that is clicked can be taken out."""
     import gradio
 
-    def chosen_place(event: gradio.SelectData) -> int:
-        return event.index
-
     bench = page.bench
+    # The file, not its place: in another window the images may have changed since.
+    files = tuple(bench.images[name])
+
+    def chosen_file(event: gradio.SelectData) -> Path:
+        return files[event.index]
+
     gallery = gradio.Gallery(
         shown_images(bench, bench.images[name], captions),
         show_label=False,
@@ -96,7 +101,7 @@ def _gallery(page: "Page", name: str, captions: list[str]) -> None:
         elem_classes="images",
     )
     chosen = gradio.State(None)
-    gallery.select(chosen_place, None, chosen, api_visibility="private")
+    gallery.select(chosen_file, None, chosen, api_visibility="private")
     remove = gradio.Button("Remove the image that was clicked", size="sm", elem_classes="take-out")
     page.on(remove.click, functools.partial(bench.remove_image, name), chosen)
 

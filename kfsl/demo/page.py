@@ -36,7 +36,7 @@ class Page:
     def __init__(self, bench: Workbench) -> None:
         self.bench = bench
         # Gradio answers in threads; what lies on the workbench changes as a whole.
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self.parts: dict[str, Any] = {}
 
     def build(self) -> "gradio.Blocks":
@@ -80,7 +80,7 @@ class Page:
 
         def answered(none_of_these: bool, *values: Any) -> list[Any]:
             message = ""
-            with self._lock:
+            with self.lock:
                 try:
                     if change is not None:
                         change(*values)
@@ -149,7 +149,7 @@ class Page:
         self.on(blocks.load)
 
         def looked(event: gradio.SelectData) -> tuple[Any, str]:
-            with self._lock:
+            with self.lock:
                 return self._picture(event.index)
 
         shown = [parts["picture"], parts["shows"]]

@@ -119,22 +119,26 @@ class Workbench:
             ValueError: if one cannot be read, or the model does not take so many classes.
         """
         added = [Path(file) for file in files]
+        files = self._files(name)
         self._read(added)
-        self._change({**self.images, name: [*self.images[name], *added]}, (name, added))
+        self._change({**self.images, name: [*files, *added]}, (name, added))
 
-    def remove_image(self, name: str, place: int | None) -> None:
+    def remove_image(self, name: str, chosen: Path | None) -> None:
         """Takes one image out of a class.
 
         Args:
             name: str.
-            place: int or None. Of the image in its class, from 0.
+            chosen: `pathlib.Path` or None. Its file.
 
         Raises:
-            ValueError: if none was chosen.
+            ValueError: if none was chosen, or it is no longer there.
         """
-        if place is None:
+        if chosen is None:
             raise ValueError("No image was chosen: click one first.")
-        files = self.images[name]
+        files = self._files(name)
+        if chosen not in files:
+            raise ValueError(f"That image is no longer in {name!r}: another window took it out.")
+        place = files.index(chosen)
         self._change({**self.images, name: [*files[:place], *files[place + 1 :]]})
 
     def ask(self, files: Sequence[str | Path]) -> None:
@@ -153,6 +157,7 @@ class Workbench:
         # Asked once before they are taken: what cannot be compared is refused here.
         self._classifier.answers(list(asked))
         self.queries = DroppedImages(Path(), asked)
+        self._forget()
 
     # === What is said of it ===
 
@@ -210,6 +215,12 @@ class Workbench:
 
     # === How it changes ===
 
+    def _files(self, name: str) -> list[Path]:
+        """The images of a class, which another window may have removed."""
+        if name not in self.images:
+            raise ValueError(f"There is no class {name!r} any more: another window removed it.")
+        return self.images[name]
+
     def _read(self, files: Sequence[Path]) -> None:
         """Reads images before anything changes, so that a broken one is refused at once."""
         if not files:
@@ -242,16 +253,27 @@ class Workbench:
         else:
             self._add(*added)
         self.images = dict(images)
+        self._forget()
         self.version += 1
 
+    def _forget(self) -> None:
+        """Lets go of the pixels of images that are no longer on the page."""
+        there = {*self.queries.files, *(file for files in self.images.values() for file in files)}
+        self._pixels = {file: self._pixels[file] for file in there}
+
     def _add(self, name: str, added: list[Path]) -> None:
+        # A copy learns them: what is there is asked until the copy takes its place as a whole.
+        classifier = copy_of(self._classifier)
         if name in self.support.classes:
-            self._classifier.partial_fit(added, [name] * len(added))
+            classifier.partial_fit(added, [name] * len(added))
         else:
-            self._classifier.add_class(name, added)
-        self._keep(self._classifier, [*self._pairs(), *((file, name) for file in added)])
+            classifier.add_class(name, added)
+        self._keep(classifier, [*self._pairs(), *((file, name) for file in added)])
 
     def _keep(self, classifier: FewShotClassifier, pairs: Sequence[tuple[Path, str]]) -> None:
+        if self.queries.files:
+            # What the images on the page cannot be compared with is refused here.
+            classifier.answers(list(self.queries.files))
         self._classifier = classifier
         self.support = DroppedFiles.of([file for file, _ in pairs], [name for _, name in pairs])
 
@@ -259,6 +281,13 @@ class Workbench:
         support = self.support
         names = (support.classes[label] for label in support.labels)
         return list(zip(support.files, names, strict=True))
+
+
+def copy_of(classifier: FewShotClassifier) -> FewShotClassifier:
+    """Another classifier of the same model, which has learnt the same; it is not loaded again."""
+    copy = object.__new__(type(classifier))
+    vars(copy).update(vars(classifier))
+    return copy
 
 
 def _check_name(name: str) -> None:

@@ -114,7 +114,8 @@ def find_support(path: str, least: int = 2) -> SupportFiles:
     """
     root = _folder(path, "support set")
     found = list_folder(root)
-    folders = found.folders
+    # By the names that are shown, which a system may sort in another way than its own.
+    folders = sorted(found.folders, key=lambda folder: printable(folder.name))
     layout = f"The support set needs one folder of images per class: {path}/<class>/*.png"
     if len(folders) < least:
         classes = "at least two classes" if least == 2 else f"at least {least} class"

@@ -63,7 +63,7 @@ class Format:
         if not self._may_replace(path):
             raise ValueError(
                 f"{path!r} holds something that kfsl did not export as {self.title}; name "
-                "another folder with --output, or empty it."
+                "another folder, or empty it."
             )
 
     def _may_replace(self, path: str) -> bool:

@@ -331,6 +331,22 @@ def test_pickles_keep_the_support_set(fitted, queries):
     np.testing.assert_array_equal(copy.predict_proba(queries), fitted.predict_proba(queries))
 
 
+def test_arguments_that_are_changed_are_for_the_next_fit(drawings, queries, tmp_path):
+    images, names = drawings
+    classifier = FewShotClassifier(maml(), steps=1).fit(images, names)
+    before = classifier.predict_proba(queries)
+    classifier.set_params(steps=6, base_classes=True, none_label="ant", head="unknown")
+    assert classifier.predict(queries).tolist() == classifier.classes_[before.argmax(-1)].tolist()
+    classifier.save(tmp_path / "model")
+    copies = (pickle.loads(pickle.dumps(classifier)), FewShotClassifier.load(tmp_path / "model"))
+    for same in (classifier, *copies):
+        np.testing.assert_allclose(same.predict_proba(queries), before, atol=1e-6)
+    classifier.partial_fit(images[:1], names[:1])
+    assert classifier.classes_.tolist() == NAMES
+    classifier.set_params(head=None, base_classes=False, none_label=None).fit(images, names)
+    assert np.abs(classifier.predict_proba(queries) - before).max() > 1e-4
+
+
 def test_it_is_found_in_kfsl():
     assert kfsl.FewShotClassifier is FewShotClassifier
     with pytest.raises(AttributeError, match="module 'kfsl' has no attribute 'Nothing'"):

@@ -94,6 +94,30 @@ def test_what_is_no_image(images, message):
         ImageInputs.of(images).pixels(SHAPE)
 
 
+@pytest.mark.parametrize(
+    ("low", "high"), [(-3.0, 258.0), (0.0, 258.0), (-1.0, 255.0), (-20.0, 65535.0)]
+)
+def test_floats_of_two_ranges_do_not_become_black(low, high):
+    images = np.stack([np.full((5, 5), low), np.full((5, 5), high)])
+    with pytest.raises(ValueError, match=r"Cannot read image \d: its values go from"):
+        ImageInputs.of(images).pixels(SHAPE)
+
+
+def test_what_is_no_sequence(tmp_path):
+    with pytest.raises(ValueError, match=r"Images are a folder, paths, .*; received generator"):
+        ImageInputs.of(tmp_path.glob("*.jpg"))
+
+
+def test_a_cut_picture_is_named(tmp_path):
+    path = written(tmp_path, Image.fromarray(colours(200, 200)), "cut.jpg")
+    path.write_bytes(path.read_bytes()[:-2000])
+    with (
+        Image.open(path) as opened,
+        pytest.raises(ValueError, match=r"Cannot read image 1: .*trunc"),
+    ):
+        ImageInputs.of([colours(), opened]).pixels(SHAPE)
+
+
 def test_files_that_are_missing_or_no_image(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"The image '.*no.png' does not exist"):
         ImageInputs.of([tmp_path / "no.png"])

@@ -7,9 +7,12 @@ import pytest
 from kfsl import FewShotClassifier
 from kfsl.backbones import pretrained
 from kfsl.backbones.conv4 import Conv4
+from kfsl.backbones.mlp import MLP
 from kfsl.classifier.models import HEADS, served_model
 from kfsl.learners import LogisticRegression, PrototypicalNetwork, SimpleShot
 from kfsl.learners.maml import MAML
+from kfsl.objectives import Regression
+from kfsl.serving.export import export
 from tests.support.exported_model import SHAPE, prototypical_network
 
 LEARNERS = {
@@ -91,6 +94,14 @@ def test_what_is_refused(model, drawings, arguments, error, message):
     classifier = FewShotClassifier(**arguments)
     with pytest.raises(error, match=message):
         classifier.fit(images, names)
+
+
+def test_an_export_of_numbers_is_refused(drawings, tmp_path):
+    path = str(tmp_path / "model")
+    network = MLP((2,), hidden=(4,), outputs=1)
+    export(MAML(network, objective=Regression(1)), path, image_shape=None)
+    with pytest.raises(ValueError, match=r"answers with numbers \(MAML\), not with classes"):
+        FewShotClassifier(path).fit(*drawings)
 
 
 def test_a_folder_of_something_else(tmp_path, drawings):

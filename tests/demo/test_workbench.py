@@ -146,11 +146,51 @@ def test_images_are_taken_out_one_by_one(full, tmp_path):
     twice = full.images["ant"][0]
     full.add_images("ant", [twice])
     with_copy = full.table().probabilities
-    full.remove_image("ant", 0)
+    full.remove_image("ant", twice)
     assert len(full.support.files) == 6
     assert not np.array_equal(full.table().probabilities, with_copy)
     with pytest.raises(ValueError, match="No image was chosen"):
         full.remove_image("ant", None)
+
+
+def test_what_another_window_took_away_is_told(full, tmp_path):
+    gone = full.images["ant"][0]
+    full.remove_image("ant", gone)
+    before = contents(full)
+    with pytest.raises(ValueError, match="no longer in 'ant': another window took it out"):
+        full.remove_image("ant", gone)
+    full.remove_class("bee")
+    for late in (
+        lambda: full.remove_image("bee", gone),
+        lambda: full.add_images("bee", drawings(tmp_path, 1, 5)),
+    ):
+        with pytest.raises(ValueError, match="no class 'bee' any more: another window removed it"):
+            late()
+    assert list(full.images) == ["ant"]
+    assert before[0]["ant"] == full.images["ant"]
+
+
+def test_only_what_is_on_the_page_is_kept(full, tmp_path):
+    for number in range(4):
+        full.ask(drawings(tmp_path, 0, 20 + number))
+    full.remove_image("ant", full.images["ant"][0])
+    assert len(full._pixels) == 5 + 1
+
+
+def test_images_that_do_not_go_with_the_queries_are_refused(full, tmp_path):
+    """They would be learnt, and then nothing on the page could be answered."""
+    deep = {}
+    for name, largest in (("query", 60000), ("class", 4000)):
+        pixels = np.asarray(draw(0, 5)).astype("uint16") * (largest // 255)
+        deep[name] = tmp_path / f"{name}.png"
+        Image.fromarray(pixels).save(deep[name])
+    full.ask([deep["query"]])
+    full.add_class("cat")
+    before, table = contents(full), full.table().probabilities
+    with pytest.raises(ValueError, match=r"ask for the range \[0, 65535\].*from \[0, 4095\]"):
+        full.add_images("cat", [deep["class"]])
+    assert contents(full) == before
+    np.testing.assert_array_equal(full.table().probabilities, table)
 
 
 def test_an_image_in_the_wrong_class_is_told_where_it_lies(bench, tmp_path):
@@ -163,7 +203,7 @@ def test_an_image_in_the_wrong_class_is_told_where_it_lies(bench, tmp_path):
     assert any(line.startswith("cat/0_7.png disagrees with its class: it") for line in lines)
     assert any("7 of 8 support images" in line and "get their class" in line for line in lines)
     assert not any("folder" in line for line in lines)
-    bench.remove_image("cat", 3)
+    bench.remove_image("cat", bench.images["cat"][3])
     assert words.suspects(bench) == {}
 
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from kfsl.predict import predict_folders
+from kfsl.prediction.image_folders import find_support
 from kfsl.prediction.served_learner import ServedLearner
 from kfsl.serving.export import export
-from tests.support.exported_model import SHAPE, prototypical_network, write_folder
+from tests.support.exported_model import SHAPE, draw, prototypical_network, write_folder
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,16 @@ def test_a_cut_model_is_named(model, name, part):
     with pytest.raises(ValueError, match=rf"{model}' is damaged .*export again") as refused:
         ServedLearner.load(model)
     assert "\n" not in str(refused.value)
+
+
+def test_classes_come_in_the_order_of_the_names_that_are_shown(tmp_path):
+    # As bytes the second comes first; its name that is shown begins with a backslash.
+    for name in (b"a", b"\xe9"):
+        folder = os.path.join(os.fsencode(tmp_path), name)
+        os.mkdir(folder)
+        draw(0, 0).save(os.path.join(os.fsdecode(folder), "1.png"))
+    classes = find_support(str(tmp_path)).classes
+    assert list(classes) == sorted(classes)
 
 
 def test_cut_classes_are_named(model, tmp_path):
