@@ -21,6 +21,9 @@ from kfsl.prediction.left_out import LeftOut
 from kfsl.prediction.rejection import Rejection
 from kfsl.prediction.served_learner import ServedLearner
 
+#: Of the constructor.
+ARGUMENTS = ("model", "head", "image_size", "steps", "base_classes", "none_label")
+
 
 class FewShotClassifier(SklearnProtocol):
     """Classifies images from a few examples of each class; nothing is trained.
@@ -108,7 +111,7 @@ class FewShotClassifier(SklearnProtocol):
         """
         served = served_model(self.model, self.head, self.image_size, self.steps)
         labelled = labelled_images(X, y, least=2)
-        return self._learn(served, SupportSet.empty(), *labelled, self.get_params())
+        return self._learn(served, SupportSet.empty(), *labelled, self._arguments())
 
     def partial_fit(
         self, X: Any, y: Any = None, classes: Iterable[Hashable] | None = None
@@ -283,7 +286,7 @@ class FewShotClassifier(SklearnProtocol):
         classifier = cls(os.fspath(path), **saved.arguments)
         served = served_model(classifier.model, steps=classifier.steps)
         learnt = LearntSupport(served, saved.support, classifier.base_classes)
-        return classifier._keep(learnt, classifier.get_params())
+        return classifier._keep(learnt, classifier._arguments())
 
     @property
     def transductive(self) -> bool:
@@ -291,6 +294,10 @@ class FewShotClassifier(SklearnProtocol):
         return self._learnt.served.transductive
 
     # === What was learnt ===
+
+    def _arguments(self) -> dict[str, Any]:
+        """Those above as they are now, whatever arguments a subclass has."""
+        return {name: getattr(self, name) for name in ARGUMENTS}
 
     @property
     def _learnt(self) -> LearntSupport:
