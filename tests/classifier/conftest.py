@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from kfsl import FewShotClassifier
 from kfsl.serving.export import export
 from tests.support.exported_model import (
     CLASSES,
@@ -38,3 +39,8 @@ def drawings():
     images = [draw(*drawing) for drawings in CLASSES.values() for drawing in drawings]
     names = [name for name, drawings in CLASSES.items() for _ in drawings]
     return np.stack([np.asarray(image) for image in images]), names
+
+
+@pytest.fixture
+def fitted(model, support):
+    return FewShotClassifier(model).fit(support)
