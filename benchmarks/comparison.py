@@ -15,6 +15,7 @@ import importlib
 import itertools
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -242,6 +243,12 @@ def compared(name: str, folder: Path, count: int) -> list[dict[str, Any]]:
     return rows
 
 
+def on_few_lines(measured: dict[str, Any]) -> str:
+    """JSON in which a list of numbers takes one line."""
+    text = json.dumps(measured, indent=1)
+    return re.sub(r"\[[\d\s,]+\]", lambda found: " ".join(found[0].split()), text)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=Path, required=True)
@@ -265,7 +272,7 @@ def main() -> None:
             "episodes": arguments.episodes,
             "rows": rows,
         }
-        arguments.output.write_text(json.dumps(measured, indent=1) + "\n")
+        arguments.output.write_text(on_few_lines(measured) + "\n")
 
 
 if __name__ == "__main__":
