@@ -69,11 +69,16 @@ ACTING = "20 rollouts an update; 40 tasks in the test"
 AFTER_ONE = "one update"
 
 
-def _policies(words: str, rows: tuple[tuple, ...], seeds: tuple[int, ...]) -> tuple[PaperRow, ...]:
+def _policies(
+    words: str,
+    rows: tuple[tuple, ...],
+    seeds: tuple[int, ...],
+    protocol: str = ACTING,
+) -> tuple[PaperRow, ...]:
     first = rows[0][0]
     return tuple(
         PaperRow(
-            name, "gin/rl", PAPER, told, words, ACTING, number,
+            name, "gin/rl", PAPER, told, words, protocol, number,
             source="section 5.3" if number is not None else "",
             against=None if name == first else first, seeds=seeds, task=AFTER_ONE,
             trainer="train_policy",
@@ -95,10 +100,11 @@ NAVIGATION_ROWS = _policies(
 CHEETAH_ROWS = _policies(
     DIRECTION,
     (
-        ("half_cheetah_direction_maml", "MAML (paper: below 550)", None),
-        ("half_cheetah_direction_modgrad", "ModGrad", 590.0),
+        ("half_cheetah_direction_maml_200_iterations", "MAML (paper: below 550)", None),
+        ("half_cheetah_direction_modgrad_200_iterations", "ModGrad", 590.0),
     ),
     (0,),
+    f"200 of 500 outer steps; {ACTING}",
 )  # fmt: skip
 
 COMPLETION_ROWS = _completions("cifar_fs", OBJECTS, published=False)
