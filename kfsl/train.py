@@ -11,7 +11,7 @@ import os
 
 from kfsl.command_line import command, gin_files
 from kfsl.command_line.flags import GIN_FILE, GIN_PARAM, RUN_DIR
-from kfsl.runs.measure import MEASURES
+from kfsl.runs.measure import measure_named
 from kfsl.runs.run_directory import RunDirectory
 
 
@@ -50,7 +50,7 @@ def _main() -> None:
         run.start(config)
     logs = session.fit(configurables.operative())
     if session.writes:
-        print(_summary(run, logs, experiment.learner.objective.reported[0]))
+        print(_summary(run, logs, experiment.learner.objective.measure.name))
 
 
 def _run_directory(paths: list[str]) -> str:
@@ -63,7 +63,7 @@ def _run_directory(paths: list[str]) -> str:
 def _summary(run: RunDirectory, logs: dict[str, float], metric: str) -> str:
     validation = ""
     if f"val_{metric}" in logs:
-        told = MEASURES[metric].text(logs[f"val_{metric}"], logs[f"val_{metric}_interval"])
+        told = measure_named(metric).text(logs[f"val_{metric}"], logs[f"val_{metric}_interval"])
         validation = f", validation {metric} {told}"
     told = _trained(run)
     return (

@@ -16,6 +16,8 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Operations on so little data take longer to be spread over threads than to be computed.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+# oneDNN's own allocator never gives back what it once took, and grows by doubling.
+os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
 importlib.import_module("kfsl")  # Before TensorFlow, whose kernels it chooses.
 
 #: Bytes above which a worker lets go between two tests of a module too, and by which it must

@@ -182,7 +182,7 @@ def _about(experiment: Experiment, split: str, seed: int, base_classes: int) -> 
         "transductive": learner.transductive,
         "base_classes": base_classes,
         "mode_names": list(dataset.split(split).mode_names),
-        "metric": learner.objective.reported[0],
+        "metric": learner.objective.measure.name,
     }
 
 

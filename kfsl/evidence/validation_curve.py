@@ -6,7 +6,7 @@ import dataclasses
 import os
 
 from kfsl.runs.files import read_json, write_json
-from kfsl.runs.measure import MEASURES
+from kfsl.runs.measure import measure_named, measures
 from kfsl.runs.run_directory import RunDirectory
 
 #: How many points a line of text shows.
@@ -20,7 +20,7 @@ class ValidationCurve:
     Args:
         steps: list of int. Updates.
         values: list of float; accuracies are in 0..1.
-        metric: str. Key of `kfsl.runs.measure.MEASURES`.
+        metric: str. Name of a `kfsl.runs.measure.Measure`.
 
     Example:
     ```python
@@ -56,18 +56,19 @@ class ValidationCurve:
             return None
         value = read_json(path)
         try:
-            (name,) = (name for name in MEASURES if MEASURES[name].plural in value)
-            return cls(value["updates"], value[MEASURES[name].plural], name)
+            (measure,) = (each for each in measures() if each.plural in value)
+            return cls(value["updates"], value[measure.plural], measure.name)
         except (TypeError, KeyError, ValueError) as error:
             raise ValueError(f"{path} is no validation curve: collect the run again.") from error
 
     def save(self, path: str) -> None:
         """Writes JSON."""
-        write_json(path, {"updates": self.steps, MEASURES[self.metric].plural: self.values})
+        plural = measure_named(self.metric).plural
+        write_json(path, {"updates": self.steps, plural: self.values})
 
     def summary(self) -> str:
         """A few points, the best and the last among them; accuracies in per cent."""
-        measure = MEASURES[self.metric]
+        measure = measure_named(self.metric)
         last = len(self.steps) - 1
         sign = 1 if measure.larger_is_better else -1
         best = max(range(last + 1), key=lambda i: sign * self.values[i])

@@ -10,6 +10,7 @@ from keras import ops
 from kfsl.episodes import EpisodeSpec
 from kfsl.metrics.episode_accuracy import EpisodeAccuracy
 from kfsl.objectives.objective import Objective, readable
+from kfsl.runs.measure import ACCURACY
 
 #: Logit of a class that an episode does not have; finite, so that 0 * logit stays 0.
 ABSENT = -1e9
@@ -43,7 +44,7 @@ class Classification(Objective):
     """
 
     output = "logits"
-    reported = ("accuracy", "accuracy_interval")
+    measure = ACCURACY
 
     def __init__(self, ways: int | None = None) -> None:
         if ways is not None and ways < 2:

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from kfsl.episodes import QUERY_IMAGES, SUPPORT_IMAGES, SUPPORT_LABELS
+from kfsl.runs.measure import Measure, make_known
 
 
 class Objective:
@@ -31,10 +32,18 @@ class Objective:
     target_dtype: str = "int32"
     #: Whether an answer is one of an episode's classes.
     has_classes: bool = True
-    #: The metric's results, as logs name them; the first decides which weights are best.
-    reported: tuple[str, ...] = ()
-    #: Whether more of the first of `reported` is better.
-    larger_is_better: bool = True
+    #: What each episode is measured by; it decides which weights are best.
+    measure: Measure
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "measure" in vars(cls):
+            make_known(cls.measure)
+
+    @property
+    def reported(self) -> tuple[str, str]:
+        """The metric's results, as logs name them: the measure, and half of its interval."""
+        return self.measure.name, f"{self.measure.name}_interval"
 
     @property
     def width(self) -> int | None:
@@ -72,7 +81,7 @@ class Objective:
     @property
     def monitor(self) -> str:
         """Key of the logs that decides which weights are best."""
-        return f"val_{self.reported[0]}"
+        return f"val_{self.measure.name}"
 
     def check_targets(self, targets: Any) -> None:
         """Refuses targets of another kind, as far as shapes and dtypes tell.
@@ -157,7 +166,7 @@ class Objective:
         raise NotImplementedError
 
     def scores(self, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-        """The first of `reported` for each episode, `[B]`, in double precision.
+        """The `measure` of each episode, `[B]`, in double precision.
 
         Args:
             targets: array, `[B, Q, ...]`.

@@ -11,6 +11,7 @@ from kfsl.episodes import QUERY_INPUTS, SUPPORT_INPUTS, SUPPORT_TARGETS
 from kfsl.metrics.episode_error import EpisodeError
 from kfsl.objectives.objective import Objective
 from kfsl.objectives.regression_spec import RegressionSpec
+from kfsl.runs.measure import ERROR
 
 
 @keras.saving.register_keras_serializable(package="kfsl")
@@ -41,8 +42,7 @@ class Regression(Objective):
     embedded = "inputs"
     input_dtype = target_dtype = "float32"
     has_classes = False
-    reported = ("error", "error_interval")
-    larger_is_better = False
+    measure = ERROR
 
     def __init__(self, width: int = 1) -> None:
         if width < 1:

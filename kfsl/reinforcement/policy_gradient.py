@@ -11,6 +11,7 @@ from keras import ops
 from kfsl.episodes import QUERY_INPUTS, SUPPORT_INPUTS, SUPPORT_TARGETS
 from kfsl.objectives.objective import Objective
 from kfsl.reinforcement.policy_head import PolicyHead
+from kfsl.runs.measure import RETURN
 
 
 @keras.saving.register_keras_serializable(package="kfsl")
@@ -49,7 +50,7 @@ class PolicyGradient(Objective):
     embedded = "observations"
     input_dtype = target_dtype = "float32"
     has_classes = False
-    reported = ("return", "return_interval")
+    measure = RETURN
 
     def __init__(self, actions: int = 1) -> None:
         if actions < 1:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from kfsl.evidence.paper_row import PaperRow
 from kfsl.reproduction.row_run import BEGUN, DONE, MISSING, RowRun
 from kfsl.runs.evaluation_record import Evaluation
-from kfsl.runs.measure import MEASURES
+from kfsl.runs.measure import measure_named
 
 
 def listing(row_runs: Sequence[RowRun]) -> str:
@@ -77,7 +77,7 @@ def _progress(run: RowRun) -> str:
 
 
 def _best(run: RowRun) -> str:
-    measure = MEASURES[run.directory.validation_metric]
+    measure = measure_named(run.directory.validation_metric)
     key = f"val_{measure.name}"
     found = [line[key] for line in run.directory.metrics() if key in line]
     best = max if measure.larger_is_better else min

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kfsl.runs.files import write_text
-from kfsl.runs.measure import MEASURES, Measure, half_interval
+from kfsl.runs.measure import Measure, half_interval, measure_named
 
 Size = int | list[int] | None
 
@@ -49,7 +49,7 @@ class Evaluation:
             none.
         modes: list of int. Of a mixture of datasets: which one each episode is from.
         mode_names: list of str. The datasets of a mixture.
-        metric: str. Key of `kfsl.runs.measure.MEASURES`. Accuracies are in 0..1.
+        metric: str. Name of a `kfsl.runs.measure.Measure`. Accuracies are in 0..1.
         after_updates: list of lists of float. Of policies: what each task returns after 0, 1, ...
             updates; `values` are those after the first.
         later_share: float. How far updates after the first went, of the whole.
@@ -102,7 +102,7 @@ class Evaluation:
     @property
     def measure(self) -> Measure:
         """How its numbers are written."""
-        return MEASURES[self.metric]
+        return measure_named(self.metric)
 
     @property
     def episodes(self) -> int:
@@ -204,7 +204,7 @@ class Evaluation:
         """
         fields = {field.name: field for field in dataclasses.fields(cls)}
         value = dict(value)
-        plural = MEASURES[value.get("metric", "accuracy")].plural
+        plural = measure_named(value.get("metric", "accuracy")).plural
         if plural in value:
             value["values"] = value.pop(plural)
         missing = [

@@ -20,10 +20,10 @@ class Measure:
 
     Example:
     ```python
-    from kfsl.runs.measure import MEASURES
+    from kfsl.runs.measure import measure_named
 
-    assert MEASURES["accuracy"].text(0.9, 0.196) == "90.00 ± 19.60 %"
-    assert MEASURES["error"].text(0.0345, 0.002) == "0.0345 ± 0.0020"
+    assert measure_named("accuracy").text(0.9, 0.196) == "90.00 ± 19.60 %"
+    assert measure_named("error").text(0.0345, 0.002) == "0.0345 ± 0.0020"
     ```
     """
 
@@ -59,14 +59,53 @@ class Measure:
         return f"{self.number(mean, half, sign=True)}{self.difference_unit}"
 
 
-MEASURES = {
-    measure.name: measure
-    for measure in (
-        Measure("accuracy", "accuracies", 100.0, " %", " points", digits=2),
-        Measure("error", "errors", larger_is_better=False),
-        Measure("return", "returns", digits=2),
-    )
-}
+ACCURACY = Measure("accuracy", "accuracies", 100.0, " %", " points", digits=2)
+ERROR = Measure("error", "errors", larger_is_better=False)
+RETURN = Measure("return", "returns", digits=2)
+
+_known = {measure.name: measure for measure in (ACCURACY, ERROR, RETURN)}
+
+
+def measures() -> tuple[Measure, ...]:
+    """Those of kfsl, and those of the objectives that were imported."""
+    return tuple(_known.values())
+
+
+def measure_named(name: str) -> Measure:
+    """The measure that records and logs call so.
+
+    Args:
+        name: str.
+
+    Returns:
+        `Measure`.
+
+    Raises:
+        ValueError: if no objective that was imported measures it.
+    """
+    if name not in _known:
+        raise ValueError(
+            f"{name!r} is measured by no objective that is known (known: {', '.join(_known)}). "
+            "Import the module whose objective measures it."
+        )
+    return _known[name]
+
+
+def make_known(measure: Measure) -> None:
+    """Lets records and logs name a measure.
+
+    Args:
+        measure: `Measure`.
+
+    Raises:
+        ValueError: if another one has its name.
+    """
+    known = _known.setdefault(measure.name, measure)
+    if known != measure:
+        raise ValueError(
+            f"{measure.name!r} is measured already, otherwise: {known}; received {measure}. "
+            "Name the new measure otherwise."
+        )
 
 
 def half_interval(values: Any) -> float:

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from kfsl.runs.evaluation_record import Evaluation, by_mode
-from kfsl.runs.measure import MEASURES, half_interval
+from kfsl.runs.measure import half_interval, measure_named
 
 #: Two evaluations saw the same episodes, as far as both go, if these agree and what follows.
 SAME_EPISODES = (
@@ -39,7 +39,7 @@ class PairedDifference:
     def summary(self) -> str:
         """One line for people."""
         verdict = "" if abs(self.mean) > self.interval else "; no difference beyond chance"
-        measure = MEASURES[self.metric]
+        measure = measure_named(self.metric)
         told = measure.difference_text(self.mean, self.interval)
         if not measure.larger_is_better:
             told += " (less is better)"

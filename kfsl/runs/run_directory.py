@@ -8,7 +8,7 @@ from typing import Any
 from kfsl.runs.environment import now
 from kfsl.runs.files import read_json, read_text, write_json, write_text
 from kfsl.runs.grown_epochs import first_difference, grown_epochs
-from kfsl.runs.measure import MEASURES
+from kfsl.runs.measure import measures
 
 #: What metadata say of a training that came to its end.
 ENDED = ("finished", "steps", "training_seconds")
@@ -213,7 +213,8 @@ class RunDirectory:
     def validation_metric(self) -> str:
         """What validation measures; accuracy where nothing was validated yet."""
         lines = self.metrics()
-        found = (name for name in MEASURES if any(f"val_{name}" in line for line in lines))
+        names = (measure.name for measure in measures())
+        found = (name for name in names if any(f"val_{name}" in line for line in lines))
         return next(found, "accuracy")
 
     def metrics(self) -> list[dict[str, Any]]:

@@ -131,7 +131,7 @@ class TrainingSession:
         self._best = BestLearner(
             run.best_learner,
             monitor=experiment.learner.objective.monitor,
-            larger_is_better=experiment.learner.objective.larger_is_better,
+            larger_is_better=experiment.learner.objective.measure.larger_is_better,
             patience=arguments.patience,
             validated=self._validation is not None,
             writes=self.writes,

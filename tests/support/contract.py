@@ -95,7 +95,7 @@ class LearnerContract:
             logs = learner.train_on_batch(episode, labels, return_dict=True)
             assert np.isfinite(logs["loss"])
         after, score = answered(learner, episode, labels)
-        if learner.objective.larger_is_better:
+        if learner.objective.measure.larger_is_better:
             assert score == 1.0
         assert after < 0.2 * before
 

@@ -158,7 +158,7 @@ def steps_values(
     """
     runs: dict[str, Any] = {}
     first: Any = None
-    metric = experiment.learner.objective.reported[0]
+    metric = experiment.learner.objective.measure.name
     for path, learner in learners.items():
         measured, losses = measured_over_steps(experiment, learner, steps, **arguments)
         runs[path] = {

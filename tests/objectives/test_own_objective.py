@@ -1,0 +1,94 @@
+"""An objective that a user writes: what it measures reaches runs, evaluations and comparisons."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from kfsl.objectives import Regression
+from kfsl.runs.evaluation_record import Evaluation
+from kfsl.runs.measure import Measure, make_known, measure_named, measures
+from tests.support.forked import python
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs/regression_and_rl.md"
+TINY = """
+import my_objectives
+load_dataset.name = 'sinusoids'
+Experiment.dataset = @load_dataset()
+Experiment.learner = @MAML()
+MAML.backbone = @MLP()
+MAML.objective = @AbsoluteErrors()
+MAML.inner_rate = 0.01
+AbsoluteErrors.width = 1
+MLP.image_shape = (1,)
+MLP.hidden = (8,)
+Experiment.sampler = @sinusoid_episode
+sinusoid_episode.points = 5
+train.optimizer = @Adam()
+train.meta_batch = 2
+train.epochs = 2
+train.steps_per_epoch = 2
+train.validation_episodes = 3
+evaluate.episodes = 4
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Where the page's example is a module, and a gin file uses it."""
+    folder = tmp_path_factory.mktemp("own")
+    (example,) = (
+        block
+        for block in re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+        if "class AbsoluteErrors" in block
+    )
+    head = "import numpy as np\nfrom kfsl.objectives import Regression\n"
+    module = example[: example.index("objective = AbsoluteErrors")]
+    (folder / "my_objectives.py").write_text(head + module, "utf-8")
+    (folder / "own.gin").write_text(TINY, "utf-8")
+    return folder
+
+
+def command(folder: Path, *arguments: str):
+    path = os.pathsep.join([str(folder), str(ROOT)])
+    done = python(["-m", *arguments], cwd=folder, env={**os.environ, "PYTHONPATH": path})
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_it_is_trained_evaluated_and_compared_by_its_own_measure(folder):
+    for name, rate in (("one", 0.01), ("other", 0.0)):
+        printed = command(
+            folder, "kfsl.train", "--gin_file=own.gin", f"--run_dir={name}",
+            f"--gin_param=MAML.inner_rate = {rate}",
+        )  # fmt: skip
+        assert re.search(r"validation deviation \d+\.\d{4} ± ", printed)
+        printed = command(folder, "kfsl.evaluate", f"--run_dir={name}")
+        assert re.search(r"4 episodes: deviation \d+\.\d{4} ± ", printed)
+    record = json.loads((folder / "one/evaluation/test.json").read_text("utf-8"))
+    assert record["metric"] == "deviation"
+    assert len(record["deviations"]) == 4
+    lines = (folder / "one/metrics.jsonl").read_text("utf-8").splitlines()
+    assert len(lines) == 2
+    assert all("val_deviation" in json.loads(line) for line in lines)
+    printed = command(folder, "kfsl.evaluate", "--run_dir=one", "--against=other")
+    assert re.search(r"same 4 episodes: [-+]\d\.\d{4} ± .* \(less is better\)", printed)
+
+
+def test_a_record_of_an_unknown_measure_says_what_is_missing():
+    with pytest.raises(ValueError, match="'sharpness' is measured by no objective that is known"):
+        Evaluation.from_json({"metric": "sharpness", "sharpnesses": [1.0]})
+
+
+def test_a_name_has_one_meaning():
+    make_known(Measure("error", "errors", larger_is_better=False))  # As it is known.
+    with pytest.raises(ValueError, match="'error' is measured already, otherwise"):
+
+        class LargerErrors(Regression):
+            measure = Measure("error", "errors")
+
+    assert not measure_named("error").larger_is_better
+    assert len({measure.name for measure in measures()}) == len(measures())
