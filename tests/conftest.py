@@ -22,7 +22,7 @@ importlib.import_module("kfsl")  # Before TensorFlow, whose kernels it chooses.
 
 #: Bytes above which a worker lets go between two tests of a module too, and by which it must
 #: have grown since it last did: what cannot be let go is not worth another try.
-LARGE, GROWN = 2 * 2**30, 2**29
+LARGE, GROWN = 2**30, 2**27
 
 #: Peak memory of this process and of its largest child, in GB, and what raised it, by worker.
 PEAKS = pytest.StashKey[dict[str, tuple[float, float, dict[str, float]]]]()

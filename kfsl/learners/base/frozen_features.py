@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from kfsl.layers.cosine import l2_normalize
@@ -83,9 +84,15 @@ class FrozenFeatures(MetricLearner):
         Raises:
             ValueError: if there is no image.
         """
+
+        # As a graph: called by itself a network keeps what all of its layers gave until its end.
+        @tf.function(autograph=False, reduce_retracing=True)
+        def embedded(batch: Any) -> Any:
+            return self._vectors(self.embed(ops.expand_dims(batch, 0)))[0]
+
         total, count = 0.0, 0
         for batch in images:
-            features = self._vectors(self.embed(ops.expand_dims(batch, 0)))[0]
+            features = embedded(tf.convert_to_tensor(batch))
             # Sums in double precision: they do not depend on how images are divided.
             total = total + np.sum(np.asarray(features, "float64"), axis=0)
             count += len(features)
