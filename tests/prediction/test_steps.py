@@ -10,9 +10,8 @@ from kfsl.prediction.image_folders import find_queries, find_support
 from kfsl.prediction.served_learner import MOST_LEFT_OUT, ServedLearner, most_left_out
 from kfsl.serving.export import export
 from kfsl.serving.files import chosen_steps
-from tests.support.exported_model import SHAPE, draw, maml, write_folder
+from tests.support.exported_model import CLASSES, SHAPE, draw, maml, said, write_folder
 from tests.support.refusals import refusal
-from tests.test_predict import CLASSES, said
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import pytest
 from kfsl.predict import predict_folders
 from kfsl.prediction.image_folders import find_queries, find_support
 from kfsl.prediction.request_checks import check_none_of_these
-from kfsl.serving.export import export
 from tests.support.exported_model import (
     CLASSES,
     SHAPE,
@@ -19,23 +18,6 @@ from tests.support.exported_model import (
     write_folder,
     write_queries,
 )
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("exports") / "model")
-    export(prototypical_network(SHAPE), path, image_shape=SHAPE)
-    return path
-
-
-@pytest.fixture(scope="module")
-def support(tmp_path_factory):
-    return write_folder(tmp_path_factory.mktemp("images") / "support", CLASSES)
-
-
-@pytest.fixture
-def queries(tmp_path):
-    return write_queries(tmp_path / "queries")
 
 
 def with_threshold(model, folder, threshold):
