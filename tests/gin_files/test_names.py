@@ -39,6 +39,7 @@ def test_the_lists_of_gin_files_are_not_empty():
     assert {path.stem for path in TOP_LEVEL} >= {"stanet", "prototypical_network"}
     assert len(PAPERS) > 30
     assert len(COMPLETIONS) == 32
+    assert len(EXPERTS) == 4
     assert len(REGRESSION) == 5
 
 
@@ -81,6 +82,17 @@ def test_a_name_says_what_the_file_configures(path):
     assert (name["method"] == "fomaml") == ("Reptile.meta_gradient = 'last'" in config)
     method = "reptile" if name["method"] == "fomaml" else name["method"]
     assert f"Experiment.learner = @{learner}()" in (ROOT / f"gin/{method}.gin").read_text()
+
+
+EXPERTS = [path for path in PAPERS if "mixture_episode.modes = (" in path.read_text()]
+
+
+@pytest.mark.parametrize("path", EXPERTS, ids=relative)
+def test_an_expert_is_of_a_mode_that_the_mixture_has(path):
+    configurables.parse([relative(path)])
+    (mode,) = gin.query_parameter("mixture_episode.modes")
+    assert mode in MIXTURES[gin.query_parameter("load_dataset.name")]
+    assert path.stem.endswith(f"_{mode.partition(':')[0]}")
 
 
 SWEEPS = [path for path in PAPERS if path not in COMPLETIONS and NAME.fullmatch(path.stem)["sweep"]]

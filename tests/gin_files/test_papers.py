@@ -106,8 +106,17 @@ def paper_stores(tmp_path_factory):
 
 def write_mixture(path, name, modes):
     """Noise in the layout of a mixture: eight classes of each mode in each split."""
+    turns = {mode: ("",) for mode in modes}
+    # Characters are classes of their own at each of four rotations.
+    turns |= {
+        mode: tuple(f"/rot{angle}" for angle in (0, 90, 180, 270))
+        for mode in modes
+        if "omniglot" in mode
+    }
     splits = {
-        split: [f"{mode}/{split}{i}" for mode in modes for i in range(8)]
+        split: [
+            f"{mode}/{split}{i}{turn}" for mode in modes for i in range(8) for turn in turns[mode]
+        ]
         for split in ("train", "val", "test")
     }
     classes = [
@@ -121,7 +130,7 @@ def write_mixture(path, name, modes):
         (84, 84, 3),
         {
             "name": name, "dataset": "mixture", "splits": splits, "modes": list(modes),
-            "mode_rotations": [1] * len(modes),
+            "mode_rotations": [len(turns[mode]) for mode in modes],
             "class_modes": [modes.index(each.split("/")[0]) for each in classes],
         },
     )  # fmt: skip

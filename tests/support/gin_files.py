@@ -20,12 +20,12 @@ COMPLETION = {
 }  # fmt: skip
 PAPERS = sorted(p for p in (ROOT / "gin/papers").rglob("*.gin") if p.name[0] != "_")
 START_FROM = r"^train.start_from = 'runs/(\w+)'"
-#: What the multimodal papers' mixtures are made of.
+#: What the multimodal papers' mixtures are made of: the modes' names in a store that the command
+#: in each file makes.
 MIXTURES = {
-    "two_mode": ("mini_imagenet", "omniglot"),
-    "two_mode_fc100": ("mini_imagenet", "fc100"),
-    "three_mode": ("mini_imagenet", "omniglot", "fc100"),
-    "five_mode": ("mini_imagenet", "omniglot", "fc100", "aircraft", "cub"),
+    path.stem: tuple(re.search(r"--parts=(\S+)", path.read_text())[1].split(","))
+    for path in (ROOT / "gin/data").glob("*_mode*.gin")
+    if "--parts=" in path.read_text()
 }
 
 
