@@ -23,8 +23,8 @@ class KernelModulation(keras.layers.Layer):
     channel alone would be FiLM, which a batch normalisation behind the layer takes back.
 
     Args:
-        kernel_shape: sequence of int. `[y, x, in, out]` of a convolution, `[in, out]` of a dense
-            layer.
+        kernel_shape: sequence of int. `[y, x, in, out]` of a convolution, `[x, in, out]` of one
+            in a line, `[in, out]` of a dense layer.
         use_bias: bool. Whether the layer has a bias to modulate. Defaults to True.
         form: str. `"factorised"` or `"full"`. Defaults to `"factorised"`.
         residual: bool. False: `W * M`, as the authors' program has it. Defaults to True.
@@ -63,9 +63,9 @@ class KernelModulation(keras.layers.Layer):
         super().__init__(**kwargs)
         if form not in FORMS:
             raise ValueError(f"form must be one of {FORMS}; received form={form!r}")
-        if len(kernel_shape) not in (2, 4):
+        if len(kernel_shape) not in (2, 3, 4):
             raise ValueError(
-                "A kernel is [y, x, in, out] or [in, out]; received "
+                "A kernel is [y, x, in, out], [x, in, out] or [in, out]; received "
                 f"kernel_shape={tuple(kernel_shape)}"
             )
         self.kernel_shape = tuple(int(size) for size in kernel_shape)

@@ -55,7 +55,7 @@ class MAML(GradientLearner):
         self.rates = rates
         self.learned_rates = None
         if rates != "fixed":
-            count = 1 if rates == "shared" else len(self.adapted_network.keys)
+            count = 1 if rates == "shared" else len(self.adapted_network.variables)
             start = keras.initializers.Constant(inner_rate)
             self.learned_rates = self.add_weight((count,), start, name="inner_rates")
 
@@ -65,7 +65,7 @@ class MAML(GradientLearner):
         (rates,) = starting_weights([self.learned_rates])
         if self.rates == "shared":
             return SGD(rates[0])
-        return SGD([rates[i] for i in range(len(self.adapted_network.keys))])
+        return SGD([rates[i] for i in range(len(self.adapted_network.variables))])
 
     def weight_parts(self) -> dict[str, list[keras.Variable]]:
         """`rates`: the learned inner rates, where there are any."""

@@ -10,17 +10,17 @@ from kfsl.learners.base.given_layers import restored
 from kfsl.learners.maml import MAML
 from kfsl.networks.adapted_network import backbone_with_head, chosen_positions
 from kfsl.networks.head import Head
-from kfsl.networks.modulated_network import ModulatedStart, WeightModulation
+from kfsl.networks.modulated_network import AdaptedModulatedNetwork, WeightModulation
 
 
 @keras.saving.register_keras_serializable(package="kfsl")
 class MultimodalMAML(MAML):
-    """MAML whose steps begin at weights that are modulated for each task (MMAML, and with KML).
+    """MAML of a network that is modulated for each task (MMAML, and with kernel modulation).
 
     A network of its own, `encoder`, makes a vector of the support images, without their labels;
     generators make from it what modulates the backbone, once, before the first step. The steps
-    then adapt the modulated weights; whether they or the weights beneath adapt is not in the
-    papers.
+    adapt the weights beneath the modulation, which stays as it is within a task: so MMAML's
+    program has it, and of KML the paper does not say.
 
     Args:
         backbone: see `GradientLearner`.
@@ -74,11 +74,11 @@ class MultimodalMAML(MAML):
         task_encoder = TaskEncoder(encoder, embedding_size, dtype=policy, name="task_encoder")
         adapted = kwargs.get("adapted")
 
-        def network(backbone: keras.Model, head: Head) -> ModulatedStart:
+        def network(backbone: keras.Model, head: Head) -> AdaptedModulatedNetwork:
             whole = backbone_with_head(backbone, head)
             modulation = WeightModulation(whole, generator, embedding_size, dense, residual, policy)
             positions = chosen_positions(whole, adapted)
-            return ModulatedStart(whole, positions, task_encoder, modulation, bn_policy)
+            return AdaptedModulatedNetwork(whole, positions, task_encoder, modulation, bn_policy)
 
         super().__init__(backbone, network=network, bn_policy=bn_policy, dtype=policy, **kwargs)
         self.encoder = encoder

@@ -15,7 +15,7 @@ class AdaptedNetwork:
 
     Subclasses may begin elsewhere than at the model's weights, with something drawn from the
     seed or computed from the support set (`start`), or replace something else than weights
-    (`keys`, `start` and `__call__`).
+    (`keys`, `start` and `__call__`), of which no step changes the last ones (`fixed`).
 
     Args:
         network: `keras.Model`, built.
@@ -56,8 +56,13 @@ class AdaptedNetwork:
         names = [re.sub(r"\W", "_", variable.path) for variable in self.variables]
         return [f"w{i}_{name}" for i, name in zip(self.positions, names, strict=True)]
 
+    @property
+    def fixed(self) -> int:
+        """How many of the last `keys` stay as they start: of the task, and not adapted."""
+        return 0
+
     def start(self, task: Mapping[str, Any], seed: Any = None) -> dict[str, Any]:
-        """What adapts, before the first step.
+        """What adapts, before the first step, and what is fixed.
 
         Args:
             task: mapping with one task's support set: `inputs`, `[S, ...]`, as the network takes

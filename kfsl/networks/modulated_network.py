@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,22 +15,34 @@ from kfsl.layers.normalization import BatchNormalization, moments_scope
 from kfsl.layers.task_encoder import TaskEncoder
 from kfsl.networks.adapted_network import AdaptedNetwork
 from kfsl.networks.keras_private import graph_of, nodes
-from kfsl.networks.replaced_weights import call_with, starting_weights
+from kfsl.networks.replaced_weights import all_variables, call_with, starting_weights
 
 #: FiLM, and the two forms of kernel modulation.
 GENERATORS = ("film", "factorised", "full")
 EMBEDDING = "task_embedding"
 
 _NORMALIZATIONS = (BatchNormalization, keras.layers.BatchNormalization)
+_CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+#: They have no kernel, or none in the order of the others.
+_NOT_MODULATED = (
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3D,
+    keras.layers.Conv3DTranspose,
+    keras.layers.DepthwiseConv1D,
+    keras.layers.SeparableConv1D,
+    keras.layers.SeparableConv2D,
+)
 
 
 class WeightModulation:
     """Makes a network's weights of a task's embedding.
 
     Kernel modulation acts on the kernels and biases of convolutions, and of dense layers by
-    choice. FiLM acts where MMAML has it, behind the batch normalisation that follows a layer: its
-    factors and offsets are those of the normalisation, which multiplies and adds; where none
-    follows, those of the layer itself.
+    choice, nested models' too and frozen ones; a layer that is called twice is modulated once.
+    FiLM acts where MMAML has it, behind the batch normalisation that follows a layer: its factors
+    and offsets are those of the normalisation, which multiplies and adds; where none follows,
+    those of the layer itself.
 
     Args:
         network: `keras.Model`, functional.
@@ -40,8 +53,9 @@ class WeightModulation:
         dtype: Keras dtype policy of the generators.
 
     Raises:
-        ValueError: for another generator, a network without a layer to modulate, or FiLM behind a
-            normalisation without factors or offsets.
+        ValueError: for another generator, a network without a layer to modulate or with
+            convolutions of a kind that is not modulated, or FiLM behind a normalisation without
+            factors or offsets.
     """
 
     def __init__(
@@ -57,23 +71,24 @@ class WeightModulation:
             raise ValueError(
                 f"`generator` must be one of {GENERATORS}; received generator={generator!r}."
             )
-        kinds = (keras.layers.Conv2D, keras.layers.Dense) if dense else (keras.layers.Conv2D,)
-        calls = [node for node in nodes(graph_of(network)) if isinstance(node.operation, kinds)]
+        kinds = (*_CONVOLUTIONS, keras.layers.Dense) if dense else _CONVOLUTIONS
+        calls = _calls_of_layers(network, kinds)
         if not calls:
             raise ValueError(f"The network {network.name!r} has no convolution to modulate.")
         self.generator = generator
         self.residual = residual
-        self._places = {v.path: i for i, v in enumerate(network.trainable_variables)}
+        self._places = {id(v): i for i, v in enumerate(all_variables(network))}
         self.modulated: list[tuple[int, int | None]] = []
         self.generators: list[keras.layers.Layer] = []
-        for call in calls:
-            self._add(network, call, size, dtype)
+        for layer_calls in calls:
+            self._add(layer_calls, size, dtype)
 
-    def _add(self, network: keras.Model, call: Any, size: int, dtype: Any) -> None:
-        layer = call.operation
+    def _add(self, calls: list[tuple[Any, Any]], size: int, dtype: Any) -> None:
+        layer = calls[0][0].operation
         factor, offset, name = layer.kernel, layer.bias if layer.use_bias else None, layer.name
         if self.generator == "film":
-            normalization = _normalization_behind(network, call)
+            # Behind a layer that is called twice, two normalisations would follow.
+            normalization = _normalization_behind(*calls[0]) if len(calls) == 1 else None
             if normalization is not None:
                 factor, offset = (getattr(normalization, part, None) for part in ("gamma", "beta"))
                 name = normalization.name
@@ -84,11 +99,11 @@ class WeightModulation:
                     "choose generator='factorised'."
                 )
         self.modulated.append(
-            (self._places[factor.path], None if offset is None else self._places[offset.path])
+            (self._places[id(factor)], None if offset is None else self._places[id(offset)])
         )
         if self.generator == "film":
             made = FiLMGenerator(
-                channels=factor.shape[-1],
+                channels=_by_output(factor.shape, layer)[-1],
                 # PyTorch's default, as of the other generators.
                 kernel_initializer=keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform"),
                 dtype=dtype,
@@ -96,8 +111,8 @@ class WeightModulation:
             )
         else:
             made = KernelModulation(
-                factor.shape, offset is not None, self.generator, self.residual, dtype=dtype,
-                name=f"modulation_{layer.name}",
+                _by_output(factor.shape, layer), offset is not None, self.generator, self.residual,
+                dtype=dtype, name=f"modulation_{layer.name}",
             )  # fmt: skip
         made.build((size,))
         self.generators.append(made)
@@ -107,10 +122,10 @@ class WeightModulation:
 
         Args:
             embedding: tensor, `[size]`.
-            own: sequence of tensors, the values of all trainable variables.
+            own: sequence of tensors, the values of `all_variables` of the network.
 
         Returns:
-            dict from positions among the trainable variables to tensors.
+            dict from positions among them to tensors.
         """
         found = {}
         for (factor_at, offset_at), generator in zip(self.modulated, self.generators, strict=True):
@@ -118,13 +133,19 @@ class WeightModulation:
             if self.generator == "film" and self.residual:
                 factors = 1.0 + factors
             weight = own[factor_at]
-            found[factor_at] = weight * keras.ops.cast(factors, weight.dtype)
+            shape = weight.shape
+            if math.prod(factors.shape) != math.prod(shape):  # One for each output.
+                axes = 2 if shape[-1] != factors.shape[-1] else 1  # A depthwise kernel has two.
+                shape = shape[-axes:]
+            factors = keras.ops.reshape(keras.ops.cast(factors, weight.dtype), shape)
+            found[factor_at] = weight * factors
             if offset_at is None:
                 continue
             offset = own[offset_at]
             if self.generator == "film":
                 # The factor is of the sum: eta (w x + b) + gamma.
-                offset = offset * keras.ops.cast(factors, offset.dtype)
+                flat = keras.ops.reshape(keras.ops.cast(factors, offset.dtype), offset.shape)
+                offset = offset * flat
             found[offset_at] = offset + keras.ops.cast(offsets, offset.dtype)
         return found
 
@@ -163,17 +184,20 @@ class ModulatedNetwork(AdaptedNetwork):
 
     def __call__(self, weights: Sequence[Any], inputs: Any, training: bool) -> tuple[Any, Any]:
         (embedding,) = weights
-        own = starting_weights(self.network.trainable_variables)
+        own = starting_weights(all_variables(self.network))
         replaced = self.modulation.weights(embedding, own)
         return call_with(self.network, replaced, inputs, training)
 
 
-class ModulatedStart(AdaptedNetwork):
-    """A network that gradient steps adapt from weights that a task's embedding modulates.
+class AdaptedModulatedNetwork(AdaptedNetwork):
+    """A network whose weights gradient steps adapt, beneath a modulation that they leave as it is.
+
+    The task's embedding is made once, of its support images; each call modulates the weights as
+    they then are.
 
     Args:
         network: `keras.Model`, built.
-        positions: sequence of int. See `AdaptedNetwork`; what is modulated adapts too.
+        positions: sequence of int. See `AdaptedNetwork`.
         encoder: `TaskEncoder`.
         modulation: `WeightModulation` of the network.
         policy: str. See `ModulatedNetwork`.
@@ -187,21 +211,31 @@ class ModulatedStart(AdaptedNetwork):
         modulation: WeightModulation,
         policy: str,
     ) -> None:
-        modulated = [i for pair in modulation.modulated for i in pair if i is not None]
-        super().__init__(network, sorted({*positions, *modulated}))
+        super().__init__(network, positions)
         self.encoder = encoder
         self.modulation = modulation
         self.policy = policy
 
+    @property
+    def keys(self) -> list[str]:
+        return [*super().keys, EMBEDDING]
+
+    @property
+    def fixed(self) -> int:
+        return 1
+
     def start(self, task: Mapping[str, Any], seed: Any = None) -> dict[str, Any]:
         del seed
-        embedding = embedding_of(self.encoder, task, self.policy)
-        own = starting_weights(self.network.trainable_variables)
-        modulated = self.modulation.weights(embedding, own)
-        return {
-            key: modulated.get(position, own[position])
-            for key, position in zip(self.keys, self.positions, strict=True)
-        }
+        own = dict(zip(super().keys, starting_weights(self.variables), strict=True))
+        return {**own, EMBEDDING: embedding_of(self.encoder, task, self.policy)}
+
+    def __call__(self, weights: Sequence[Any], inputs: Any, training: bool) -> tuple[Any, Any]:
+        *adapted, embedding = weights
+        replaced = dict(zip(self.positions, adapted, strict=True))
+        own = starting_weights(all_variables(self.network))
+        current = [replaced.get(i, weight) for i, weight in enumerate(own)]
+        replaced |= self.modulation.weights(embedding, current)
+        return call_with(self.network, replaced, inputs, training)
 
 
 def embedding_of(encoder: TaskEncoder, task: Mapping[str, Any], policy: str) -> Any:
@@ -226,12 +260,43 @@ def embedding_of(encoder: TaskEncoder, task: Mapping[str, Any], policy: str) -> 
     return keras.ops.cast(embedding, keras.backend.result_type(embedding.dtype, "float32"))
 
 
-def _normalization_behind(network: keras.Model, call: Any) -> Any:
+def _calls_of_layers(network: keras.Model, kinds: tuple) -> list[list[tuple[Any, Any]]]:
+    """The calls of each layer of some kinds, with the graph they are in, nested graphs too."""
+    found: dict[int, list[tuple[Any, Any]]] = {}
+    others: list[str] = []
+
+    def look(graph: Any) -> None:
+        for node in nodes(graph):
+            operation = node.operation
+            if isinstance(operation, _NOT_MODULATED):
+                others.append(f"{operation.name!r} ({type(operation).__name__})")
+            elif isinstance(operation, kinds):
+                found.setdefault(id(operation), []).append((node, graph))
+            elif graph_of(operation) is not None:
+                look(graph_of(operation))
+
+    look(graph_of(network))
+    if others:
+        raise ValueError(
+            f"Convolutions are modulated whose kernels are [y, x, in, out], and depthwise ones; "
+            f"{network.name!r} has {', '.join(others)} too. Take another backbone."
+        )
+    return list(found.values())
+
+
+def _by_output(shape: Sequence[int], layer: keras.layers.Layer) -> tuple[int, ...]:
+    """A weight's shape as if its last axis were the outputs alone, as of a depthwise kernel."""
+    if isinstance(layer, keras.layers.DepthwiseConv2D) and len(shape) == 4:
+        return (*shape[:2], 1, shape[2] * shape[3])
+    return tuple(shape)
+
+
+def _normalization_behind(call: Any, graph: Any) -> Any:
     """The batch normalisation that alone reads what a layer gives; None if there is none."""
     output = call.output_tensors[0]
     readers = [
         node.operation
-        for node in nodes(graph_of(network))
+        for node in nodes(graph)
         if any(tensor is output for tensor in node.input_tensors)
     ]
     if len(readers) == 1 and isinstance(readers[0], _NORMALIZATIONS):

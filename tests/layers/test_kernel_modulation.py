@@ -110,7 +110,7 @@ def test_config_round_trip():
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"form": "half"}, "form must be one of"), ({"kernel_shape": (3, 3, 4)}, "A kernel is")],
+    [({"form": "half"}, "form must be one of"), ({"kernel_shape": (3, 3, 3, 4, 4)}, "A kernel is")],
 )
 def test_refusals(arguments, message):
     with pytest.raises(ValueError, match=message):

@@ -29,8 +29,8 @@ def small_learner(**arguments) -> ModulatedPrototypicalNetwork:
 class TestModulatedPrototypicalNetwork(LearnerContract):
     spec = SPEC
     variants = (
-        {},
-        {"generator": "film", "bn_policy": "support"},
+        {"bn_policy": "support"},
+        {"generator": "film"},
         {"generator": "full", "bn_policy": "running", "refined": True},
     )
     #: Of convolutions before a normalisation, the generators' offsets too.

@@ -8,7 +8,7 @@ import tensorflow as tf
 from kfsl.backbones.conv4 import Conv4
 from kfsl.backbones.resnet12 import ResNet12
 from kfsl.networks.modulated_network import GENERATORS, WeightModulation
-from kfsl.networks.replaced_weights import call_with, starting_weights
+from kfsl.networks.replaced_weights import all_variables, call_with, starting_weights
 
 EMBEDDING = np.random.default_rng(5).normal(size=6).astype("float32")
 
@@ -18,15 +18,14 @@ def backbone(**arguments):
     return Conv4((8, 8, 1), filters=4, num_pools=2, **arguments)
 
 
-def images():
-    return np.random.default_rng(0).random((3, 8, 8, 1)).astype("float32")
+def images(channels=1):
+    return np.random.default_rng(0).random((3, 8, 8, channels)).astype("float32")
 
 
-def modulated_outputs(network, modulation, training=False):
-    replaced = modulation.weights(
-        tf.constant(EMBEDDING), starting_weights(network.trainable_variables)
-    )
-    return call_with(network, replaced, images(), training)[0]
+def modulated_outputs(network, modulation, training=False, inputs=None):
+    own = starting_weights(all_variables(network))
+    replaced = modulation.weights(tf.constant(EMBEDDING), own)
+    return call_with(network, replaced, images() if inputs is None else inputs, training)[0]
 
 
 @pytest.mark.parametrize("generator", GENERATORS)
@@ -103,6 +102,81 @@ def test_convolutions_without_biases_and_shortcuts():
     assert all(offset is not None for _, offset in film.modulated)
 
 
+@pytest.mark.parametrize("generator", ["factorised", "full", "film"])
+def test_depthwise_convolutions(generator):
+    """A factor for each output: channel by channel, and for each of a channel's multiples."""
+    inputs = keras.Input((8, 8, 2))
+    depthwise = keras.layers.DepthwiseConv2D(3, depth_multiplier=2, bias_initializer="ones")
+    network = keras.Model(inputs, depthwise(inputs))
+    modulation = WeightModulation(network, generator, size=6)
+    (made,) = modulation.generators
+    factors, offsets = made(EMBEDDING)
+    if generator == "film":
+        expected = (1.0 + factors) * network(images(2)) + offsets
+    else:
+        copy = keras.models.clone_model(network)
+        kernel = depthwise.kernel * tf.reshape(factors, (3, 3, 2, 2))
+        copy.set_weights([kernel, depthwise.bias + offsets])
+        expected = copy(images(2))
+    found = modulated_outputs(network, modulation, inputs=images(2))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_a_frozen_network_is_modulated_and_stays_as_it_is(generator):
+    network, frozen = backbone(), backbone()
+    frozen.set_weights(network.get_weights())
+    frozen.trainable = False
+    modulation = WeightModulation(network, generator, size=6)
+    of_frozen = WeightModulation(frozen, generator, size=6)
+    for made, other in zip(of_frozen.generators, modulation.generators, strict=True):
+        made.set_weights(other.get_weights())
+    expected = modulated_outputs(network, modulation)
+    np.testing.assert_array_equal(modulated_outputs(frozen, of_frozen), expected)
+    own = starting_weights(all_variables(frozen))
+    replaced = of_frozen.weights(tf.constant(EMBEDDING), own)
+    _, after = call_with(frozen, replaced, images(), training=False)
+    for weight, value in zip(frozen.non_trainable_variables, after, strict=True):
+        np.testing.assert_array_equal(value, weight)
+
+
+def test_a_layer_that_is_called_twice_is_modulated_once():
+    inputs = keras.Input((8, 8, 3))
+    conv = keras.layers.Conv2D(3, 3, padding="same")
+    network = keras.Model(inputs, conv(conv(inputs)))
+    for generator in GENERATORS:
+        modulation = WeightModulation(network, generator, size=6)
+        assert len(modulation.generators) == 1
+    gamma, beta = WeightModulation(network, "film", size=6).generators[0](EMBEDDING)
+    assert gamma.shape == beta.shape == (3,)
+
+
+def test_convolutions_of_nested_models():
+    inner = backbone()
+    network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(1, 1), inner])
+    modulation = WeightModulation(network, "factorised", size=6)
+    assert len(modulation.generators) == 1 + 4
+    alone = keras.Sequential([keras.Input((8, 8, 1)), inner])
+    assert len(WeightModulation(alone, "film", size=6).generators) == 4
+
+
+def test_a_dense_layers_kernel_is_modulated():
+    network = keras.Sequential(
+        [keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3), keras.layers.Flatten(),
+         keras.layers.Dense(3)]
+    )  # fmt: skip
+    modulation = WeightModulation(network, "factorised", size=6, dense=True)
+    (conv, dense), (first, second) = (network.layers[0], network.layers[-1]), modulation.generators
+    expected = network(images())
+    maps = tf.nn.conv2d(images(), conv.kernel * first(EMBEDDING)[0], 1, "VALID")
+    maps = tf.reshape(maps + conv.bias + first(EMBEDDING)[1], (3, -1))
+    factors, offsets = second(EMBEDDING)
+    expected = maps @ (dense.kernel * factors) + dense.bias + offsets
+    np.testing.assert_allclose(
+        modulated_outputs(network, modulation), expected, rtol=1e-4, atol=1e-5
+    )
+
+
 def test_counts_are_the_papers():
     network = Conv4((84, 84, 3), filters=(32, 64, 128, 256), num_pools=0, strides=2)
     counts = {
@@ -123,6 +197,17 @@ def test_counts_are_the_papers():
             lambda: keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()]),
             "film",
             "no convolution to modulate",
+        ),
+        (
+            lambda: keras.Sequential(
+                [
+                    keras.Input((8, 8, 1)),
+                    keras.layers.Conv2D(2, 3),
+                    keras.layers.SeparableConv2D(2, 3, name="apart"),
+                ]
+            ),
+            "factorised",
+            r"has 'apart' \(SeparableConv2D\) too. Take another backbone",
         ),
     ],
 )

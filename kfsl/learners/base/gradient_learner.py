@@ -212,11 +212,14 @@ class GradientLearner(TaskwiseLearner):
         if start is None:
             start = self.adapted_network.start(task, seed)
         start = {key: start[key] for key in self.adapted_network.keys}
+        count = len(start) - self.adapted_network.fixed
+        free, fixed = list(start.values())[:count], list(start.values())[count:]
+        loss = self.support_loss(inputs, labels, mask, known, seed, training)
         if steps is None:
             steps = self.steps if training else self.default_steps
         weights, losses = gradients.inner_loop(
-            self.support_loss(inputs, labels, mask, known, seed, training),
-            list(start.values()),
+            lambda weights, step: loss([*weights, *fixed], step),
+            free,
             self.update_rule(),
             steps,
             first_order=self.first_order,
@@ -225,6 +228,7 @@ class GradientLearner(TaskwiseLearner):
             seed=seed,
             differentiated=training and self.differentiates_adaptation,
         )
+        weights = [*weights, *fixed]
         state = {**dict(zip(start, weights, strict=True)), **known}
         if self._bn_policy == "support":
             # Seen once more after the last step.
