@@ -31,7 +31,10 @@ class Backbone(keras.Model):
         unknown = sorted(set(kwargs) - {"name", "trainable"})
         if unknown:
             raise TypeError(f"{type(self).__name__} has no argument {unknown[0]!r}.")
+        # Not by Keras's constructor, which tells the layers nothing of it.
+        trainable = kwargs.pop("trainable", True)
         super().__init__(inputs=images, outputs=features, **kwargs)
+        self.trainable = trainable
         # A functional model takes no policy of its own from its layers.
         self.dtype_policy = keras.dtype_policies.get(dtype)
         self.image_shape = tuple(image_shape)

@@ -110,6 +110,23 @@ def test_saved_and_loaded(cls, arguments, tmp_path):
 
 
 @basic_backbones
+def test_frozen_it_stays_frozen_when_it_is_saved_and_loaded(cls, arguments, tmp_path):
+    model = cls(image_shape=(16, 16, 3), **arguments)
+    assert model.trainable_weights
+    model.trainable = False
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.trainable_weights == []
+    assert not any(layer.trainable for layer in loaded.layers)
+    images = np.random.default_rng(0).random((3, 16, 16, 3)).astype("float32")
+    found, expected = (each(images, training=True) for each in (loaded, model))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert not any(
+        layer.trainable for layer in cls((16, 16, 3), trainable=False, **arguments).layers
+    )
+
+
+@basic_backbones
 def test_free_image_size_is_the_same_network(cls, arguments):
     free, fixed = built(cls, arguments), built(cls, arguments, image_shape=(28, 28, 3))
     assert free.output_shape[:3] == (None, None, None)
