@@ -260,10 +260,9 @@ def _comparison(
         "overrides": found.overrides,
     }
     apart = paired_by_mode(found, other)
-    modes = {name: dataclasses.asdict(each) for name, each in apart.items()}
-    write_json(path, {**values, **dataclasses.asdict(difference), "by_mode": modes})
+    write_json(path, {**values, **dataclasses.asdict(difference), **apart.to_json()})
     lines = [f"against {against.path}: {other.summary()}", difference.summary()]
-    lines += [f"  {name}: {each.summary()}" for name, each in apart.items()]
+    lines += apart.lines()
     if found.transductive != other.transductive:
         which = "this run" if found.transductive else against.path
         lines.append(f"mind that {which} is transductive: its queries share their statistics")

@@ -127,10 +127,7 @@ class Evaluation:
     @property
     def macro(self) -> tuple[float, float]:
         """The mean over modes, however many episodes each has, and half of its 95 % interval."""
-        groups = list(self.by_mode.values())
-        halves = [half_interval(group) for group in groups]
-        mean = float(np.mean([np.mean(group) for group in groups]))
-        return mean, math.sqrt(sum(half**2 for half in halves)) / len(groups)
+        return mean_over_modes(self.by_mode)
 
     @property
     def name(self) -> str:
@@ -191,6 +188,10 @@ class Evaluation:
                 for name, group in self.by_mode.items()
             },
         }
+        if self.modes:
+            derived[f"{self.metric}_macro"] = dict(
+                zip(("mean", "interval"), self.macro, strict=True)
+            )
         fields = dataclasses.asdict(self)
         named = {self.measure.plural if name == "values" else name: fields[name] for name in fields}
         return {**derived, **named}
@@ -256,6 +257,20 @@ def evaluation_name(split: str, base_classes: bool, open_set: bool) -> str:
         str.
     """
     return f"{split}{'_and_base' * base_classes}{'_open_set' * open_set}"
+
+
+def mean_over_modes(groups: dict[str, list[float]]) -> tuple[float, float]:
+    """The mean of the modes' means, and half of its 95 % interval.
+
+    Args:
+        groups: dict from names of modes to values, as `by_mode` gives it.
+
+    Returns:
+        Two floats.
+    """
+    halves = [half_interval(group) for group in groups.values()]
+    mean = float(np.mean([np.mean(group) for group in groups.values()]))
+    return mean, math.sqrt(sum(half**2 for half in halves)) / len(groups)
 
 
 def by_mode(evaluation: Evaluation, values: list[float]) -> dict[str, list[float]]:

@@ -1,10 +1,11 @@
 """Two learners compared episode by episode."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
-from kfsl.runs.evaluation_record import Evaluation, by_mode
+from kfsl.runs.evaluation_record import Evaluation, by_mode, mean_over_modes
 from kfsl.runs.measure import half_interval, measure_named
 
 #: Two evaluations saw the same episodes, as far as both go, if these agree and what follows.
@@ -46,6 +47,33 @@ class PairedDifference:
         return f"difference on the same {self.episodes} episodes: {told}{verdict}"
 
 
+@dataclasses.dataclass(frozen=True)
+class DifferencesByMode:
+    """What two learners' difference is in each mode of a mixture.
+
+    Args:
+        modes: dict from names of modes to `PairedDifference`; empty where there are no modes.
+        macro: `PairedDifference` or None. The mean over modes, however many episodes each has.
+    """
+
+    modes: dict[str, PairedDifference] = dataclasses.field(default_factory=dict)
+    macro: PairedDifference | None = None
+
+    def lines(self) -> list[str]:
+        """A line for each mode, and their mean; none where there are no modes."""
+        told = [f"  {name}: {each.summary()}" for name, each in self.modes.items()]
+        if self.macro is not None:
+            told.append(f"  mean over {len(told)} modes: {self.macro.summary()}")
+        return told
+
+    def to_json(self) -> dict[str, Any]:
+        """`by_mode` and `macro`, as JSON can hold them."""
+        return {
+            "by_mode": {name: dataclasses.asdict(each) for name, each in self.modes.items()},
+            "macro": None if self.macro is None else dataclasses.asdict(self.macro),
+        }
+
+
 def paired_difference(first: Evaluation, second: Evaluation) -> PairedDifference:
     """Compares two learners episode by episode.
 
@@ -73,20 +101,25 @@ def paired_difference(first: Evaluation, second: Evaluation) -> PairedDifference
     return PairedDifference(float(np.mean(gaps)), half_interval(gaps), len(gaps), first.metric)
 
 
-def paired_by_mode(first: Evaluation, second: Evaluation) -> dict[str, PairedDifference]:
-    """`paired_difference` of each mode's episodes; empty where there are no modes.
+def paired_by_mode(first: Evaluation, second: Evaluation) -> DifferencesByMode:
+    """`paired_difference` of each mode's episodes, and the mean over modes.
 
     Raises:
         ValueError: as `paired_difference`.
     """
     together = paired_difference(first, second)
     gaps = np.subtract(first.values[: together.episodes], second.values[: together.episodes])
-    return {
+    groups = by_mode(first, gaps.tolist())
+    if not groups:
+        return DifferencesByMode()
+    modes = {
         name: PairedDifference(
             float(np.mean(group)), half_interval(group), len(group), first.metric
         )
-        for name, group in by_mode(first, gaps.tolist()).items()
+        for name, group in groups.items()
     }
+    macro = PairedDifference(*mean_over_modes(groups), together.episodes, first.metric)
+    return DifferencesByMode(modes, macro)
 
 
 def differences(first: Evaluation, second: Evaluation) -> list[str]:

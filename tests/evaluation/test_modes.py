@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from kfsl.evaluation.evaluate import evaluate
 from kfsl.experiment import Experiment
 from kfsl.runs.evaluation_record import Evaluation
 from kfsl.runs.measure import half_interval
-from kfsl.runs.paired_difference import paired_by_mode
+from kfsl.runs.paired_difference import DifferencesByMode, paired_by_mode
 from tests.support import letters
 
 
@@ -74,19 +76,34 @@ def test_it_is_written_and_read(found, tmp_path):
     path = str(tmp_path / "test.json")
     found.save(path)
     assert Evaluation.load(path) == found
+    written = json.loads(Path(path).read_text("utf-8"))["accuracy_macro"]
+    assert (written["mean"], written["interval"]) == found.macro
 
 
 def test_learners_are_paired_by_mode(found):
     worse = [a - 0.1 * (m == 1) for a, m in zip(found.values, found.modes, strict=True)]
     other = dataclasses.replace(found, values=worse)
     apart = paired_by_mode(found, other)
-    assert apart["plain"].mean == 0.0
-    assert apart["noise"].mean == pytest.approx(0.1)
-    assert apart["noise"].episodes == 15
+    assert apart.modes["plain"].mean == 0.0
+    assert apart.modes["noise"].mean == pytest.approx(0.1)
+    assert apart.modes["noise"].episodes == 15
+
+
+def test_differences_are_paired_over_modes_too(found):
+    """Three episodes of one mode and two of another: the modes count alike."""
+    first = dataclasses.replace(found, values=[0.9, 0.8, 0.7, 0.5, 0.1], modes=[0, 0, 0, 1, 1])
+    second = dataclasses.replace(first, values=[0.9, 0.8, 0.6, 0.2, 0.2])
+    apart = paired_by_mode(first, second)
+    assert apart.macro.mean == pytest.approx((0.1 / 3 + 0.1) / 2)
+    halves = half_interval([0.0, 0.0, 0.1]), half_interval([0.3, -0.1])
+    assert apart.macro.interval == pytest.approx((halves[0] ** 2 + halves[1] ** 2) ** 0.5 / 2)
+    assert apart.lines()[-1].startswith("  mean over 2 modes: difference on the same 5 episodes: ")
+    assert apart.to_json()["macro"]["mean"] == apart.macro.mean
 
 
 def test_one_dataset_has_no_modes(store):
     sampler = functools.partial(fixed_episode, ways=3, shots=1, queries=4)
     plain = evaluate(letters.experiment(store, sampler), episodes=4)
     assert (plain.modes, plain.mode_names, plain.by_mode, plain.mode_lines()) == ([], [], {}, [])
-    assert paired_by_mode(plain, plain) == {}
+    assert paired_by_mode(plain, plain) == DifferencesByMode()
+    assert paired_by_mode(plain, plain).lines() == []

@@ -52,12 +52,9 @@ def analyze(
             continue
         difference = paired_difference(evaluation, together)
         by_mode = paired_by_mode(evaluation, together)
-        apart[path] = {
-            **dataclasses.asdict(difference),
-            "by_mode": {name: dataclasses.asdict(each) for name, each in by_mode.items()},
-        }
+        apart[path] = {**dataclasses.asdict(difference), **by_mode.to_json()}
         lines.append(f"{path}, {evaluation.learner}: {difference.summary()}")
-        lines += [f"  {name}: {each.summary()}" for name, each in by_mode.items()]
+        lines += by_mode.lines()
     values = {
         "split": split,
         "experts": {path: list(each) for path, each in modes.items() if each is not None},
