@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -48,7 +49,8 @@ def evaluate_policy(
         `after_updates`.
 
     Raises:
-        ValueError: if an argument is out of range, or a weight is not finite.
+        ValueError: if an argument is out of range, or a weight, or what a policy does, is not
+            finite.
 
     Example:
     ```python
@@ -77,6 +79,7 @@ def evaluate_policy(
     tasks, acted = acting_over_updates(
         experiment, split, episodes, updates, seed, count, later_share
     )
+    check_finite(acted)
     found = [trajectories.returns.mean(axis=1).tolist() for trajectories in acted]
     learner = experiment.learner
     return Evaluation(
@@ -136,3 +139,23 @@ def acting_over_updates(
             share = 1.0 if update == 0 else later_share
             state = experiment.adapted(state, experiment.experience(acted[-1]), share)
     return tasks, acted
+
+
+def check_finite(acted: Sequence[Trajectories]) -> None:
+    """Refuses what is told of policies that diverged as they were updated.
+
+    Finite weights do not tell: a rate that is too large makes them overflow in an update.
+
+    Args:
+        acted: sequence of `Trajectories`, after 0, 1, ... updates.
+
+    Raises:
+        ValueError: naming the first number of updates after which something is not finite.
+    """
+    for number, found in enumerate(acted):
+        if not found.finite:
+            fewer = ", or bind fewer evaluate_policy.updates" if number > 1 else ""
+            raise ValueError(
+                f"What the policy does after {number} updates is not finite: it diverged. Lower "
+                f"the learner's inner_rate{fewer}."
+            )

@@ -91,8 +91,8 @@ class PolicySession:
 
         Raises:
             RunDirectoryError: if another process trains, or trained, into the run directory.
-            TrainingError: if a weight is no longer finite, or the disk is full. What was saved
-                before is kept.
+            TrainingError: if a weight, or what the policy does in validation, is no longer finite,
+                or the disk is full. What was saved before is kept.
         """
         if self.done:
             return {}
@@ -225,13 +225,19 @@ class PolicySession:
 
     def _validated(self) -> dict[str, float]:
         arguments = self._arguments
-        found = evaluate_policy(
-            self._experiment,
-            split="val",
-            episodes=arguments.validation_tasks,
-            seed=arguments.seed,
-            updates=1,
-        )
+        try:
+            found = evaluate_policy(
+                self._experiment,
+                split="val",
+                episodes=arguments.validation_tasks,
+                seed=arguments.seed,
+                updates=1,
+            )
+        except ValueError as error:
+            raise TrainingError(
+                f"In validation: {error} Training stopped; {self._kept()}. Train into another "
+                "--run_dir."
+            ) from error
         before = found.after_updates[0]
         return {
             "val_return": found.mean,
@@ -251,6 +257,8 @@ def _line(number: int, iterations: int, logs: dict[str, float]) -> str:
         f"Iteration {number}/{iterations}: return {logs['return_before']:.2f} -> "
         f"{logs['return']:.2f}, divergence {logs['divergence']:.4f}"
     )
+    if logs["refused"]:
+        told += ", step refused"
     if "val_return" in logs:
         told += f", validation {logs['val_return_before']:.2f} -> {logs['val_return']:.2f}"
     return told

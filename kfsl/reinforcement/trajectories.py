@@ -52,6 +52,14 @@ class Trajectories:
         return int(self.mask.sum())
 
     @property
+    def finite(self) -> bool:
+        """Whether all numbers are; a return can be finite where an action is none."""
+        return all(
+            bool(np.isfinite(values).all())
+            for values in (self.observations, self.actions, self.rewards, self.outputs)
+        )
+
+    @property
     def weights(self) -> np.ndarray:
         """What each step counts in a mean over rollouts of means over their steps, `[B, R, T]`."""
         lengths = np.maximum(self.mask.sum(axis=-1, keepdims=True), 1)

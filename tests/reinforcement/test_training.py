@@ -1,5 +1,6 @@
 """Training policies: what it writes, that it resumes to the bit, and what it refuses."""
 
+import dataclasses
 import json
 import shutil
 import signal
@@ -16,11 +17,13 @@ from kfsl.backbones.mlp import MLP
 from kfsl.learners import Reptile
 from kfsl.reinforcement import Navigation, PolicyExperiment, PolicyGradient
 from kfsl.reinforcement.environment import noise_seed
-from kfsl.reinforcement.evaluate_policy import evaluate_policy
+from kfsl.reinforcement.evaluate_policy import check_finite, evaluate_policy
+from kfsl.reinforcement.policy_session import _line
 from kfsl.reinforcement.train_policy import train_policy
 from kfsl.runs.evaluation_record import Evaluation
 from kfsl.runs.paired_difference import paired_difference
 from kfsl.runs.run_directory import RunDirectory, RunDirectoryError
+from kfsl.training.training_session import TrainingError
 from tests.support import forked, policy_process
 from tests.support.policies import KINDS, experiment, policy
 
@@ -126,6 +129,30 @@ def test_evaluation_updates_on_what_each_policy_gathered(tmp_path):
 
 def test_later_updates_go_a_share_of_the_way():
     """MAML's authors halve the rate after the first update."""
+def test_a_policy_that_diverges_is_not_measured(tmp_path):
+    """Its weights are finite: an update makes them overflow."""
+    diverging = experiment(inner_rate=1e30)
+    with pytest.raises(ValueError, match=r"after 1 updates is not finite: it diverged\. Lower"):
+        evaluate_policy(diverging, episodes=2)
+    session = train_policy(diverging, RunDirectory(str(tmp_path / "run")), **SMALL)
+    with pytest.raises(TrainingError, match=r"In validation: .* after 1 updates is not finite"):
+        session._validated()
+
+
+def test_numbers_that_a_finite_return_hides_are_seen():
+    acted = experiment().act(experiment().start(2), np.zeros((2, 2), "float32"), (0, 0))
+    check_finite([acted, acted])
+    hidden = dataclasses.replace(acted, actions=acted.actions * np.inf)
+    with pytest.raises(ValueError, match="after 1 updates is not finite"):
+        check_finite([acted, hidden])
+
+
+def test_a_refused_step_is_told():
+    logs = {"return_before": -9.0, "return": -8.0, "divergence": 0.004, "refused": 0.0}
+    assert _line(1, 2, logs) == "Iteration 1/2: return -9.00 -> -8.00, divergence 0.0040"
+    assert _line(1, 2, {**logs, "refused": 1.0}).endswith(", step refused")
+
+
     trained = experiment(inner_rate=0.4)
     goals = trained.environment.draw_tasks(np.random.default_rng(0), 2)
     start = trained.start(2)
