@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from kfsl.reinforcement.environment import Environment, Policy
+from kfsl.training.argument_checks import check_whole
 
 GOALS = ("direction", "velocity")
 VECTORIZATIONS = ("sync", "async")
@@ -63,8 +64,7 @@ class HalfCheetah(Environment):
             raise ValueError(
                 f"`vectorization` must be one of {VECTORIZATIONS}; received {self.vectorization!r}."
             )
-        if not 1 <= self.horizon <= LONGEST:
-            raise ValueError(f"`horizon` must be from 1 to {LONGEST}; received {self.horizon}.")
+        check_whole("HalfCheetah.horizon", self.horizon, 1, LONGEST)
         if not self.fastest > 0:
             raise ValueError(f"`fastest` must be positive; received {self.fastest}.")
         gymnasium()

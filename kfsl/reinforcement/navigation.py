@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from kfsl.reinforcement.environment import Environment, Policy
+from kfsl.training.argument_checks import check_whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +50,7 @@ class Navigation(Environment):
     in_graph = True
 
     def __post_init__(self) -> None:
-        if self.horizon < 1:
-            raise ValueError(f"`horizon` must be at least 1; received {self.horizon}.")
+        check_whole("Navigation.horizon", self.horizon, 1)
         if not (self.reach > 0 and self.spread > 0 and self.near >= 0):
             raise ValueError(
                 "`reach` and `spread` must be positive and `near` at least 0; received "

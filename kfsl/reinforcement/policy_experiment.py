@@ -14,6 +14,7 @@ from kfsl.reinforcement.experience import Experience, experience_of
 from kfsl.reinforcement.policy_gradient import PolicyGradient
 from kfsl.reinforcement.rollouts import Rollouts
 from kfsl.reinforcement.trajectories import Trajectories
+from kfsl.training.argument_checks import check_whole
 
 
 @dataclasses.dataclass
@@ -77,8 +78,7 @@ class PolicyExperiment:
                 f"PolicyGradient.actions = {environment.action_size}."
             )
         _check_adaptation(learner)
-        if self.rollouts < 1:
-            raise ValueError(f"`rollouts` must be at least 1; received {self.rollouts}.")
+        check_whole("PolicyExperiment.rollouts", self.rollouts, 1)
         for name in ("discount", "smoothing"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"`{name}` must lie in [0, 1]; received {getattr(self, name)}.")

@@ -12,6 +12,7 @@ from kfsl.episodes import QUERY_INPUTS, SUPPORT_INPUTS, SUPPORT_TARGETS
 from kfsl.objectives.objective import Objective
 from kfsl.reinforcement.policy_head import PolicyHead
 from kfsl.runs.measure import RETURN
+from kfsl.training.argument_checks import check_whole
 
 
 @keras.saving.register_keras_serializable(package="kfsl")
@@ -25,7 +26,7 @@ class PolicyGradient(Objective):
         actions: int. Numbers of an action.
 
     Raises:
-        ValueError: for fewer than one.
+        ValueError: for fewer than one, or what is no whole number.
 
     Reference:
         [Williams, 1992](https://doi.org/10.1007/BF00992696);
@@ -53,8 +54,7 @@ class PolicyGradient(Objective):
     measure = RETURN
 
     def __init__(self, actions: int = 1) -> None:
-        if actions < 1:
-            raise ValueError(f"`actions` must be at least 1; received actions={actions}.")
+        check_whole("PolicyGradient.actions", actions, 1)
         self.actions = actions
 
     @property

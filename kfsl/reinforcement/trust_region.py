@@ -6,6 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
+from kfsl.training.argument_checks import check_whole
+
 
 class Surface(Protocol):
     """What is to become smaller, near a point: such as `MetaPolicy`."""
@@ -54,6 +56,9 @@ class TrustRegion:
         trials: int. Lengths that are tried.
         shortening: float. From one length to the next.
 
+    Raises:
+        ValueError: for numbers out of range.
+
     Reference:
         [Schulman et al., 2015](https://arxiv.org/abs/1502.05477), section 6 and appendix C.
 
@@ -93,11 +98,10 @@ class TrustRegion:
             raise ValueError(f"`divergence` must be positive; received {self.divergence}.")
         if not 0 < self.shortening < 1:
             raise ValueError(f"`shortening` must lie in (0, 1); received {self.shortening}.")
-        if self.iterations < 1 or self.trials < 1:
-            raise ValueError(
-                "`iterations` and `trials` must be at least 1; received "
-                f"{self.iterations} and {self.trials}."
-            )
+        if not self.damping >= 0:
+            raise ValueError(f"`damping` must be at least 0; received {self.damping}.")
+        for name in ("iterations", "trials"):
+            check_whole(f"TrustRegion.{name}", getattr(self, name), 1)
 
     def step(self, surface: Surface) -> StepReport:
         """Moves the point.

@@ -154,6 +154,20 @@ def test_more_iterations_go_on(tmp_path, monkeypatch, capsys):
     assert steps == [1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["PolicyExperiment.rollouts", "Navigation.horizon", "TrustRegion.trials",
+     "TrustRegion.iterations", "PolicyGradient.actions"],
+)  # fmt: skip
+def test_a_part_of_a_whole_is_one_line_and_no_run(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    line = ["--gin_file=gin/rl/navigation.gin", f"--run_dir={tmp_path / 'run'}"]
+    bindings = [f"--gin_param={each}" for each in (*TINY, f"{name} = 2.5")]
+    answer = run_command(monkeypatch, capsys, "kfsl.train", *line, *bindings)
+    refused(answer, f"{name} must be a whole number of at least 1; received 2.5")
+    assert not (tmp_path / "run").exists()
+
+
 def test_without_mujoco_one_line_says_how_to_install_it(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     monkeypatch.setitem(sys.modules, "mujoco", None)

@@ -151,7 +151,9 @@ def test_conjugate_gradients_solve_in_as_many_steps_as_there_are_dimensions():
     [
         ({"divergence": 0.0}, "`divergence` must be positive; received 0.0"),
         ({"shortening": 1.0}, r"`shortening` must lie in \(0, 1\)"),
-        ({"trials": 0}, "`iterations` and `trials` must be at least 1; received 10 and 0"),
+        ({"trials": 0}, r"TrustRegion\.trials must be a whole number of at least 1; received 0"),
+        ({"iterations": 2.5}, r"TrustRegion\.iterations must be a whole number.*received 2\.5"),
+        ({"damping": -1.0}, "`damping` must be at least 0; received -1.0"),
     ],
 )
 def test_refusals(arguments, message):

@@ -98,7 +98,7 @@ def test_count_and_start_are_those_of_the_sheet():
 def test_refusals():
     with pytest.raises(ValueError, match=r"float32 \[B, n, 3\]; received float32.*\(1, 4, 2\)"):
         policy().adapt(np.zeros((1, 4, 2), "float32"), np.zeros((1, 4, 2), "float32"))
-    with pytest.raises(ValueError, match="`actions` must be at least 1"):
+    with pytest.raises(ValueError, match=r"PolicyGradient\.actions must be a whole number"):
         PolicyGradient(0)
     with pytest.raises(ValueError, match="answers with numbers"):
         ConditionalNeuralProcess(MLP((5,)), MLP((130,)), objective=PolicyGradient(2))

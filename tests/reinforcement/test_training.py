@@ -197,7 +197,10 @@ def test_another_environment_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: PolicyExperiment(policy(), Navigation(), rollouts=0), "`rollouts` must be at"),
+        (lambda: PolicyExperiment(policy(), Navigation(), rollouts=0),
+         r"PolicyExperiment\.rollouts must be a whole number of at least 1; received 0"),
+        (lambda: PolicyExperiment(policy(), Navigation(), rollouts=2.5),
+         r"PolicyExperiment\.rollouts must be a whole number of at least 1; received 2\.5"),
         (lambda: PolicyExperiment(policy(), Navigation(), discount=1.5), r"`discount` must lie in"),
         (lambda: PolicyExperiment(policy(objective=PolicyGradient(3)), Navigation()),
          "shows 2 numbers and takes 2; the policy takes inputs of shape .* and gives 3"),
@@ -209,14 +212,25 @@ def test_another_environment_is_refused(tmp_path):
          "Reptile does not differentiate through its adaptation"),
         (lambda: Navigation(reach=0.0), "`reach` and `spread` must be positive"),
         (lambda: evaluate_policy(experiment(), split="tset"), "received split='tset'"),
+        (lambda: PolicyExperiment(
+            MAML(keras.Sequential([*MLP((2,)).layers, keras.layers.Dropout(0.5)]), **ONE_STEP),
+            Navigation()),
+         "must do the same in both; received one with the variable .*seed"),
+        (lambda: PolicyExperiment(
+            MAML(keras.Sequential([*MLP((2,)).layers, keras.layers.BatchNormalization()]),
+                 require_exact=False, **ONE_STEP),
+            Navigation()),
+         "must do the same in both; received one with the variable .*moving_mean"),
+        (lambda: Navigation(horizon=2.5), r"Navigation\.horizon must be a whole number"),
         (lambda: evaluate_policy(experiment(), later_share=2.0), r"later_share must lie in"),
         (lambda: train_policy(experiment(), RunDirectory("none"), tasks=0),
          "train_policy.tasks must be a whole number of at least 1"),
         (lambda: train_policy(experiment(), RunDirectory("none"), trust_region=0.01),
          "trust_region must be a TrustRegion"),
     ],
-    ids=["rollouts", "discount", "actions", "steps", "batch", "decay", "Reptile", "reach", "split",
-         "share", "tasks", "trust region"],
+    ids=["rollouts", "part of a rollout", "discount", "actions", "steps", "batch", "decay",
+         "Reptile", "dropout", "moving average", "horizon", "reach", "split", "share", "tasks",
+         "trust region"],
 )  # fmt: skip
 def test_refusals(make, message):
     with pytest.raises(ValueError, match=message):
