@@ -185,6 +185,14 @@ def _check_adaptation(learner: GradientLearner) -> None:
             f"A policy adapts to all that it gathered, without further draws; leave inner_batch, "
             f"augmentation and gradient_noise of {name} out."
         )
+    kept = learner.network.non_trainable_variables
+    if kept:
+        raise ValueError(
+            "A policy acts as outside training and is differentiated as in training, so its "
+            "network must do the same in both; received one with the variable "
+            f"{kept[0].path}, which is not trained, as a moving average or a dropout's seed. "
+            "Leave its layer out."
+        )
     if learner.weight_decay:
         raise ValueError(
             f"The outer step of policies is a trust region's and knows no weight decay; received "

@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from data_pipelines.class_split import SPLITS
 from kfsl.backbones.mlp import MLP
-from kfsl.learners import Reptile
+from kfsl.learners import MAML, Reptile
 from kfsl.reinforcement import Navigation, PolicyExperiment, PolicyGradient
 from kfsl.reinforcement.environment import noise_seed
 from kfsl.reinforcement.evaluate_policy import check_finite, evaluate_policy
@@ -28,6 +28,8 @@ from tests.support import forked, policy_process
 from tests.support.policies import KINDS, experiment, policy
 
 SMALL = {"iterations": 2, "tasks": 2, "validation_every": 2, "validation_tasks": 2}
+
+ONE_STEP = {"objective": PolicyGradient(2), "steps": 1}
 
 
 def run_process(run_dir, *death):
@@ -127,8 +129,6 @@ def test_evaluation_updates_on_what_each_policy_gathered(tmp_path):
         evaluate_policy(experiment(), episodes=1)
 
 
-def test_later_updates_go_a_share_of_the_way():
-    """MAML's authors halve the rate after the first update."""
 def test_a_policy_that_diverges_is_not_measured(tmp_path):
     """Its weights are finite: an update makes them overflow."""
     diverging = experiment(inner_rate=1e30)
@@ -153,6 +153,8 @@ def test_a_refused_step_is_told():
     assert _line(1, 2, {**logs, "refused": 1.0}).endswith(", step refused")
 
 
+def test_later_updates_go_a_share_of_the_way():
+    """MAML's authors halve the rate after the first update."""
     trained = experiment(inner_rate=0.4)
     goals = trained.environment.draw_tasks(np.random.default_rng(0), 2)
     start = trained.start(2)
@@ -210,8 +212,6 @@ def test_another_environment_is_refused(tmp_path):
         (lambda: PolicyExperiment(
             Reptile(MLP((2,)), objective=PolicyGradient(2)), Navigation()),
          "Reptile does not differentiate through its adaptation"),
-        (lambda: Navigation(reach=0.0), "`reach` and `spread` must be positive"),
-        (lambda: evaluate_policy(experiment(), split="tset"), "received split='tset'"),
         (lambda: PolicyExperiment(
             MAML(keras.Sequential([*MLP((2,)).layers, keras.layers.Dropout(0.5)]), **ONE_STEP),
             Navigation()),
@@ -222,6 +222,8 @@ def test_another_environment_is_refused(tmp_path):
             Navigation()),
          "must do the same in both; received one with the variable .*moving_mean"),
         (lambda: Navigation(horizon=2.5), r"Navigation\.horizon must be a whole number"),
+        (lambda: Navigation(reach=0.0), "`reach` and `spread` must be positive"),
+        (lambda: evaluate_policy(experiment(), split="tset"), "received split='tset'"),
         (lambda: evaluate_policy(experiment(), later_share=2.0), r"later_share must lie in"),
         (lambda: train_policy(experiment(), RunDirectory("none"), tasks=0),
          "train_policy.tasks must be a whole number of at least 1"),
