@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from data_pipelines.samplers.draws import (
+    check_flags,
     check_images,
     check_sizes,
     class_pool,
@@ -89,6 +90,7 @@ def hierarchical_episode(
     if total_queries is None:
         check_sizes(ways=ways, queries=queries)
         total_queries = ways * queries
+    check_flags(imbalanced=imbalanced)
     check_ranges(min_ways, ways, min_shots, shots, total_queries)
     pool = class_pool(split, rotations)
     superclasses = np.asarray(split.superclasses, "int32")[pool.positions]

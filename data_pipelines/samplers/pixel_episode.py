@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from data_pipelines.samplers.draws import (
+    check_flags,
     check_sizes,
     random_order,
     rows_of,
@@ -47,7 +48,8 @@ def pixel_episode(
         `support_targets` `[points, C]`, colours in 0..1; and, of all pixels, `query_inputs`.
 
     Raises:
-        ValueError: if the image has fewer pixels than `points`, or the split has no images.
+        ValueError: if the image has fewer pixels than `points`, the split has no images, or an
+            argument is of a wrong type.
 
     Reference:
         [Garnelo et al., 2018](https://arxiv.org/abs/1807.01613), section 4.2;
@@ -69,6 +71,7 @@ def pixel_episode(
     ```
     """
     check_sizes(points=points)
+    check_flags(ordered=ordered)
     if split.image_shape is None:
         raise ValueError(
             f"pixel_episode completes images, and split {split.name!r} has none. Bind the sampler "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from data_pipelines.samplers.draws import (
+    check_flags,
     check_images,
     check_ways,
     class_pool,
@@ -76,6 +77,7 @@ def variable_episode(
     assert episode["query_indices"].shape == (8,)
     ```
     """
+    check_flags(imbalanced=imbalanced)
     check_ranges(min_ways, max_ways, min_shots, max_shots, total_queries)
     pool = class_pool(split, rotations)
     check_ways(split, pool, max_ways)

@@ -101,6 +101,7 @@ def test_imbalance():
         ({"rotations": "episode"}, "not for alphabets"),
         ({"affine": "both"}, "affine must be one of none, queries, all; received affine='both'"),
         ({"queries": 0}, "queries must be a whole number"),
+        ({"fixed_queries": "no"}, "fixed_queries must be True or False"),
     ],
 )
 def test_what_is_refused(sizes, message):

@@ -98,6 +98,12 @@ def test_episodes_have_the_colours_of_the_pixels(dataset):
     assert number == 6
 
 
+def test_a_word_is_no_flag(dataset):
+    """Any word would count as yes, `"no"` too."""
+    with pytest.raises(ValueError, match="ordered must be True or False; received ordered='no'"):
+        pixel_episode(dataset.split("train"), 0, 0, points=5, ordered="no")
+
+
 def test_too_many_points_are_refused(dataset):
     with pytest.raises(ValueError, match=r"points=25.*4 x 6 = 24 pixels"):
         pixel_episode(dataset.split("train"), 0, 0, points=25)

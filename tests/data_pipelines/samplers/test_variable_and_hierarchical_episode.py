@@ -148,6 +148,8 @@ def test_rotations_within_a_superclass():
         (variable_episode, {"min_shots": 3, "max_shots": 2}, r"fewest shots \(3\)"),
         (variable_episode, {"max_ways": 10}, "10 ways asked of split 'train', which has 9 classes"),
         (variable_episode, {"total_queries": 0}, "total_queries must be a whole number"),
+        (variable_episode, {"imbalanced": "no"}, "imbalanced must be True or False"),
+        (hierarchical_episode, {"imbalanced": 0}, "imbalanced must be True or False"),
         (hierarchical_episode, {"ways": 5}, "5 ways asked within one .*'super1', has 4 classes"),
         (hierarchical_episode, {"ways": 2, "min_ways": 3}, r"fewest ways \(3\)"),
         (hierarchical_episode, {"ways": 3, "queries": 9}, "need 10 of a class"),
