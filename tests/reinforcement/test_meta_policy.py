@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import stats
 
 from kfsl.reinforcement.meta_policy import MetaPolicy
 from kfsl.reinforcement.trust_region import TrustRegion, conjugate_gradients
@@ -15,11 +16,15 @@ from tests.support.policies import KINDS, policy, two_experiences
 def traced(request):
     """In double precision; what was gathered, and so the noise, is held fixed."""
     gathered = two_experiences(generic(policy(request.param)))
+    for each in gathered:
+        # Some rollouts ended early, others later or not at all.
+        assert len(set(each.mask[0].reshape(3, 8).sum(axis=-1).tolist())) > 1
     keras.config.set_dtype_policy("float64")
     learner = generic(policy(request.param))
     keras.config.set_dtype_policy("float32")
     found = MetaPolicy(learner)
     found.see(*gathered)
+    found.gathered = gathered
     # The policies that acted, in double precision: or they would differ by rounding.
     for task in found.tasks:
         state = learner.adapt(task["support"], task["targets"], task["mask"])
@@ -94,6 +99,37 @@ def test_a_step_keeps_the_divergence_and_never_worsens_the_surrogate(meta_policy
     assert after < before
     np.testing.assert_allclose(before - after, report.improvement, rtol=1e-9)
     assert not np.array_equal(start, meta_policy.point)
+
+
+def test_the_surrogate_by_hand_where_rollouts_end_early(meta_policy):
+    """Rollouts count alike, however long; what stands behind their ends counts for nothing."""
+    learner, (before, after) = meta_policy.learner, meta_policy.gathered
+    meta_policy.point = meta_policy.point + 0.1 * directions(len(meta_policy.point))[0]
+    losses, divergences = [], []
+    for b, task in enumerate(meta_policy.tasks):
+        kept = before.mask[b]
+        lengths = np.repeat(kept.reshape(3, 8).sum(axis=-1), 8)[kept]
+        # The inner loss is a mean over all steps: this makes it one over rollouts.
+        targets = before.targets[b][kept].astype("float64")
+        targets[:, -1] *= kept.sum() / (3 * lengths)
+        state = learner.adapt(before.observations[b][kept][None], targets[None])
+        acted = np.array(task["outputs"][0])
+        for rollout in range(3):
+            rows = 8 * rollout + np.arange(after.mask[b].reshape(3, 8)[rollout].sum())
+            seen = after.observations[b][rows][None]
+            outputs = np.array(learner.infer(state, seen)["distributions"][0])
+            new, old = (
+                stats.norm(each[:, :2], np.exp(each[:, 2:])) for each in (outputs, acted[rows])
+            )
+            actions, advantages = np.split(after.targets[b][rows], [2], axis=-1)
+            ratios = np.exp((new.logpdf(actions) - old.logpdf(actions)).sum(axis=-1))
+            losses.append(-np.mean(ratios * advantages[:, 0]))
+            gaps = np.log(old.std() / new.std()) - 0.5
+            gaps += (new.var() + (new.mean() - old.mean()) ** 2) / (2 * old.var())
+            divergences.append(np.mean(gaps.sum(axis=-1)))
+    assert np.mean(divergences) > 1e-4
+    expected = np.mean(losses), np.mean(divergences)
+    np.testing.assert_allclose(meta_policy.surrogate(), expected, rtol=1e-5)
 
 
 def test_a_task_is_judged_by_itself(meta_policy):

@@ -31,8 +31,11 @@ def experiment(kind: str = "maml", horizon: int = 6, rollouts: int = 3, **argume
 
 
 def two_experiences(learner, tasks: int = 2) -> tuple[Experience, Experience]:
-    """What the policy gathered before and after an update, with noise of its own."""
-    found = PolicyExperiment(learner, Navigation(horizon=6), 3)
+    """What the policy gathered before and after an update, with noise of its own.
+
+    Of 3 rollouts each, of 8 steps or fewer: some of the first task end early.
+    """
+    found = PolicyExperiment(learner, Navigation(horizon=8, near=0.2), 3)
     goals = found.environment.draw_tasks(np.random.default_rng(0), tasks)
     acting = Rollouts(learner, found.environment, 3)
     before = experience_of(acting.collect(acting.start(tasks), goals, (0, 0)))
