@@ -7,7 +7,7 @@
   itself, given actions that were drawn before, by turns with it.
 
 Each case is measured in rounds, in a process of its own. A large matrix product is timed between
-the repetitions.
+the repetitions. The file of `--json` says which processor it was.
 """
 
 import argparse
@@ -142,7 +142,10 @@ def main() -> None:
     found = summary(runs)
     print("\n".join(line(case, found) for case in runs))
     if arguments.json:
-        Path(arguments.json).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        from kfsl.runs.environment import environment
+
+        kept = {"environment": environment(), **found}
+        Path(arguments.json).write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

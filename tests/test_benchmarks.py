@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import importlib.util
 import itertools
 import json
 import subprocess
@@ -16,10 +17,12 @@ import pytest
 from data_pipelines.samplers import fixed_episode
 from kfsl.evaluation.evaluate import evaluate
 from kfsl.experiment import Experiment
+from kfsl.runs.environment import environment
 from kfsl.serving.export import export
 from tests.support.letters import letters, prototypical_network, write_letters
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+HAS_MUJOCO = all(importlib.util.find_spec(name) for name in ("gymnasium", "mujoco"))
 
 
 @pytest.mark.long
@@ -57,7 +60,9 @@ def benchmark(monkeypatch, capsys):
         peaks = itertools.count(2**20, 2**20)
         monkeypatch.setattr(module, "peak_memory", lambda: next(peaks), raising=False)
 
-        def measured(command, **_):
+        def measured(command, **options):
+            if command[0] != sys.executable:
+                return run(command, **options)
             monkeypatch.setattr(sys, "argv", command[1:])
             capsys.readouterr()
             try:
@@ -67,6 +72,7 @@ def benchmark(monkeypatch, capsys):
                 keras.config.set_dtype_policy(policy)
             return SimpleNamespace(stdout=capsys.readouterr().out)
 
+        run = subprocess.run
         monkeypatch.setattr(subprocess, "run", measured)
         monkeypatch.setattr(sys, "argv", [module.__file__, *arguments])
         module.main()
@@ -153,13 +159,21 @@ def test_a_python_without_pytorch_is_told(script, message, tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_rollouts(tmp_path, benchmark):
+def test_rollouts(tmp_path, benchmark, capsys):
     output = tmp_path / "figures.json"
     sizes = ["--tasks=2", "--rollouts=2", "--horizon=3", "--rounds=1", "--repeats=1"]
-    benchmark("rollouts", *sizes, "--matrix=64", "--case", "navigation", f"--json={output}")
+    cases = ["navigation", *["cheetah"] * HAS_MUJOCO]
+    benchmark("rollouts", *sizes, "--matrix=64", f"--json={output}", "--case", *cases)
     found = json.loads(output.read_text())
-    assert list(found) == ["navigation"]
-    assert found["navigation"]["steps_per_second"] > 0
+    assert found.pop("environment")["machine"]["cpu"] == environment()["machine"]["cpu"]
+    assert list(found) == cases
+    assert all(one["steps_per_second"] > 0 for one in found.values())
+    assert "share" not in found["navigation"]
+    if HAS_MUJOCO:
+        (cheetah,) = found["cheetah"]["rounds"]
+        (acting,), (alone,) = cheetah["steps_per_second"], cheetah["alone"]
+        assert found["cheetah"]["share"] == acting / alone
+        assert f"{100 * acting / alone:.0f} % of Gymnasium's" in capsys.readouterr().out
 
 
 @pytest.mark.long
