@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -28,6 +28,7 @@ def evaluate_policy(
     updates: int = 3,
     rollouts: int | None = None,
     later_share: float = 1.0,
+    watch: Callable[[np.ndarray, list[Trajectories]], None] | None = None,
 ) -> Evaluation:
     """Lets a policy act in new tasks, update itself on that, act again, and so on.
 
@@ -43,6 +44,7 @@ def evaluate_policy(
             experiment's number.
         later_share: float. How far updates after the first go, of the whole: MAML's authors halve
             their rate.
+        watch: callable or None. Called with the tasks, and what was done after 0, 1, ... updates.
 
     Returns:
         `Evaluation` of metric `return`: each task's mean return after the first update, and
@@ -80,6 +82,8 @@ def evaluate_policy(
         experiment, split, episodes, updates, seed, count, later_share
     )
     check_finite(acted)
+    if watch is not None:
+        watch(tasks, acted)
     found = [trajectories.returns.mean(axis=1).tolist() for trajectories in acted]
     learner = experiment.learner
     return Evaluation(
