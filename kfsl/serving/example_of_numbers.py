@@ -19,7 +19,19 @@ FOLDER = pathlib.Path(__file__).resolve().parent
 
 def read_points(path, columns):
     """A file of numbers as float32 [n, columns]."""
-    points = np.loadtxt(path, "float32", delimiter=",", ndmin=2)
+    try:
+        lines = pathlib.Path(path).read_text(encoding="utf-8-sig").split("\n")
+        lines = [line for line in lines if line.strip()]
+        if not lines:
+            sys.exit(f"{path} is empty; this model needs lines of {columns} numbers.")
+        points = np.loadtxt(lines, "float32", delimiter=",", ndmin=2)
+    except OSError as error:
+        sys.exit(f"{path} cannot be read: {error.strerror}.")
+    except ValueError as error:  # A header, another delimiter, lines of different lengths.
+        sys.exit(
+            f"{path} must hold lines of {columns} numbers with commas between them, without a "
+            f"header ({str(error).split('; use')[0]})."
+        )
     if points.shape[1] != columns:
         sys.exit(f"{path} has {points.shape[1]} numbers a line; this model needs {columns}.")
     return points
