@@ -126,7 +126,11 @@ def _open_store(
 ) -> ClassStore:
     if path.is_dir():
         return ClassStore.open(path)
-    known = "" if name in DATASETS else f" Datasets with a reader: {', '.join(DATASETS)}."
+    known = (
+        f" Datasets with a reader: {', '.join(DATASETS)}; without preparation: "
+        f"{', '.join(FUNCTIONS)}."
+    )
+    known = "" if name in DATASETS else known
     option = f" --data_dir={data_dir}" if data_dir else ""
     raise FileNotFoundError(
         f"Dataset {name!r} is not prepared in {path.parent}. Run: {command}{option}.{known}"

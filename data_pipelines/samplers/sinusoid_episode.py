@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from numbers import Real
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import tensorflow as tf
 
 from data_pipelines.samplers.draws import ALGORITHM, check_sizes, stream_seed, substreams
@@ -63,8 +66,10 @@ def sinusoid_episode(
     """
     check_sizes(points=points, queries=queries)
     for name, bounds in {"amplitudes": amplitudes, "phases": phases, "inputs": inputs}.items():
-        if len(bounds) != 2 or not bounds[0] <= bounds[1]:
-            raise ValueError(f"{name} must be a pair of numbers, low and high; received {bounds}.")
+        if not _is_range(bounds):
+            raise ValueError(
+                f"{name} must be a pair of numbers, low and high; received {bounds!r}."
+            )
     seeds = substreams(stream_seed(split, seed, index), 3)
     amplitude, phase = (
         _uniform(each, [], bounds)
@@ -78,6 +83,12 @@ def sinusoid_episode(
         QUERY_INPUTS: places[points:],
         QUERY_TARGETS: values[points:],
     }
+
+
+def _is_range(bounds: Any) -> bool:
+    numbers = isinstance(bounds, Sequence | np.ndarray) and len(bounds) == 2
+    numbers = numbers and all(isinstance(bound, Real) for bound in bounds)
+    return numbers and -math.inf < bounds[0] <= bounds[1] < math.inf
 
 
 def _uniform(seed: tf.Tensor, shape: list[int], bounds: Range) -> tf.Tensor:

@@ -52,6 +52,11 @@ def test_the_pipeline_streams_what_the_sampler_draws():
     np.testing.assert_array_equal(one["query_inputs"][0], episode["query_inputs"][2])
 
 
+def test_a_name_nearby_is_told_of_what_needs_no_preparation(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"without preparation: sinusoids\.$"):
+        load_dataset("sinusoid", data_dir=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -60,6 +65,9 @@ def test_the_pipeline_streams_what_the_sampler_draws():
             lambda: drawn(count=1, phases=(2.0, 1.0)),
             r"phases must be a pair.*received \(2.0, 1.0\)",
         ),
+        (lambda: drawn(count=1, amplitudes=("a", "b")), r"amplitudes must be a pair of numbers"),
+        (lambda: drawn(count=1, inputs=5.0), r"inputs must be a pair of numbers.*received 5\.0"),
+        (lambda: drawn(count=1, phases=(0.0, math.inf)), "phases must be a pair of numbers"),
         (lambda: load_dataset("sinusoids", split="x"), "split='x' has no meaning for sinusoids"),
         (lambda: load_dataset("sinusoids", held_out=3), "held_out=3 has no meaning"),
         (lambda: load_dataset("sinusoids").split("base_test"), "has no split 'base_test'"),
@@ -70,7 +78,19 @@ def test_the_pipeline_streams_what_the_sampler_draws():
             "pixel_episode completes images, and split 'val' has none",
         ),
     ],
-    ids=["no points", "ranges", "lists", "held out", "split", "name", "sampler", "pixels"],
+    ids=[
+        "no points",
+        "ranges",
+        "words",
+        "a number",
+        "no end",
+        "lists",
+        "held out",
+        "split",
+        "name",
+        "sampler",
+        "pixels",
+    ],
 )
 def test_refusals(call, message):
     with pytest.raises(ValueError, match=message):
