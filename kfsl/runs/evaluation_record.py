@@ -149,9 +149,8 @@ class Evaluation:
     def summary(self) -> str:
         """One line for people."""
         named = "" if self.metric == "accuracy" else f"{self.metric} "
-        what = "tasks" if self.metric == "return" else "episodes"
         return (
-            f"{self.split}: {self.setting}, {self.episodes} {what}: {named}"
+            f"{self.split}: {self.setting}, {self.episodes} {self.measure.measured}: {named}"
             f"{self.measure.text(self.mean, self.interval)}"
         )
 

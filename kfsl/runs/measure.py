@@ -17,6 +17,7 @@ class Measure:
         difference_unit: str. What stands behind a difference of two.
         digits: int. Digits after the point.
         larger_is_better: bool.
+        measured: str. What has such a number: episodes, or tasks.
 
     Example:
     ```python
@@ -34,6 +35,7 @@ class Measure:
     difference_unit: str = ""
     digits: int = 4
     larger_is_better: bool = True
+    measured: str = "episodes"
 
     def text(self, mean: float, half: float | None = None) -> str:
         """A mean, perhaps with half of its interval, and the unit."""
@@ -61,7 +63,7 @@ class Measure:
 
 ACCURACY = Measure("accuracy", "accuracies", 100.0, " %", " points", digits=2)
 ERROR = Measure("error", "errors", larger_is_better=False)
-RETURN = Measure("return", "returns", digits=2)
+RETURN = Measure("return", "returns", digits=2, measured="tasks")
 
 _known = {measure.name: measure for measure in (ACCURACY, ERROR, RETURN)}
 

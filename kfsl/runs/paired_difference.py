@@ -44,7 +44,7 @@ class PairedDifference:
         told = measure.difference_text(self.mean, self.interval)
         if not measure.larger_is_better:
             told += " (less is better)"
-        return f"difference on the same {self.episodes} episodes: {told}{verdict}"
+        return f"difference on the same {self.episodes} {measure.measured}: {told}{verdict}"
 
 
 @dataclasses.dataclass(frozen=True)

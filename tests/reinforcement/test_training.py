@@ -124,7 +124,9 @@ def test_evaluation_updates_on_what_each_policy_gathered(tmp_path):
     assert Evaluation.load(tmp_path / "test.json") == found
     still = evaluate_policy(experiment(inner_rate=0.0), episodes=3, updates=2)
     gaps = np.subtract(found.values, still.values)
-    assert paired_difference(found, still).mean == pytest.approx(gaps.mean())
+    difference = paired_difference(found, still)
+    assert difference.mean == pytest.approx(gaps.mean())
+    assert difference.summary().startswith("difference on the same 3 tasks: ")
     with pytest.raises(ValueError, match="episodes must be a whole number of at least 2"):
         evaluate_policy(experiment(), episodes=1)
 
