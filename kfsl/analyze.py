@@ -147,7 +147,7 @@ def _found_and_files(
     if request.bindings:
         from kfsl import configurables
 
-        configurables.check_overrides(request.bindings, request.run, "this analysis")
+        configurables.check_overrides(request.bindings, request.run.config, "this analysis")
     if request.run is None:
         stem = f"{os.path.splitext(options['model'])[0]}.{found.name}"
         subject = {"model": options["model"]}

@@ -157,7 +157,7 @@ def evaluate_run(
     else:
         evaluate = configurables.command_of("evaluate", experiment)
         found = evaluate(experiment, **arguments, **({} if shard is None else {"shard": shard}))
-        configurables.check_overrides(bindings, run, "evaluation")
+        configurables.check_overrides(bindings, run.config, "evaluation")
         # The run may train on meanwhile: what counts is the file that was loaded.
         found = dataclasses.replace(found, weights=weights, overrides=bindings)
         if shard is not None:
@@ -207,7 +207,7 @@ def calibrate_run(
         known_accepted,
         **({} if episodes is None else {"episodes": episodes}),
     )
-    configurables.check_overrides(bindings, run, "calibration")
+    configurables.check_overrides(bindings, run.config, "calibration")
     dataclasses.replace(found, overrides=bindings).save(run.calibration_path)
     return [*calibration_lines(found), f"written to {run.calibration_path}"]
 

@@ -49,7 +49,7 @@ def export_run(
         from kfsl.serving.export_as import export_as
 
     experiment = configurables.trained_experiment(run, bindings)
-    configurables.check_overrides(bindings, run, "the exported learner")
+    configurables.check_overrides(bindings, run.config, "the exported learner")
     evaluations = evaluations_of(run, experiment.weights)
     if isinstance(experiment, PolicyExperiment):
         _refuse_policy(experiment, format_name)

@@ -13,7 +13,7 @@ import os
 from absl import flags
 
 from kfsl.command_line import command, gin_files
-from kfsl.command_line.flags import GIN_FILE, GIN_PARAM, RUN_DIR
+from kfsl.command_line.flags import GIN_FILE, GIN_PARAM, RUN_DIR, refuse
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import check_trained, stored_evaluation
 
@@ -24,14 +24,16 @@ def main() -> None:
     flags.DEFINE_string("split", None, "Which classes; default val, for --hardest test.")
     flags.DEFINE_integer("index", 0, "Number of the episode, from 0.")
     flags.DEFINE_string("output", None, "The picture; default: a name that says what it shows.")
-    flags.DEFINE_integer("hardest", 0, "List so many of the hardest and most confused classes.")
+    flags.DEFINE_integer("hardest", None, "List so many of the hardest and most confused classes.")
     command.run(_main)
 
 
 def _main() -> None:
     options = flags.FLAGS
     run = RunDirectory(RUN_DIR.value) if RUN_DIR.value else None
-    if options.hardest:
+    if options.hardest is not None:
+        for name in ("gin_file", "gin_param", "index", "output"):
+            refuse(options[name], "--hardest lists what an evaluation of the run found")
         print(hardest(run, options.split or "test", options.hardest))
         return
     path = show_episode(
@@ -91,7 +93,8 @@ def show_episode(
         Path of the picture.
 
     Raises:
-        ValueError: if neither or both of run and gin files are given, or `index` is negative.
+        ValueError: if neither or both of run and gin files are given, `index` is negative, or a
+            binding has no effect on the episode.
     """
     if (run is None) == (not gin_paths):
         raise ValueError("Name either a run with --run_dir or a configuration with --gin_file.")
@@ -109,9 +112,10 @@ def show_episode(
         from kfsl.figures.any_episode import any_episode_figure
 
     if run is None:
-        configurables.parse(gin_paths, bindings)
+        config = configurables.parse(gin_paths, bindings)
         experiment, learner, seed = configurables.experiment(), None, None
     else:
+        config = run.config
         experiment = configurables.trained_experiment(run, bindings)
         learner, seed = experiment.learner, run.metadata.get("seed")
     if not isinstance(experiment, Experiment):
@@ -120,8 +124,7 @@ def show_episode(
             "episodes: python -m kfsl.analyze --analysis=navigation --run_dir=RUN draws them."
         )
     drawn = numbered_episode(experiment, split, index, seed)
-    if run is not None:
-        configurables.check_overrides(bindings, run, "this episode")
+    configurables.check_overrides(bindings, config, "this episode")
     figure = any_episode_figure(learner, *drawn)
     os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
     figure.savefig(output)

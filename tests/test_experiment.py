@@ -73,7 +73,7 @@ def test_other_data_when_the_runs_own_are_gone(run, store, tmp_path):
 def test_overrides_are_known_to_be_used_after_the_data_were_compared(run, store):
     bindings = divided(store, (1, 2, 4))
     configurables.trained_experiment(run, bindings)
-    configurables.check_overrides(bindings, run, "evaluation")
+    configurables.check_overrides(bindings, run.config, "evaluation")
 
 
 class Subclassed(keras.Model):

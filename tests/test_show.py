@@ -142,6 +142,17 @@ def test_shows_an_episode_of_a_configuration(store, tmp_path):
     assert configurables.bound(Experiment)().dataset.name == "letters"
 
 
+def test_a_binding_without_effect_on_the_episode(run, store, tmp_path):
+    gin_file = tmp_path / "letters.gin"
+    gin_file.write_text(letters.CONFIG.format(store=store))
+    output = str(tmp_path / "episode.png")
+    for binding in ("STANet.num_layers = 7", "train.epochs = 3"):
+        for source in ((None, [str(gin_file)]), (run, [])):
+            with pytest.raises(ValueError, match=f"{binding} has no effect on this episode"):
+                show_episode(*source, [binding], "test", 0, output)
+    assert not os.path.exists(output)
+
+
 EVALUATION = Evaluation(
     split="test", values=[0.5, 1.0], ways=2, shots=1, queries=3, seed=0, dataset="letters",
     dataset_fingerprint="", episodes_fingerprint="", learner="PrototypicalNetwork",
@@ -192,6 +203,11 @@ def test_lists_the_hardest_classes_of_a_run(run):
         (["--gin_file={gin}", "--output=a.xyz"], "--output must end in .png"),
         (["--hardest=3"], "name it with --run_dir"),
         (["--run_dir={run}", "--hardest=-3"], "--hardest must be at least 1"),
+        (["--run_dir={run}", "--hardest=0"], "--hardest must be at least 1; received 0"),
+        (["--run_dir={run}", "--hardest=2", "--index=0"], "--index has no place here: --hardest"),
+        (["--run_dir={run}", "--hardest=2", "--output=x.png"], "--output has no place here"),
+        (["--run_dir={run}", "--hardest=2", "--gin_param=A=2"], "--gin_param has no place here"),
+        (["--hardest=2", "--gin_file=x.gin"], "--gin_file has no place here"),
         (["--run_dir={run}", "--hardest=3"], "was not evaluated on the split 'test'"),
     ],
 )

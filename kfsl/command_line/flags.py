@@ -26,11 +26,11 @@ def require(flag: flags.FlagHolder, why: str) -> str:
     return flag.value
 
 
-def refuse(flag: flags.FlagHolder, why: str) -> None:
-    """Refuses a flag that a command shares and does not use.
+def refuse(flag: flags.FlagHolder | flags.Flag, why: str) -> None:
+    """Refuses a flag that a command shares and does not use, or not with what else is asked.
 
     Raises:
         ValueError: if it is given.
     """
-    if flag.value:
+    if flag.present:
         raise ValueError(f"--{flag.name} has no place here: {why}.")

@@ -11,7 +11,6 @@ from kfsl.command_line.binding_uses import decides, is_used
 from kfsl.configurables.kinds import KINDS
 from kfsl.configurables.registry import configurable_by_name
 from kfsl.experiment import Experiment
-from kfsl.runs.run_directory import RunDirectory
 
 #: Long enough that gin breaks no binding: one line is one binding.
 LINE_LENGTH = 10_000
@@ -87,19 +86,19 @@ def check_used(command: str) -> None:
             )
 
 
-def check_overrides(overrides: Sequence[str], run: RunDirectory, what: str) -> None:
+def check_overrides(overrides: Sequence[str], config: str, what: str) -> None:
     """Refuses bindings of the command line that changed nothing of what a command does.
 
     Args:
-        overrides: list of str. Bindings that should win over the run's own.
-        run: `RunDirectory`.
+        overrides: list of str. Bindings that should win over those of the configuration.
+        config: str. Gin text: a run's own, or what gin files say.
         what: str. What they should have had an effect on, for the message.
 
     Raises:
         BindingError: naming the first binding without effect.
     """
     uses = gin_files.bindings(operative())
-    known = gin_files.bindings("\n".join([run.config, *overrides]))
+    known = gin_files.bindings("\n".join([config, *overrides]))
     for override in overrides:
         for binding in gin_files.bindings(override):
             if not decides(binding, known, uses):
