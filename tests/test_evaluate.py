@@ -175,7 +175,7 @@ def test_a_cut_evaluation_is_named(run, text):
     path = run.evaluation_path("test")
     with open(path, "w", encoding="utf-8") as file:
         file.write(text)
-    with pytest.raises(ValueError, match=rf"{path}' cannot be read.*Delete it and evaluate again"):
+    with pytest.raises(ValueError, match=rf"{path}' is damaged .*delete it and evaluate again"):
         evaluate_run(run, "test", episodes=2)
 
 

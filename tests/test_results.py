@@ -269,14 +269,14 @@ def test_no_rows_yet(results, page):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("row.json", "{", r"row\.json is no JSON"),
-        ("row.json", "[]", r"row\.json must hold an object"),
+        ("row.json", "{", r"row\.json' is damaged .*mend it"),
+        ("row.json", "[]", r"row\.json' is damaged .it holds a list"),
         ("row.json", None, r"No .*row\.json"),
         ("row.json", '{"table": "t"}', r"needs a text 'method'"),
         ("metadata.json", None, r"No .*metadata\.json"),
         ("metadata.json", "{}", r"metadata\.json has no 'training_seconds'"),
         ("evaluation.json", None, r"No evaluation .*evaluation\.json"),
-        ("evaluation.json", "{}", r"cannot be read"),
+        ("evaluation.json", "{}", r"evaluation\.json' is damaged"),
         ("config.gin", None, r"no config\.gin"),
     ],
 )
@@ -289,6 +289,16 @@ def test_damaged_evidence_is_named(run, results, page, name, text, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         generate(results, page)
     assert not os.path.exists(page)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_row(run, results, page):
+    collect(run, results, "row", ROW)
+    path = os.path.join(results, "row", "row.json")
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    with open(path, "w", encoding="utf-8-sig") as file:
+        file.write(text)
+    assert generate(results, page).endswith(": 1 rows")
 
 
 @pytest.mark.parametrize(

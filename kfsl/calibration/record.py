@@ -89,13 +89,12 @@ class Calibration:
         Raises:
             ValueError: naming the file, if it holds something else.
         """
+        remedy = "delete it and calibrate again: python -m kfsl.evaluate --calibrate"
+        values = read_json(path, remedy)
         try:
-            return cls(**read_json(path))
+            return cls(**values)
         except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"{path!r} is no calibration of kfsl ({error}). Delete it and calibrate again: "
-                "python -m kfsl.evaluate --calibrate"
-            ) from error
+            raise ValueError(f"{path!r} is no calibration of kfsl ({error}); {remedy}") from error
 
     @classmethod
     def of_learner(cls, path: str, weights: str, settings: str) -> "Calibration | None":

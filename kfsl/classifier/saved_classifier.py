@@ -15,8 +15,9 @@ import tensorflow as tf
 from data_pipelines.datasets.value_range import ValueRange
 from kfsl.classifier.learnt_support import LearntSupport
 from kfsl.classifier.support_set import SupportSet
+from kfsl.runs.files import read_json
 from kfsl.serving import example
-from kfsl.serving.files import CLASSES_FILE, read_description, read_json
+from kfsl.serving.files import CLASSES_FILE, read_description
 from kfsl.serving.formats import FORMATS
 from kfsl.serving.saved_model import write_saved_model
 from kfsl.serving.signatures import INFER_JOINTLY, concrete_function

@@ -1,6 +1,5 @@
 """One run's evidence: what the paper says, what the run did."""
 
-import json
 import os
 import re
 from typing import Any
@@ -9,7 +8,7 @@ from kfsl.evidence.paper_row import PaperRow, row_name
 from kfsl.evidence.registry import row_of_folder
 from kfsl.evidence.validation_curve import ValidationCurve
 from kfsl.runs.evaluation_record import Evaluation
-from kfsl.runs.files import write_json
+from kfsl.runs.files import read_json, write_json
 
 REQUIRED = ("table", "method", "dataset", "setting")
 OPTIONAL = ("paper", "paper_interval", "note")
@@ -129,11 +128,4 @@ def _name(folder: str) -> str:
 def _read(path: str) -> dict[str, Any]:
     if not os.path.isfile(path):
         raise FileNotFoundError(f"No {path}; collect the run again with --collect.")
-    with open(path, encoding="utf-8") as file:
-        try:
-            value = json.load(file)
-        except ValueError as error:
-            raise ValueError(f"{path} is no JSON: {error}.") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path} must hold an object; it holds {type(value).__name__}.")
-    return value
+    return read_json(path, "mend it, or collect the run again with --collect")

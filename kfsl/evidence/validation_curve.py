@@ -54,7 +54,7 @@ class ValidationCurve:
         """
         if not os.path.isfile(path):
             return None
-        value = read_json(path)
+        value = read_json(path, "collect the run again")
         try:
             (measure,) = (each for each in measures() if each.plural in value)
             return cls(value["updates"], value[measure.plural], measure.name)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kfsl.runs.files import write_text
+from kfsl.runs.files import read_json, write_text
 from kfsl.runs.measure import Measure, half_interval, measure_named
 
 Size = int | list[int] | None
@@ -234,14 +234,12 @@ class Evaluation:
         """
         if not os.path.isfile(path):
             raise FileNotFoundError(f"No evaluation {path!r}; python -m kfsl.evaluate writes it.")
-        # A byte order mark, as some editors write, is no part of the text.
-        with open(path, encoding="utf-8-sig") as file:
-            try:
-                return cls.from_json(json.load(file))
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
-                raise ValueError(
-                    f"{path!r} cannot be read ({error}). Delete it and evaluate again."
-                ) from error
+        remedy = "delete it and evaluate again"
+        values = read_json(path, remedy)
+        try:
+            return cls.from_json(values)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"{path!r} is damaged ({error}); {remedy}.") from error
 
 
 def evaluation_name(split: str, base_classes: bool, open_set: bool) -> str:

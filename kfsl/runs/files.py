@@ -59,21 +59,25 @@ def read_text(path: str) -> str:
             raise ValueError(f"{path} is not UTF-8 ({error.reason}). Save it as UTF-8.") from None
 
 
-def read_json(path: str) -> Any:
-    """Reads JSON.
+def read_json(path: str, remedy: str = "restore it from a copy") -> dict[str, Any]:
+    """A JSON file that holds an object; a byte order mark, as some editors write, is no part.
 
     Args:
         path: str.
+        remedy: str. What to do if it cannot be read, for the message.
 
     Returns:
-        What it holds.
+        dict.
 
     Raises:
-        ValueError: naming the file, if it holds something else.
+        ValueError: naming the file, if it is cut or holds something else.
     """
-    try:
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{path} is cut short or no JSON ({error}). Restore it from a copy."
-        ) from None
+    with open(path, encoding="utf-8-sig") as file:
+        try:
+            values = json.load(file)
+        except ValueError as error:
+            raise ValueError(f"{path!r} is damaged ({error}); {remedy}.") from error
+    if not isinstance(values, dict):
+        found = type(values).__name__
+        raise ValueError(f"{path!r} is damaged (it holds a {found}, no object); {remedy}.")
+    return values

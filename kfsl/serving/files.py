@@ -1,9 +1,10 @@
 """What lies beside the graph in a SavedModel of kfsl; read without TensorFlow."""
 
-import json
 import os
 from collections.abc import Mapping
 from typing import Any
+
+from kfsl.runs.files import read_json
 
 #: Limits and facts of the model, the classes it was trained on, and a script that uses it.
 MODEL_FILE = "model.json"
@@ -70,30 +71,6 @@ def read_training_data(path: str) -> dict[str, Any]:
     """
     file = os.path.join(path, CLASSES_FILE)
     return read_json(file, "export again") if os.path.isfile(file) else {}
-
-
-def read_json(path: str, remedy: str) -> dict[str, Any]:
-    """A JSON file that holds an object; a byte order mark, as some editors write, is no part.
-
-    Args:
-        path: str.
-        remedy: str. What to do if it cannot be read, for the message.
-
-    Returns:
-        dict.
-
-    Raises:
-        ValueError: naming the file, if it is cut or holds something else.
-    """
-    with open(path, encoding="utf-8-sig") as file:
-        try:
-            values = json.load(file)
-        except ValueError as error:
-            raise ValueError(f"{path!r} is damaged ({error}); {remedy}.") from error
-    if not isinstance(values, dict):
-        found = type(values).__name__
-        raise ValueError(f"{path!r} is damaged (it holds a {found}, no object); {remedy}.")
-    return values
 
 
 def chosen_steps(description: Mapping[str, Any], steps: int | None) -> int | None:

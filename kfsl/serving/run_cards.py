@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 from kfsl.command_line.command import one_line
 from kfsl.runs.evaluation_record import Evaluation
-from kfsl.runs.files import read_text, write_text
+from kfsl.runs.files import read_json, read_text, write_text
 from kfsl.runs.run_directory import RunDirectory
-from kfsl.serving.files import CARD_FILE, CLASSES_FILE, MODEL_FILE, read_json
+from kfsl.serving.files import CARD_FILE, CLASSES_FILE, MODEL_FILE
 from kfsl.serving.formats import FORMATS
 from kfsl.serving.model_card import is_as_written, model_card
 

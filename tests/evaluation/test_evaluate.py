@@ -211,7 +211,7 @@ def test_files_that_hold_no_evaluation(tmp_path):
         Evaluation.load(str(tmp_path / "none.json"))
     for text in ("{", "[]", '{"split": "test"}'):
         (tmp_path / "bad.json").write_text(text)
-        with pytest.raises(ValueError, match=r"bad\.json.*cannot be read"):
+        with pytest.raises(ValueError, match=r"bad\.json' is damaged .*delete it"):
             Evaluation.load(str(tmp_path / "bad.json"))
 
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from kfsl.runs.files import read_json, write_json, write_text
+from kfsl.runs.files import read_json, write_text
 from kfsl.runs.run_directory import RunDirectory
 
 
@@ -20,12 +20,17 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path):
     assert path.read_text() == "before"
 
 
-def test_a_cut_json_is_named(tmp_path):
-    path = str(tmp_path / "metadata.json")
-    write_json(path, {"steps": 4})
-    os.truncate(path, 6)
-    with pytest.raises(ValueError, match=r"metadata.json is cut short or no JSON"):
-        read_json(path)
+@pytest.mark.parametrize("content", [b'{"ste', b"[]", b"null", b"4", b"\xff\xfe{"])
+def test_a_json_file_that_holds_no_object_is_named(tmp_path, content):
+    path = tmp_path / "metadata.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"metadata\.json' is damaged .*; restore it from a copy"):
+        read_json(str(path))
+    with pytest.raises(ValueError, match=r"metadata\.json' is damaged .*; export again\.$"):
+        read_json(str(path), "export again")
+    (tmp_path / "config.gin").write_text("WAYS = 5\n")
+    with pytest.raises(ValueError, match=r"metadata\.json' is damaged"):
+        _ = RunDirectory(str(tmp_path)).metadata
 
 
 def test_a_run_directory_that_an_editor_marked(tmp_path):

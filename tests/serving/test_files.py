@@ -5,7 +5,13 @@ import os
 
 import pytest
 
-from kfsl.serving.files import CLASSES_FILE, GRAPH_FILE, MODEL_FILE, read_description, read_json
+from kfsl.serving.files import (
+    CLASSES_FILE,
+    GRAPH_FILE,
+    MODEL_FILE,
+    read_description,
+    read_training_data,
+)
 
 DESCRIPTION = {
     "format_version": 1,
@@ -31,7 +37,7 @@ def test_a_byte_order_mark_is_no_part_of_it(model):
     write(model / MODEL_FILE, json.dumps(DESCRIPTION), "utf-8-sig")
     assert read_description(str(model)) == DESCRIPTION
     write(model / CLASSES_FILE, '{"dataset": "é"}', "utf-8-sig")
-    assert read_json(str(model / CLASSES_FILE), "export again") == {"dataset": "é"}
+    assert read_training_data(str(model)) == {"dataset": "é"}
 
 
 WITHOUT_WAYS = {key: value for key, value in DESCRIPTION.items() if key != "ways"}
