@@ -84,6 +84,9 @@ def split_lists(store: ClassStore, split: str | None = None, seed: int = 0) -> d
 
     Returns:
         dict from split name to the list of classes.
+
+    Raises:
+        ValueError: if nothing divides the classes so.
     """
     if split is not None:
         return read_split_file(Path(split).expanduser(), store.class_names)
@@ -93,6 +96,12 @@ def split_lists(store: ClassStore, split: str | None = None, seed: int = 0) -> d
                 f"split_seed={seed}, but the classes of {store.path} were not divided by a ratio."
             )
         return divide_by_ratio(store.class_names, store.metadata["split_ratio"], seed)
+    if "splits" not in store.metadata:
+        raise ValueError(
+            f"The class store {store.path} has no lists of classes. Name a JSON or CSV file that "
+            "divides them, load_dataset.split = 'FILE.json', or write the store anew with "
+            "metadata={'splits': {'train': [...], 'test': [...]}}."
+        )
     return store.metadata["splits"]
 
 

@@ -13,7 +13,7 @@ from data_pipelines.class_store import ClassStore, StoredClass
 from data_pipelines.datasets.dataset_info import DatasetInfo
 from data_pipelines.datasets.dataset_reader import DatasetReader
 from data_pipelines.datasets.image_folder import parse_image_shape
-from data_pipelines.datasets.mixture_part import MixturePart
+from data_pipelines.datasets.mixture_part import OF_COLOURS, MixturePart
 
 if TYPE_CHECKING:
     from data_pipelines.dataset import FewShotDataset
@@ -58,11 +58,23 @@ def parse_options(
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"--parts names {twice!r} twice; each part is a mode of its own.")
+    image_shape = parse_image_shape(image_size, channels)
+    if image_shape[2] == 1:
+        _check_grey(found)
     return {
         "parts": tuple(found),
-        "image_shape": parse_image_shape(image_size, channels),
+        "image_shape": image_shape,
         "data_dir": data_dir,
     }
+
+
+def _check_grey(parts: Sequence[MixturePart]) -> None:
+    for part in parts:
+        if chosen := [style for style in part.styles if style in OF_COLOURS]:
+            raise ValueError(
+                f"--parts={part.text}: {chosen[0]} images need 3 channels; received --channels=1. "
+                "Leave out one of the two."
+            )
 
 
 def split_lists(store: ClassStore, split: str | None = None, seed: int = 0) -> dict[str, list[str]]:

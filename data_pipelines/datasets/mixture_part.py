@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from data_pipelines.datasets.image_files import scaled
+from data_pipelines.function_dataset import FunctionDataset
 
 if TYPE_CHECKING:
     from data_pipelines.dataset import FewShotDataset
@@ -47,6 +48,10 @@ STYLES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
     "coloured": coloured,
     "textured": textured,
 }
+
+
+#: Those that give an image colours: it needs 3 channels.
+OF_COLOURS = ("coloured", "textured")
 
 
 @dataclass(frozen=True)
@@ -98,10 +103,22 @@ class MixturePart:
 
         Raises:
             FileNotFoundError: if it is not prepared; the message names the command.
+            ValueError: if it has no images, or is a mixture itself.
         """
         from data_pipelines.load_dataset import load_dataset
 
-        return load_dataset(self.name, self.split, data_dir)
+        data = load_dataset(self.name, self.split, data_dir)
+        if isinstance(data, FunctionDataset):
+            raise ValueError(
+                f"--parts={self.text}: {self.name} has functions and no images. Leave it out."
+            )
+        # Its modes would become one, whose tasks mix them.
+        if "modes" in data.store.metadata:
+            raise ValueError(
+                f"--parts={self.text}: {self.name} is a mixture itself, of "
+                f"{', '.join(data.store.metadata['modes'])}. Name its parts in its place."
+            )
+        return data
 
     def image(self, pixels: np.ndarray, shape: tuple[int, int, int], number: int) -> np.ndarray:
         """An image in the mixture's shape and the part's style.

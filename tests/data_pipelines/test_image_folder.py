@@ -2,8 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 
+from data_pipelines.class_store import StoredClass
+from data_pipelines.class_store_writer import write_class_store
 from data_pipelines.load_dataset import load_dataset
 from tests.support.image_trees import first_pixels, write_image, write_tree
 
@@ -62,6 +65,18 @@ def test_image_folder_with_superclasses_and_split_files(run_folder, stores, tmp_
     other = load_dataset("pets", split=str(tmp_path / "other.csv"), data_dir=stores)
     assert other.split("train").class_names == ("dogs/fox",)
     assert other.split("test").class_names == ("cats/lion",)
+
+
+def test_a_store_that_nothing_divides(tmp_path):
+    path = tmp_path / "pets"
+    images = [(i, np.zeros((8, 8, 1), "uint8")) for i in range(2)]
+    classes = [StoredClass(name, "all", 1) for name in ("cat", "dog")]
+    write_class_store(path, classes, images, image_shape=(8, 8, 1), metadata={"name": "pets"})
+    with pytest.raises(ValueError, match=r"pets has no lists of classes\. Name a JSON or CSV"):
+        load_dataset("pets", data_dir=tmp_path)
+    (tmp_path / "lists.json").write_text('{"train": ["cat"], "test": ["dog"]}')
+    dataset = load_dataset("pets", split=str(tmp_path / "lists.json"), data_dir=tmp_path)
+    assert dataset.split("test").class_names == ("dog",)
 
 
 def test_marks_of_spreadsheets_are_no_part_of_a_table(run_folder, stores, tmp_path):

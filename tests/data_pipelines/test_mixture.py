@@ -11,7 +11,7 @@ from data_pipelines import pipeline
 from data_pipelines.class_store import ClassStore, StoredClass
 from data_pipelines.class_store_writer import write_class_store
 from data_pipelines.datasets import mixture
-from data_pipelines.datasets.mixture_part import STYLES, MixturePart
+from data_pipelines.datasets.mixture_part import OF_COLOURS, STYLES, MixturePart
 from data_pipelines.load_dataset import load_dataset
 from data_pipelines.preparation import Preparation
 from data_pipelines.samplers import mixture_episode
@@ -149,6 +149,29 @@ def test_styles_change_an_image_and_always_in_the_same_way(style):
 def test_parts_that_make_no_mixture_are_refused(parts, message):
     with pytest.raises(ValueError, match=message):
         mixture.parse_options(parts)
+
+
+@pytest.mark.parametrize("style", OF_COLOURS)
+def test_colours_in_grey_images_are_refused(style):
+    with pytest.raises(ValueError, match=rf"drawings:{style}: {style} images need 3 channels"):
+        mixture.parse_options(f"photos,drawings:{style}", channels=1)
+    parts = mixture.parse_options("photos,drawings:inverted", 12, channels=1)["parts"]
+    # The list is complete: what is left keeps an image's one channel.
+    for each in set(STYLES) - set(OF_COLOURS):
+        assert STYLES[each](np.zeros((4, 4, 1), "uint8"), 0).shape == (4, 4, 1)
+    assert [part.name for part in parts] == ["photos", "drawings"]
+
+
+def test_a_part_that_is_a_mixture_itself_is_refused(folder):
+    prepare(folder)
+    write_part(folder, "letters", (6, 6, 1), seed=2)
+    message = r"mixed is a mixture itself, of photos, drawings:inverted\. Name its parts"
+    with pytest.raises(ValueError, match=message):
+        prepare(folder, "letters,mixed", "twice")
+    with pytest.raises(ValueError, match=r"sinusoids has functions and no images"):
+        prepare(folder, "letters,sinusoids", "waves")
+    assert not (folder / "twice").exists()
+    assert not (folder / "waves").exists()
 
 
 def test_parts_that_are_not_prepared_are_told_with_their_command(folder):
