@@ -4,7 +4,6 @@ import os
 
 import keras
 
-from data_pipelines import pipeline
 from kfsl.distribution import strategy
 from kfsl.experiment import Experiment
 from kfsl.runs.run_directory import RunDirectory
@@ -19,7 +18,7 @@ from kfsl.training.callbacks.training_checkpoint import TrainingCheckpoint
 from kfsl.training.callbacks.training_concerns import TrainingConcerns
 from kfsl.training.callbacks.training_signals import TrainingSignals
 from kfsl.training.train_arguments import TrainArguments
-from kfsl.training.training_episodes import has_validation
+from kfsl.training.training_figures import training_figures
 
 
 def training_callbacks(
@@ -81,21 +80,10 @@ def _written(
 def _figure_summaries(
     experiment: Experiment, run: RunDirectory, arguments: TrainArguments
 ) -> list[FigureSummary]:
-    if not arguments.figures:
-        return []
-    split = "val" if has_validation(experiment) else "train"
-    episode, query_labels = pipeline.episode_at(
-        experiment.dataset, split, experiment.evaluation_sampler, seed=arguments.seed, index=0
-    )
-    names = experiment.dataset.split(split).class_names
+    folder = os.path.join(run.tensorboard, "validation")
     return [
-        FigureSummary(
-            os.path.join(run.tensorboard, "validation"),
-            figure.__name__,
-            lambda learner, draw=figure: draw(learner, episode, query_labels, names),
-            arguments.figures_every,
-        )
-        for figure in arguments.figures
+        FigureSummary(folder, name, draw, arguments.figures_every)
+        for name, draw in training_figures(experiment, arguments).items()
     ]
 
 

@@ -30,6 +30,7 @@ from kfsl.training.training_episodes import (
     training_episodes,
     validation_episodes,
 )
+from kfsl.training.training_figures import check_figures
 
 
 class TrainingError(RuntimeError):
@@ -145,6 +146,8 @@ class TrainingSession:
             self._claim.release()
         elif self._trained is None and arguments.start_from is not None:
             self._start = self._initial_weights(arguments.start_from)
+        if not self.done and arguments.epochs:
+            check_figures(experiment, arguments)
 
     def _compile(self) -> None:
         learner, arguments = self._learner, self._arguments

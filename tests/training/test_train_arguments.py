@@ -6,6 +6,13 @@ import keras
 import pytest
 
 from data_pipelines.dataset import FewShotDataset
+from kfsl.figures import (
+    attention_figure,
+    class_activation_figure,
+    episode_figure,
+    feature_norms_figure,
+    function_figure,
+)
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.training.process import set_up
 from kfsl.training.train import train
@@ -54,6 +61,28 @@ def test_an_argument_out_of_range_is_named(store, tmp_path, arguments, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         train(letters.experiment(store), run, **{"epochs": 2, **arguments})
     assert not run.exists
+
+
+def undrawable(learner, episode, query_labels, class_names):
+    return learner.no_such_attribute
+
+
+@pytest.mark.parametrize(
+    ("figure", "reason"),
+    [
+        (attention_figure, r"PrototypicalNetwork has no attention to draw"),
+        (class_activation_figure, r"has no class activation maps"),
+        (function_figure, r"KeyError: 'query_inputs'"),
+        (feature_norms_figure, r"TypeError: "),
+        (undrawable, r"AttributeError: .*no_such_attribute"),
+    ],
+)
+def test_a_figure_that_cannot_be_drawn_is_told_before_a_run_begins(store, tmp_path, figure, reason):
+    run = RunDirectory(str(tmp_path / "run"))
+    message = rf"train\.figures: {figure.__name__} cannot be drawn of this Proto.*{reason}"
+    with pytest.raises(ValueError, match=message):
+        train(letters.experiment(store), run, epochs=2, figures=(episode_figure, figure))
+    assert not (tmp_path / "run").exists()
 
 
 def test_patience_without_a_split_to_validate_on(store, tmp_path):
