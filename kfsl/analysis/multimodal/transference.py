@@ -14,6 +14,7 @@ from matplotlib.ticker import PercentFormatter
 
 from kfsl.analysis.answer import Analysis
 from kfsl.analysis.compared_learners import compared
+from kfsl.analysis.multimodal.transference_name import transference_name
 from kfsl.analysis.request import AnalysisRequest
 from kfsl.figures.curves import COLORS, run_names
 from kfsl.runs.learner_file import load_weights
@@ -237,8 +238,13 @@ def analyze(
     }  # fmt: skip
     names = f"{source_mode or 'train'} to {target_mode or split}"
     title = f"transference, {names}: {episodes} source tasks, {targets} of {split}"
-    stem = "_".join(["transference", *filter(None, (source_mode, "to", target_mode, split))])
-    stem = stem.replace(":", "-").replace("@", "-").replace(os.sep, "-")
+    asked = {
+        "index": index, "episodes": episodes, "targets": targets, "rate": rate,
+        "kept_epochs": kept_epochs, "compare": compare,
+    }  # fmt: skip
+    usual = inspect.signature(analyze).parameters
+    changed = {name: value for name, value in asked.items() if value != usual[name].default}
+    stem = transference_name(split, source_mode, target_mode, changed)
     return Analysis(stem, histogram_figure(found, title), values, _table(found, first, apart))
 
 

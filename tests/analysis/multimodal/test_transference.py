@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from kfsl.analysis.multimodal.transference import difference, histogram_figure, summary
+from kfsl.analysis.multimodal.transference_name import transference_name
 from kfsl.analysis.request import AnalysisRequest
 from kfsl.analyze import analyze
+from kfsl.runs.run_directory import RunDirectory
 from tests.support import letters, mixed_runs
 from tests.support.commands import run_command
 from tests.support.refusals import refusal
@@ -33,7 +35,9 @@ def test_runs_and_kept_epochs_meet_the_same_tasks(mixed, tmp_path):
         "target_mode": "dark",
     }  # fmt: skip
     files = analyze("transference", AnalysisRequest(kml), compare=(film,), **options)
-    assert files[0].endswith("transference_plain_to_dark_test.png")
+    assert files[0].endswith(
+        "/transference_plain_to_dark_test_episodes_4_targets_2_rate_0.05_kept_epochs_1_2_compare_film.png"
+    )
     values = read(files)
     assert list(values["runs"]) == ["kml", "film"]
     for stages in values["runs"].values():
@@ -73,6 +77,12 @@ def test_learners_without_modes(store, run):
     files = analyze("transference", AnalysisRequest(run), episodes=3)
     ratios = np.array(read(files)["runs"]["run"]["best"]["ratios"])
     assert ratios.shape == (3, 1)
+    assert files[-1].endswith("/transference_test_episodes_3.json")
+    # Another question does not take the answer's place.
+    for option in ({"index": 2}, {"targets": 2}, {"rate": 0.5}, {"split": "val"}):
+        other = analyze("transference", AnalysisRequest(run), **{"episodes": 3, **option})
+        assert not set(other) & set(files)
+    np.testing.assert_array_equal(read(files)["runs"]["run"]["best"]["ratios"], ratios)
     with pytest.raises(ValueError, match="episodes are of no mixture"):
         analyze("transference", AnalysisRequest(run), source_mode="plain")
 
@@ -89,7 +99,8 @@ def test_the_command(mixed, tmp_path, monkeypatch, capsys):
     assert lines[0].startswith("prototypes, epoch 1: ")
     assert " % below 1, mean " in lines[1]
     assert [line.rpartition(".")[2] for line in lines[2:]] == ["png", "json"]
-    values = read([f"{run.path}/analysis/transference_plain_to_dark_test.json"])
+    name = "transference_plain_to_dark_test_index_4_episodes_3_targets_2_rate_0.01_kept_epochs_1"
+    values = read([f"{run.path}/analysis/{name}.json"])
     assert (values["rate"], values["targets"], values["index"]) == (0.01, 2, 4)
 
 
@@ -107,6 +118,16 @@ def test_bad_input_is_named(store, tmp_path, arguments, message):
     run = letters.trained_run(str(tmp_path / "run"), store)
     given = ["--analysis=transference", f"--run_dir={run.path}", *arguments]
     assert message in refusal(tmp_path, "kfsl.analyze", *given)
+
+
+def test_names_of_files():
+    assert transference_name("test", None, None, {}) == "transference_test"
+    modes = ("omniglot@mixed:inverted", None)
+    assert transference_name("val", *modes, {}) == "transference_omniglot-mixed-inverted_to_val"
+    many = tuple(RunDirectory(f"runs/a_run_of_seed_{seed}") for seed in range(40))
+    names = {transference_name("test", None, None, {"compare": many[:n]}) for n in (39, 40)}
+    assert len(names) == 2
+    assert max(map(len, names)) < 200
 
 
 def test_summaries_count_a_source_once():
