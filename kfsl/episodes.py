@@ -10,7 +10,6 @@ SUPPORT_MASK = "support_mask"
 SUPPORT_CLASSES = "support_classes"
 QUERY_IMAGES = "query_images"
 QUERY_CLASSES = "query_classes"
-QUERY_LABELS = "query_labels"
 MODE = "mode"
 SEED = "seed"
 

@@ -22,7 +22,7 @@ from kfsl.episodes import EpisodeSpec
 from kfsl.evaluate import evaluate_run
 from kfsl.evaluation.evaluate import EVALUATION_SEED
 from kfsl.experiment import Experiment
-from kfsl.figures.episode import episode_figure, episode_json
+from kfsl.figures.episode import episode_figure
 from kfsl.figures.images import OTHER, RIGHT, WRONG
 from kfsl.figures.text import printable
 from kfsl.runs.evaluation_record import Evaluation
@@ -90,19 +90,6 @@ def test_names_of_any_script_can_be_drawn():
     assert printable("\U00013000") == "U+13000"
     assert printable("Alphabet_of_the_Magi/character01", 20) == "Alphab…i/character01"
     assert len(printable("x" * 100, 20)) == 20
-
-
-def test_episode_json(drawn):
-    learner, episode, query_labels, names = drawn
-    values = episode_json(learner, episode, query_labels, names)
-    logits = learner(episode, training=False)["logits"].numpy()[0]
-    hits = np.argmax(logits, axis=-1) == query_labels.numpy()[0]
-    assert values["accuracy"] == np.mean(hits)
-    same = [query["true_class"] == query["predicted_class"] for query in values["queries"]]
-    assert same == hits.tolist()
-    for query, label in zip(values["queries"], query_labels.numpy()[0], strict=True):
-        assert query["true_class"] == values["classes"][label]
-        assert sum(query["probabilities"]) == pytest.approx(1.0)
 
 
 def test_an_episode_of_training_is_the_one_that_training_drew(store):

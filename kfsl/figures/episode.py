@@ -88,43 +88,6 @@ def episode_figure(
     return figure
 
 
-def episode_json(
-    learner: keras.Model,
-    episode: dict[str, Any],
-    query_labels: Any,
-    class_names: Sequence[str],
-) -> dict[str, Any]:
-    """The numbers behind `episode_figure`, as JSON can hold them.
-
-    Args:
-        learner: `Learner`.
-        episode: dict of arrays, as `episode_figure` takes it.
-        query_labels: int array, `[B, Q]`.
-        class_names: sequence of str.
-
-    Returns:
-        dict with `classes` (by label), `accuracy`, and `queries`: a list of dicts with
-        `true_class`, `predicted_class` and `probabilities`.
-    """
-    probabilities = _probabilities(learner, episode)
-    first, labels = _first(episode), np.asarray(query_labels)[0]
-    pairs = zip(first["support_labels"], first["support_classes"], strict=True)
-    name_of = {int(label): class_names[c] for label, c in pairs}
-    predicted = np.argmax(probabilities, axis=-1)
-    return {
-        "classes": [name_of[label] for label in sorted(name_of)],
-        "accuracy": float(np.mean(predicted == labels)),
-        "queries": [
-            {
-                "true_class": name_of[int(label)],
-                "predicted_class": name_of[int(guess)],
-                "probabilities": row.tolist(),
-            }
-            for label, guess, row in zip(labels, predicted, probabilities, strict=True)
-        ],
-    }
-
-
 def _probabilities(learner: keras.Model, episode: dict[str, Any]) -> np.ndarray:
     """Of each query of the first episode, `[Q, ways]`."""
     logits = np.asarray(learner(_first(episode, keep_batch=True), training=False)["logits"])[0]

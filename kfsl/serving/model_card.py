@@ -51,11 +51,11 @@ def model_card(
         "## What it takes",
         *_what_it_takes(description),
         "## Trained on",
-        *_trained_on(description, classes),
+        *_trained_on(classes),
         "## Measured",
         *measured_lines(description, own),
         "## Not known, and mind",
-        _bullets(_caveats(description, classes)),
+        _bullets(_caveats(description)),
         "## Versions",
         _versions(description, written or now()),
     ]
@@ -146,7 +146,7 @@ def _what_it_takes(description: Mapping[str, Any]) -> list[str]:
     return [_bullets(facts), "All limits stand in `model.json`."]
 
 
-def _trained_on(description: Mapping[str, Any], classes: Mapping[str, Any]) -> list[str]:
+def _trained_on(classes: Mapping[str, Any]) -> list[str]:
     if "environment" in classes:
         return [f"The environment {classes['environment']}."]
     if not classes.get("dataset"):
@@ -163,7 +163,7 @@ def _trained_on(description: Mapping[str, Any], classes: Mapping[str, Any]) -> l
     return [_bullets(facts)]
 
 
-def _caveats(description: Mapping[str, Any], classes: Mapping[str, Any]) -> list[str]:
+def _caveats(description: Mapping[str, Any]) -> list[str]:
     said = ["The licence of these weights: kfsl does not choose it"]
     if (description.get("about") or {}).get("pretrained"):
         said.append(
