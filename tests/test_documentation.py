@@ -99,6 +99,37 @@ def test_every_public_class_and_learner_has_an_example():
     assert sorted(public - named) == []
 
 
+def arguments(node):
+    """What a function or the making of an object takes, by name."""
+    if isinstance(node, ast.FunctionDef):
+        return [each.arg for each in (*node.args.args, *node.args.kwonlyargs)]
+    made = [each for each in node.body if getattr(each, "name", "") == "__init__"]
+    if made:
+        return arguments(made[0])
+    fields = [each for each in node.body if isinstance(each, ast.AnnAssign)]
+    if not any("dataclass" in ast.unparse(each) for each in node.decorator_list):
+        return []
+    return [each.target.id for each in fields if "init=False" not in ast.unparse(each)]
+
+
+def test_every_argument_is_documented_where_arguments_are():
+    lacking, found = [], 0
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ClassDef | ast.FunctionDef):
+                continue
+            _, mark, told = (ast.get_docstring(node) or "").partition("Args:\n")
+            if not mark or node.name.startswith("_"):
+                continue
+            lines = re.findall(r"^ {4}([\w*][\w*, ]*):", told, re.MULTILINE)
+            named = {name.strip("* ") for line in lines for name in line.split(",")}
+            own = [each for each in arguments(node) if each not in ("self", "cls")]
+            found += len(own)
+            lacking += [f"{node.name}: {each}" for each in own if each.lstrip("_") not in named]
+    assert found > 1000
+    assert lacking == []
+
+
 @pytest.mark.parametrize("path", [ROOT / "README.md", *DOCUMENTS], ids=lambda path: path.name)
 def test_links_lead_somewhere(path):
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):

@@ -30,8 +30,8 @@ class Calibration:
         settings: str. See `kfsl.learners.base.settings`: of another learner, such as one that
             takes more steps, another temperature holds.
         overrides: list of str. Bindings that differed from the run's own.
-        before: dict, `Reliability` of the probabilities as they were; `after`: as they are, on
-            the same episodes.
+        before: dict, `Reliability` of the probabilities as they were.
+        after: dict, `Reliability` of those at the temperature, on the same episodes.
         rejection: dict or None where the split leaves no unknown classes: `score`, a key of
             `kfsl.calibration.scores.SCORES`, which told known from unknown queries best;
             `threshold`, below which a query is of none of the classes; `known_accepted`, the

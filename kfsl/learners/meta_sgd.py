@@ -20,7 +20,8 @@ class MetaSGD(GradientLearner):
         backbone: see `GradientLearner`.
         smallest_rate: float. Rates start uniformly between the two.
         largest_rate: float.
-        **kwargs: see `GradientLearner`; `steps` is 1, as in the paper.
+        steps: int. Inner steps in training. Defaults to `1`, as in the paper.
+        **kwargs: see `GradientLearner`.
 
     Reference:
         [Li et al., 2017](https://arxiv.org/abs/1707.09835), equation 2 and algorithm 1.

@@ -31,6 +31,9 @@ class MultimodalMAML(MAML):
         dense: bool. Whether dense layers of the backbone, and the head, are modulated too.
             Defaults to False.
         residual: bool. See `ModulatedPrototypicalNetwork`. Defaults to True.
+        bn_policy: str. See `GradientLearner`; the encoder sees support sets alone. Defaults to
+            `"batch"`.
+        dtype: Keras dtype policy of the learner, its task encoder and its generators.
         **kwargs: see `MAML`.
 
     Raises:
