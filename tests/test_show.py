@@ -187,6 +187,7 @@ def test_lists_the_hardest_classes_of_a_run(run):
         (["--run_dir={run}", "--gin_file=x.gin"], "Name either a run"),
         (["--gin_file=x.gin"], "No gin file 'x.gin'"),
         (["--gin_file={gin}", "--index=-1"], "--index must not be negative; received -1"),
+        (["--gin_file={gin}", "--gin_param=include 'x.gin'"], "--gin_param takes a binding"),
         (["--gin_file={gin}", "--output=a.xyz"], "--output must end in .png"),
         (["--hardest=3"], "name it with --run_dir"),
         (["--run_dir={run}", "--hardest=-3"], "--hardest must be at least 1"),

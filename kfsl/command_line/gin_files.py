@@ -85,12 +85,12 @@ def check(paths: Sequence[str], bindings: Sequence[str] = ()) -> None:
         bindings: list of str, such as `train.epochs=3`.
 
     Raises:
-        GinFileError: naming the file and the line.
+        GinFileError: naming the file and the line, or what is no binding.
     """
     for path in paths:
         _check_file(find(path), ())
     for binding in bindings:
-        _parse(binding, "--gin_param")
+        _check_binding(binding)
 
 
 def text(path: str) -> str:
@@ -134,6 +134,17 @@ def _candidates(path: str, including: str | None) -> Iterator[str]:
     if sysconfig.get_paths()["purelib"] != _CHECKOUT:
         yield os.path.join(_CHECKOUT, path)
     yield os.path.join(_PACKAGE, "configs", path.removeprefix("gin/"))
+
+
+def _check_binding(text: str) -> None:
+    # A module that is imported may bind what follows; a file would be looked for by gin alone.
+    kinds = {type(statement) for statement in _parse(text, "--gin_param")}
+    known = {config_parser.BindingStatement, config_parser.ImportStatement}
+    if config_parser.IncludeStatement in kinds or not kinds & known:
+        raise GinFileError(
+            f"--gin_param takes a binding such as train.epochs=3; received {text!r}. Files are "
+            "named with --gin_file."
+        )
 
 
 def _check_file(found: str, including: tuple[str, ...]) -> None:

@@ -33,6 +33,17 @@ def test_what_the_check_finds(text, message, tmp_path, monkeypatch):
         gin_files.check(["loop.gin"])
 
 
+@pytest.mark.parametrize("text", ["include 'x.gin'", "WAYS = 2\ninclude 'gin/maml.gin'", "", "# a"])
+def test_what_is_no_binding_is_refused(text):
+    message = r"--gin_param takes a binding such as train\.epochs=3; received .*--gin_file\.$"
+    with pytest.raises(gin_files.GinFileError, match=message):
+        gin_files.check([], [text])
+
+
+def test_a_binding_and_the_module_that_it_needs():
+    gin_files.check([], ["WAYS = 2", "import my_module", "train:\n  epochs = 3\n"])
+
+
 def test_an_included_file_is_looked_for_beside_the_one_that_includes_it(tmp_path, monkeypatch):
     """As where kfsl is a wheel: the including file lies in no checkout, and the user elsewhere."""
     (tmp_path / "own/data").mkdir(parents=True)
