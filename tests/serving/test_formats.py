@@ -115,11 +115,12 @@ def test_what_lies_beside_the_files(folders, format_name):
 
 @pytest.mark.parametrize("format_name", FORMAT)
 def test_the_example_runs(folders, format_name, monkeypatch, capfd):
+    example = folders(format_name) / "example.py"
     monkeypatch.setattr(sys, "argv", ["example.py"])
     # As shipped, where kfsl, Keras and TensorFlow cannot be imported.
     for name in ("kfsl", "keras", "tensorflow", "tf_keras"):
         monkeypatch.setitem(sys.modules, name, None)
-    runpy.run_path(str(folders(format_name) / "example.py"), run_name="__main__")
+    runpy.run_path(str(example), run_name="__main__")
     lines = capfd.readouterr().out.splitlines()
     assert len(lines) == 5
     for number, line in enumerate(lines):
