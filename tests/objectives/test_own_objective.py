@@ -5,11 +5,14 @@ import os
 import re
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
 
-from kfsl.objectives import Regression
+from kfsl.objectives import Classification, Regression
 from kfsl.runs.evaluation_record import Evaluation
 from kfsl.runs.measure import Measure, make_known, measure_named, measures
+from tests.support import letters
 from tests.support.forked import python
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +37,14 @@ train.steps_per_epoch = 2
 train.validation_episodes = 3
 evaluate.episodes = 4
 """
+
+
+@keras.saving.register_keras_serializable(package="user")
+class DoubleLosses(Classification):
+    """Classes, whose errors cost twice as much."""
+
+    def losses(self, targets, outputs):
+        return 2 * super().losses(targets, outputs)
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +103,18 @@ def test_a_name_has_one_meaning():
 
     assert not measure_named("error").larger_is_better
     assert len({measure.name for measure in measures()}) == len(measures())
+
+
+@pytest.mark.parametrize("ways", [None, 3])
+def test_an_own_objective_of_classes_is_saved_with_its_learner(tmp_path, ways):
+    learner = letters.prototypical_network(objective=DoubleLosses(ways))
+    learner.save(tmp_path / "learner.keras")
+    labels, logits = np.array([[0, 2]]), np.zeros((1, 2, 3), "float32")
+    for loaded in (
+        type(learner).from_config(learner.get_config()),
+        keras.saving.load_model(tmp_path / "learner.keras"),
+    ):
+        assert type(loaded.objective) is DoubleLosses
+        assert loaded.ways == ways
+        loss = float(loaded.objective.loss(labels, logits))
+        assert abs(loss - 2 * np.log(3)) < 1e-6
