@@ -20,9 +20,6 @@ MOST_NAMED = 3
 def load_weights(learner: Any, path: str) -> str:
     """Loads the weights of a `.keras` file, and says which they are.
 
-    A training may replace the file at any moment. So it is copied once, and the copy is what is
-    fingerprinted and loaded.
-
     Args:
         learner: `keras.Model`, built.
         path: str. The file.
@@ -34,9 +31,8 @@ def load_weights(learner: Any, path: str) -> str:
         FileNotFoundError: if there is no such file.
         ValueError: if the file is damaged, or its weights do not fit the learner.
     """
-    with _copy(path) as copy:
+    with whole_copy(path) as copy:
         fingerprint = file_fingerprint(copy)
-        _check_whole(copy, path)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # It becomes the error below.
@@ -53,9 +49,26 @@ def file_fingerprint(path: str) -> str:
 
 
 @contextlib.contextmanager
-def _copy(path: str) -> Iterator[str]:
+def whole_copy(path: str) -> Iterator[str]:
+    """A private copy of a `.keras` file, found to be undamaged.
+
+    A training may replace the file at any moment. So it is copied once, and the copy is what is
+    fingerprinted and loaded.
+
+    Args:
+        path: str. The file.
+
+    Yields:
+        str. The copy, which is gone afterwards.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is damaged.
+    """
     with tempfile.TemporaryDirectory(prefix="kfsl-") as folder:
-        yield shutil.copyfile(path, os.path.join(folder, "learner.keras"))
+        copy = shutil.copyfile(path, os.path.join(folder, "learner.keras"))
+        _check_whole(copy, path)
+        yield copy
 
 
 def _check_whole(copy: str, path: str) -> None:

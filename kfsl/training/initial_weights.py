@@ -8,8 +8,9 @@ import os
 import keras
 
 from kfsl.command_line import gin_files
+from kfsl.runs.learner_file import file_fingerprint, whole_copy
 from kfsl.runs.run_directory import RunDirectory
-from kfsl.runs.trained_run import check_trained, file_fingerprint
+from kfsl.runs.trained_run import check_trained
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +56,7 @@ def copy_initial_weights(learner: keras.Model, source: str) -> InitialWeights:
     Raises:
         FileNotFoundError: if there is no such file, or no trained learner.
         RunDirectoryError: if the folder is no run directory.
-        ValueError: if the file cannot be loaded, or has no weight that fits.
+        ValueError: if the file is damaged, cannot be loaded, or has no weight that fits.
 
     Example:
     ```python
@@ -77,7 +78,9 @@ def copy_initial_weights(learner: keras.Model, source: str) -> InitialWeights:
     ```
     """
     path = _file(source)
-    trained = _loaded(path)
+    with whole_copy(path) as copy:
+        fingerprint = file_fingerprint(copy)
+        trained = _loaded(copy, path)
     values = {_path(trained, weight): weight for weight in trained.weights}
     copied, own = [], []
     for weight in learner.weights:
@@ -96,7 +99,7 @@ def copy_initial_weights(learner: keras.Model, source: str) -> InitialWeights:
             f"there {_first(trained.weights)}, here {_first(learner.weights)}. Start from a "
             "model with the same backbone."
         )
-    return InitialWeights(source, file_fingerprint(path), tuple(copied), tuple(own))
+    return InitialWeights(source, fingerprint, tuple(copied), tuple(own))
 
 
 def _path(model: keras.Model, weight: keras.Variable) -> str:
@@ -120,9 +123,9 @@ def _file(source: str) -> str:
     return source
 
 
-def _loaded(path: str) -> keras.Model:
+def _loaded(copy: str, path: str) -> keras.Model:
     try:
-        return keras.saving.load_model(path, compile=False)
+        return keras.saving.load_model(copy, compile=False)
     except (TypeError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ValueError(f"{path!r} cannot be loaded to start from: {reason}") from error

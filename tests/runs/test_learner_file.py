@@ -67,14 +67,9 @@ def test_another_learner_is_named(file):
         load_weights(maml(), str(file))
 
 
-@pytest.mark.parametrize("damage", ["cut", "changed", "empty"])
-def test_damage_is_named(file, damage):
-    whole = file.read_bytes()
-    middle = len(whole) // 2
-    changed = whole[:middle] + bytes(255 - byte for byte in whole[middle : middle + 8])
-    file.write_bytes(
-        {"cut": whole[:middle], "changed": changed + whole[middle + 8 :], "empty": b""}[damage]
-    )
+@pytest.mark.parametrize("change", letters.DAMAGES)
+def test_damage_is_named(file, change):
+    file.write_bytes(letters.DAMAGES[change](file.read_bytes()))
     with pytest.raises(ValueError, match=rf"{file} is damaged .*train again"):
         load_weights(letters.prototypical_network(), str(file))
 

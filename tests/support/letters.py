@@ -21,6 +21,13 @@ SHAPE = (8, 8, 1)
 # Interleaved, so that a split's images do not lie side by side in the store.
 SPLITS = {"train": [0, 3, 6, 9, 12], "val": [1, 4, 7, 10, 13], "test": [2, 5, 8, 11, 14]}
 
+#: What can happen to the bytes of a file.
+DAMAGES = {
+    "cut": lambda whole: whole[: len(whole) // 2],
+    "changed": lambda whole: _changed(whole, len(whole) // 2),
+    "empty": lambda whole: b"",
+}
+
 
 def write_letters(path: str, images: int = 8, noise: float = 80.0, name_prefix: str = "c") -> None:
     """15 classes of noisy patterns, the classes in three superclasses, sorted by name."""
@@ -93,3 +100,8 @@ def trained_run(path: str, store: str, seed: int = 0, extra: str = "", **metadat
         {"seed": seed, "dataset_fingerprint": dataset.fingerprint, **environment(), **metadata}
     )
     return run
+
+
+def _changed(whole: bytes, place: int) -> bytes:
+    changed = bytes(255 - byte for byte in whole[place : place + 8])
+    return whole[:place] + changed + whole[place + 8 :]

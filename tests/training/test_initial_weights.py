@@ -1,5 +1,9 @@
 """Weights that a learner begins with."""
 
+import shutil
+import zipfile
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +11,7 @@ import pytest
 from kfsl.backbones.conv4 import Conv4
 from kfsl.learners.modgrad import ModGrad
 from kfsl.learners.reptile import Reptile
+from kfsl.runs.learner_file import file_fingerprint
 from kfsl.runs.run_directory import RunDirectory, RunDirectoryError
 from kfsl.training import process as runtime
 from kfsl.training import train as training
@@ -78,8 +83,37 @@ def test_refusals(trained, tmp_path):
         copy_initial_weights(modgrad(), str(tmp_path / "none"))
     damaged = tmp_path / "damaged.keras"
     damaged.write_bytes(b"x" * 100)
-    with pytest.raises(ValueError, match="cannot be loaded to start from"):
+    with pytest.raises(ValueError, match="is damaged"):
         copy_initial_weights(modgrad(), str(damaged))
+    with zipfile.ZipFile(tmp_path / "other.keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+    with pytest.raises(ValueError, match="cannot be loaded to start from"):
+        copy_initial_weights(modgrad(), str(tmp_path / "other.keras"))
+
+
+@pytest.mark.parametrize("change", letters.DAMAGES)
+def test_damage_is_named(trained, change):
+    path = Path(trained[1])
+    path.write_bytes(letters.DAMAGES[change](path.read_bytes()))
+    with pytest.raises(ValueError, match=rf"{path} is damaged .*train again"):
+        copy_initial_weights(modgrad(), str(path))
+
+
+def test_what_is_loaded_is_what_is_fingerprinted(trained, tmp_path, monkeypatch):
+    path = trained[1]
+    earlier = file_fingerprint(path)
+    later = str(tmp_path / "later.keras")
+    modgrad().save(later)
+    load = keras.saving.load_model
+
+    def the_first_run_saves_meanwhile(*arguments, **named):
+        model = load(*arguments, **named)
+        shutil.move(later, path)
+        return model
+
+    monkeypatch.setattr(keras.saving, "load_model", the_first_run_saves_meanwhile)
+    found = copy_initial_weights(modgrad(), path)
+    assert found.fingerprint == earlier != file_fingerprint(path)
 
 
 def test_a_run_starts_once_from_another(tmp_path):

@@ -19,6 +19,7 @@ from kfsl.analysis.second_order.audit import LayerAudit, audit
 from kfsl.analysis.second_order.error import TOLERANCE
 from kfsl.command_line import command
 from kfsl.figures.text_table import text_table
+from kfsl.runs.learner_file import whole_copy
 
 
 def table(audits: Sequence[LayerAudit]) -> str:
@@ -107,7 +108,7 @@ def audited_model(request: AnalysisRequest, path: str | None) -> keras.Model:
     """The Keras model in a file, or the network or backbone of the run's learner.
 
     Raises:
-        ValueError: if the file holds no model that can be loaded.
+        ValueError: if the file is damaged, or holds no model that can be loaded.
         FileNotFoundError: if there is no such file, or nothing was trained.
     """
     if path is None:
@@ -117,10 +118,12 @@ def audited_model(request: AnalysisRequest, path: str | None) -> keras.Model:
             raise ValueError(f"{type(learner).__name__} has neither network nor backbone.")
         return network
     check_model_file(path)
-    try:
-        return keras.saving.load_model(path, compile=False)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path!r} cannot be loaded: {command.one_line(error)[:300]} If it has "
-            "classes of your own, call kfsl.analysis.second_order.audit.audit(model) in Python."
-        ) from error
+    with whole_copy(path) as copy:
+        try:
+            return keras.saving.load_model(copy, compile=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path!r} cannot be loaded: {command.one_line(error)[:300]} If it has "
+                "classes of your own, call kfsl.analysis.second_order.audit.audit(model) in "
+                "Python."
+            ) from error

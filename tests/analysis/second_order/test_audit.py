@@ -225,6 +225,15 @@ def test_bad_input(tmp_path, arguments, message):
     assert message in refusal(tmp_path, "kfsl.analyze", *arguments)
 
 
+@pytest.mark.parametrize("change", letters.DAMAGES)
+def test_a_damaged_model_is_told(tmp_path, change):
+    path = tmp_path / "model.keras"
+    model_with(layers.Dense(3), shape=(4,)).save(path)
+    path.write_bytes(letters.DAMAGES[change](path.read_bytes()))
+    with pytest.raises(ValueError, match=rf"^{path} is damaged "):
+        report.audited_model(AnalysisRequest(None), str(path))
+
+
 def test_a_model_that_takes_pixels_is_audited():
     images = keras.Input((4, 4, 1))
     model = keras.Model(images, keras.layers.Conv2D(2, 3)(PixelNormalization()(images)))
