@@ -20,7 +20,7 @@ from kfsl.episodes import (
 from kfsl.evaluation.parts import EvaluationPart, JudgedBatch, evaluation_of
 from kfsl.evaluation.streams import EvaluationStreams
 from kfsl.experiment import Experiment
-from kfsl.learners.base.episode_checks import check_shots
+from kfsl.learners.base.episode_checks import check_several_classes, check_shots
 from kfsl.learners.base.learner import Learner
 from kfsl.metrics.finite_weights import weight_not_finite
 from kfsl.runs.evaluation_record import Evaluation
@@ -253,13 +253,8 @@ def _check_finite(learner: Learner) -> None:
 def _check_ways(learner: Learner, episode: Mapping[str, tf.Tensor]) -> None:
     if SUPPORT_LABELS not in episode:
         return
-    largest = episode[SUPPORT_LABELS].numpy().max(axis=-1)
-    ways = int(largest.max()) + 1
-    if largest.min() < 1:
-        raise ValueError(
-            "The episodes must have 2 ways or more, since of one class every answer is right; "
-            "received ways=1. Bind a larger number, such as WAYS=2."
-        )
+    check_several_classes(episode[SUPPORT_LABELS])
+    ways = int(episode[SUPPORT_LABELS].numpy().max()) + 1
     rows, mask = (
         None if values is None else np.reshape(values, (-1, values.shape[-1]))
         for values in (episode[SUPPORT_LABELS], episode.get(SUPPORT_MASK))

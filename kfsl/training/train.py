@@ -51,7 +51,8 @@ def train(
             to the bits of one that had this many from the beginning.
         steps_per_epoch: int. Updates per epoch.
         meta_batch: int. Episodes per update.
-        validation_episodes: int. Fixed episodes of the split `val`; none when it is empty.
+        validation_episodes: int. Fixed episodes of the split `val`, at least 2, or 0 for none;
+            none when it is empty.
         validation_meta_batch: int. Most episodes evaluated at once; what divides
             `validation_episodes` is taken, so that all of them are.
         validation_every: int. Epochs between two validations.

@@ -70,6 +70,11 @@ class TrainArguments:
         check_whole("train.epochs", self.epochs, 0)
         for name, least in COUNTS.items():
             check_whole(f"train.{name}", getattr(self, name), least)
+        if self.validation_episodes == 1:
+            raise ValueError(
+                "train.validation_episodes must be 0 or at least 2, since the interval of one "
+                "episode is not known; received 1."
+            )
         if self.patience is not None:
             check_whole("train.patience", self.patience, 1)
         check_whole("train.seed", self.seed, -LARGEST_SEED, LARGEST_SEED)

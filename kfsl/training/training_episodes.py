@@ -10,12 +10,34 @@ import tensorflow as tf
 from data_pipelines import pipeline
 from data_pipelines.samplers import base_batch
 from kfsl.distribution import strategy
-from kfsl.episodes import QUERY_IMAGES
+from kfsl.episodes import QUERY_IMAGES, SUPPORT_LABELS
 from kfsl.experiment import Experiment
+from kfsl.learners.base.episode_checks import check_several_classes
 from kfsl.training.train_arguments import TrainArguments
 
 #: Images of base classes that are embedded at once.
 BASE_BATCH = 50
+
+
+def check_classes(experiment: Experiment, arguments: TrainArguments) -> None:
+    """Refuses to train or validate on episodes of one class, as far as the first ones tell.
+
+    Args:
+        experiment: `Experiment`.
+        arguments: `TrainArguments`.
+
+    Raises:
+        ValueError: saying how many classes are expected.
+    """
+    samplers = {"train": experiment.sampler}
+    if arguments.validation_episodes and has_validation(experiment):
+        samplers["val"] = experiment.evaluation_sampler
+    for split, sampler in samplers.items():
+        with strategy.alone():
+            classes = experiment.dataset.split(split)
+            episode = sampler(classes, arguments.seed, tf.constant(0, tf.int64))
+        if SUPPORT_LABELS in episode:
+            check_several_classes(episode[SUPPORT_LABELS])
 
 
 def training_episodes(experiment: Experiment, arguments: TrainArguments, start: int = 0) -> Any:

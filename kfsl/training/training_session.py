@@ -26,6 +26,7 @@ from kfsl.training.train_arguments import TrainArguments
 from kfsl.training.training_callbacks import training_callbacks
 from kfsl.training.training_episodes import (
     base_images,
+    check_classes,
     first_episodes,
     training_episodes,
     validation_episodes,
@@ -125,6 +126,7 @@ class TrainingSession:
             run, experiment.dataset, "was begun on other data", "Train into another --run_dir."
         )
         arguments.check_trains(bool(self._learner.trainable_weights))
+        check_classes(experiment, arguments)
         self._compile()
         self._validation = validation_episodes(experiment, arguments)
         arguments.check_validated(self._validation is not None)

@@ -1,11 +1,13 @@
 """What `train` and `set_up` are given is checked where it enters."""
 
+import functools
 import re
 
 import keras
 import pytest
 
 from data_pipelines.dataset import FewShotDataset
+from data_pipelines.samplers import fixed_episode
 from kfsl.figures import (
     attention_figure,
     class_activation_figure,
@@ -29,6 +31,7 @@ from tests.support import letters
         ({"steps_per_epoch": 0}, "train.steps_per_epoch must be a whole number of at least 1"),
         ({"meta_batch": 2.0}, "train.meta_batch must be a whole number of at least 1"),
         ({"validation_episodes": -1}, "train.validation_episodes must be a whole number"),
+        ({"validation_episodes": 1}, "train.validation_episodes must be 0 or at least 2"),
         ({"validation_meta_batch": 0}, "train.validation_meta_batch must be a whole number"),
         ({"validation_every": 0}, "train.validation_every must be a whole number"),
         ({"validation_every": 3}, "train.validation_every = 3 is more than train.epochs = 2"),
@@ -83,6 +86,18 @@ def test_a_figure_that_cannot_be_drawn_is_told_before_a_run_begins(store, tmp_pa
     with pytest.raises(ValueError, match=message):
         train(letters.experiment(store), run, epochs=2, figures=(episode_figure, figure))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("role", ["sampler", "evaluation_sampler"])
+def test_episodes_of_one_class_are_refused(store, tmp_path, role):
+    experiment = letters.experiment(store)
+    setattr(experiment, role, functools.partial(fixed_episode, ways=1, shots=1, queries=4))
+    run = RunDirectory(str(tmp_path / "run"))
+    with pytest.raises(ValueError, match=r"must have 2 ways or more.*received ways=1.*WAYS=2"):
+        train(experiment, run)
+    if role == "evaluation_sampler":
+        train(experiment, run, validation_episodes=0)
+    assert not run.exists
 
 
 def test_patience_without_a_split_to_validate_on(store, tmp_path):

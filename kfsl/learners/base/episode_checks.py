@@ -34,6 +34,22 @@ def check_support_labels(labels: Any, mask: Any, ways: int) -> None:
             )
 
 
+def check_several_classes(labels: Any) -> None:
+    """Refuses episodes of one class, of which every answer is right.
+
+    Args:
+        labels: int tensor, `[S]` or `[B, S]`, of support images; they can be read.
+
+    Raises:
+        ValueError: saying how many are expected.
+    """
+    if np.asarray(labels).max(axis=-1).min() < 1:
+        raise ValueError(
+            "The episodes must have 2 ways or more, since of one class every answer is right; "
+            "received ways=1. Bind a larger number, such as WAYS=2."
+        )
+
+
 def check_shots(labels: Any, mask: Any, smallest: int, learner: str) -> None:
     """Refuses too few support images of a class: at once, or, in a graph, when it runs.
 
