@@ -1,16 +1,22 @@
 """What all commands need to know of a run: the learner, the data, the episodes."""
 
 import dataclasses
+import inspect
 import re
 from collections.abc import Callable
+from typing import Any
 
 import keras
 
 from data_pipelines.class_split import LABEL_LEVELS
 from data_pipelines.dataset import FewShotDataset
 from data_pipelines.function_dataset import FunctionDataset
+from kfsl.argument_checks import check_made, told
 from kfsl.learners.base.learner import Learner
 from kfsl.runs.run_directory import RunDirectory
+
+#: What a sampler is given, in this order.
+DRAWN_BY = ("split", "seed", "index")
 
 
 @dataclasses.dataclass
@@ -30,8 +36,8 @@ class Experiment:
             empty if they were not. Another learner, by `dataclasses.replace`, has none.
 
     Raises:
-        ValueError: if `label_level` is not one of the two, or the backbone is made for images
-            of another shape than the dataset's.
+        ValueError: if an argument is of a wrong type, `label_level` is not one of the two, or the
+            backbone is made for images of another shape than the dataset's.
     """
 
     learner: Learner
@@ -42,6 +48,12 @@ class Experiment:
     weights: str = dataclasses.field(default="", init=False)
 
     def __post_init__(self) -> None:
+        check_made("Experiment.learner", self.learner, Learner, "a learner", "PrototypicalNetwork")
+        data = FewShotDataset | FunctionDataset
+        check_made("Experiment.dataset", self.dataset, data, "a dataset", "load_dataset")
+        _check_sampler("sampler", self.sampler)
+        if self.evaluation_sampler is not None:
+            _check_sampler("evaluation_sampler", self.evaluation_sampler)
         if self.label_level not in LABEL_LEVELS:
             raise ValueError(
                 f'`label_level` must be "class" or "superclass"; received {self.label_level!r}.'
@@ -49,6 +61,29 @@ class Experiment:
         _check_image_shape(self.learner, self.dataset)
         if self.evaluation_sampler is None:
             self.evaluation_sampler = self.sampler
+
+
+def _check_sampler(argument: str, sampler: Any) -> None:
+    """Refuses what draws no episodes, as far as its parameters tell."""
+    if callable(sampler) and not isinstance(sampler, type):
+        try:
+            parameters = list(inspect.signature(sampler).parameters)
+            inspect.signature(sampler).bind_partial(*DRAWN_BY)
+        except TypeError:
+            parameters = None
+        except ValueError:  # Of some callables Python does not know them.
+            parameters = []
+        # Other functions have such names too, elsewhere: load_dataset has a split.
+        if parameters is not None and all(
+            parameters.index(name) == place
+            for place, name in enumerate(DRAWN_BY)
+            if name in parameters
+        ):
+            return
+    raise ValueError(
+        f"Experiment.{argument} must be a function of (split, seed, index) that draws episodes, "
+        f"such as @fixed_episode without brackets; received {told(sampler)}."
+    )
 
 
 def same_data(run: RunDirectory, dataset: FewShotDataset) -> bool:

@@ -7,6 +7,7 @@ import pytest
 
 from data_pipelines.class_store import ClassStore
 from data_pipelines.dataset import FewShotDataset
+from data_pipelines.load_dataset import load_dataset
 from kfsl import configurables
 from kfsl.experiment import Experiment
 from kfsl.learners.prototypical_network import PrototypicalNetwork
@@ -102,3 +103,19 @@ def test_the_label_level_is_one_of_two(store):
     good = letters.experiment(store)
     with pytest.raises(ValueError, match='"class" or "superclass"'):
         Experiment(good.learner, good.dataset, good.sampler, label_level="family")
+
+
+def test_arguments_of_another_kind_are_named(store):
+    good = letters.experiment(store)
+
+    class Drawing:
+        def __call__(self, split, seed, index):
+            return good.sampler(split, seed, index)
+
+    assert Experiment(good.learner, good.dataset, Drawing())
+    assert Experiment(good.learner, good.dataset, lambda *given: good.sampler(*given))
+    for sampler in (Drawing, len, load_dataset, "fixed_episode", lambda split: {}):
+        with pytest.raises(ValueError, match=r"Experiment\.evaluation_sampler must be a function"):
+            Experiment(good.learner, good.dataset, good.sampler, sampler)
+    with pytest.raises(ValueError, match=r"Experiment\.learner must be .*Network.*received None"):
+        Experiment(None, good.dataset, good.sampler)

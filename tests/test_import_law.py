@@ -45,7 +45,7 @@ FLOORS = (
         "kfsl.calibration",
     },
     {"kfsl.gradients", "kfsl.metrics", "kfsl.runs", "kfsl.episodes", "kfsl.affine"},
-    {"kfsl.command_line", "kfsl.distribution"},
+    {"kfsl.argument_checks", "kfsl.command_line", "kfsl.distribution"},
     {"kfsl"},
 )
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from kfsl.argument_checks import is_whole
+
 if TYPE_CHECKING:
     from data_pipelines.class_split import ClassSplit
 
@@ -249,7 +251,7 @@ def padding_last(drawn: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 def check_sizes(**sizes: int) -> None:
     """Raises a ValueError that names the first size that is not a whole number from 1."""
     for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+        if not is_whole(size) or size < 1:
             raise ValueError(
                 f"{name} must be a whole number of at least 1; received {name}={size!r}."
             )

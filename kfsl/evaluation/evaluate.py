@@ -10,6 +10,7 @@ import tensorflow as tf
 import tqdm
 
 from data_pipelines import pipeline
+from kfsl.argument_checks import LARGEST_SEED, check_number, check_whole
 from kfsl.episodes import (
     QUERY_IMAGES,
     SEED,
@@ -101,11 +102,11 @@ def evaluate(
     ```
     """
     started = time.monotonic()
-    if episodes < 2 or meta_batch < 1:
-        raise ValueError(
-            "An evaluation needs at least 2 episodes and a meta-batch of at least 1; received "
-            f"episodes={episodes}, meta_batch={meta_batch}."
-        )
+    check_whole("evaluate.episodes", episodes, 2)
+    check_whole("evaluate.seed", seed, -LARGEST_SEED, LARGEST_SEED)
+    check_whole("evaluate.meta_batch", meta_batch, 1)
+    check_number("evaluate.feature_memory", feature_memory, 0)
+    check_whole("evaluate.base_queries", base_queries, 0)
     if shard is not None and not 0 <= shard[0] < shard[1]:
         raise ValueError(
             f"Of {shard[1]} parts the first is 0 and the last {shard[1] - 1}; received {shard[0]}."

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from kfsl.learners.base.argument_checks import check_choice
-from kfsl.learners.base.given_layers import restored
+from kfsl.learners.base.given_layers import given_network
 from kfsl.learners.base.learner import Learner
 from kfsl.objectives.regression import Regression
 
@@ -64,7 +64,9 @@ class ConditionalNeuralProcess(Learner):
     ) -> None:
         super().__init__(**kwargs)
         check_choice("loss", loss, LOSSES)
-        self.encoder, self.decoder, self.point_loss = restored(encoder), restored(decoder), loss
+        self.encoder = given_network("encoder", encoder)
+        self.decoder = given_network("decoder", decoder)
+        self.point_loss = loss
         self._check()
         width = self.objective.width
         columns = 2 * width if loss == "likelihood" else width

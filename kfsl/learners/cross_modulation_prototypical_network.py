@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kfsl.learners.base.argument_checks import check_numbers
 from kfsl.learners.base.cross_modulation_learner import CrossModulationLearner
 from kfsl.objectives.classification import mask_absent
 
@@ -45,6 +46,7 @@ class CrossModulationPrototypicalNetwork(CrossModulationLearner):
 
     def __init__(self, backbone: keras.Model, *, scale: float = 1.0, **kwargs: Any) -> None:
         super().__init__(backbone, **kwargs)
+        check_numbers(scale=scale)
         self.scale = scale
 
     def pair_logits(self, queries: Any, supports: Any, one_hot: Any) -> Any:

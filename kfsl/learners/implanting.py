@@ -10,7 +10,12 @@ from keras import ops
 from kfsl import gradients
 from kfsl.layers.cosine import cosine_similarity
 from kfsl.layers.pooled_maps import pooled_maps
-from kfsl.learners.base.argument_checks import check_at_least, check_choice
+from kfsl.learners.base.argument_checks import (
+    check_choice,
+    check_numbers,
+    check_positive,
+    check_whole,
+)
 from kfsl.learners.base.episode_checks import check_shots
 from kfsl.learners.base.task_loop import map_tasks, task_seeds
 from kfsl.learners.dense_classification import DenseClassification, mean_prediction
@@ -96,13 +101,13 @@ class Implanting(DenseClassification):
     ) -> None:
         query_pooling = query_pooling or "dense"
         super().__init__(backbone, base_classes, query_pooling=query_pooling, **kwargs)
-        check_at_least(0, updates=updates, decay=decay, gain=gain)
+        check_whole(0, updates=updates)
+        check_whole(1, channels=channels)
+        check_numbers(0, decay=decay, gain=gain)
+        check_positive(rate=rate, implant_scale=implant_scale)
         check_choice("loss_pooling", loss_pooling, LOSSES)
         if loss_support_pooling is not None:
             check_choice("loss_support_pooling", loss_support_pooling, LOSSES[:2])
-        for name, value in (("rate", rate), ("implant_scale", implant_scale)):
-            if not value > 0:
-                raise ValueError(f"`{name}` must be positive; received {name}={value}.")
         self.after = after
         self.channels = channels
         self.shortcuts = shortcuts

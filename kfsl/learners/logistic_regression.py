@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kfsl.learners.base.argument_checks import check_positive, check_whole
 from kfsl.learners.base.frozen_features import FrozenFeatures
 from kfsl.learners.base.multinomial import multinomial_weights
 from kfsl.objectives.classification import mask_absent
@@ -60,10 +61,8 @@ class LogisticRegression(FrozenFeatures):
         **kwargs: Any,
     ) -> None:
         super().__init__(backbone, **kwargs)
-        if not penalty > 0:
-            raise ValueError(f"`penalty` must be positive; received penalty={penalty}.")
-        if most_steps < 1:
-            raise ValueError(f"`most_steps` must be at least 1; received {most_steps}.")
+        check_positive(penalty=penalty)
+        check_whole(1, most_steps=most_steps)
         self.penalty = penalty
         self.most_steps = most_steps
 

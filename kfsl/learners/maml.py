@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from kfsl import gradients
+from kfsl.learners.base.argument_checks import check_numbers
 from kfsl.learners.base.gradient_learner import GradientLearner
 from kfsl.networks.replaced_weights import starting_weights
 from kfsl.update_rules.sgd import SGD
@@ -51,6 +52,7 @@ class MAML(GradientLearner):
         super().__init__(backbone, **kwargs)
         if rates not in self.RATES:
             raise ValueError(f"`rates` must be one of {self.RATES}; received {rates!r}.")
+        check_numbers(inner_rate=inner_rate)
         self.inner_rate = inner_rate
         self.rates = rates
         self.learned_rates = None

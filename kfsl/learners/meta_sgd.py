@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from kfsl import gradients
+from kfsl.learners.base.argument_checks import check_numbers
 from kfsl.learners.base.gradient_learner import GradientLearner
 from kfsl.networks.replaced_weights import starting_weights
 from kfsl.update_rules.sgd import SGD
@@ -48,6 +49,7 @@ class MetaSGD(GradientLearner):
         **kwargs: Any,
     ) -> None:
         super().__init__(backbone, steps=steps, **kwargs)
+        check_numbers(smallest_rate=smallest_rate, largest_rate=largest_rate)
         if not smallest_rate <= largest_rate:
             raise ValueError(
                 f"smallest_rate must not exceed largest_rate; received {smallest_rate} and "

@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from kfsl.layers.task_encoder import TaskEncoder
-from kfsl.learners.base.argument_checks import check_at_least, check_choice
-from kfsl.learners.base.given_layers import restored
+from kfsl.learners.base.argument_checks import check_choice, check_numbers, check_whole
+from kfsl.learners.base.given_layers import given_network
 from kfsl.learners.base.learner import BN_POLICIES
 from kfsl.learners.base.policy_network import PolicyNetwork
 from kfsl.learners.base.task_loop import map_tasks
@@ -85,11 +85,12 @@ class ModulatedPrototypicalNetwork(TaskwiseLearner):
         **kwargs: Any,
     ) -> None:
         check_choice("bn_policy", bn_policy, BN_POLICIES)
-        check_at_least(1, embedding_size=embedding_size)
+        check_whole(1, embedding_size=embedding_size)
+        check_numbers(scale=scale)
         # Modulated weights stay float32: the backbone's own layers cast them.
         super().__init__(ways=ways, bn_policy=bn_policy, autocast=False, **kwargs)
-        self.backbone = restored(backbone)
-        self.encoder = restored(encoder)
+        self.backbone = given_network("backbone", backbone)
+        self.encoder = given_network("encoder", encoder)
         check_graph(self.backbone)
         self.task_encoder = TaskEncoder(
             self.encoder, embedding_size, dtype=self.dtype_policy, name="task_encoder"

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from kfsl.layers.cosine import cosine_similarity
-from kfsl.learners.base.argument_checks import check_choice
+from kfsl.learners.base.argument_checks import check_choice, check_numbers
 from kfsl.learners.base.metric_learner import MetricLearner
 from kfsl.learners.base.vectors import class_means, flat_features, squared_distances
 from kfsl.objectives.classification import mask_absent
@@ -53,6 +53,7 @@ class PrototypicalNetwork(MetricLearner):
         super().__init__(backbone, **kwargs)
         check_choice("distance", distance, DISTANCES)
         self.distance = distance
+        check_numbers(scale=scale)
         self.scale = scale
 
     def fit_support(self, features: Any, labels: Any, mask: Any, training: bool) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import tensorflow as tf
 from kfsl import gradients
 from kfsl.distribution import replicas
 from kfsl.episodes import SEED, SUPPORT_MASK
-from kfsl.learners.base.argument_checks import check_choice
+from kfsl.learners.base.argument_checks import check_choice, check_numbers, check_positive
 from kfsl.learners.base.gradient_learner import GradientLearner
 from kfsl.learners.base.task_loop import map_tasks, task_seeds
 from kfsl.networks.replaced_weights import starting_weights
@@ -94,8 +94,8 @@ class Reptile(GradientLearner):
         check_choice("inner_optimizer", inner_optimizer, self.INNER_OPTIMIZERS)
         check_choice("meta_gradient", meta_gradient, self.META_GRADIENTS)
         check_choice("train_on", train_on, self.TRAIN_ON)
-        if not scale > 0:
-            raise ValueError(f"`scale` must be positive; received scale={scale}.")
+        check_numbers(inner_rate=inner_rate, beta_1=beta_1, beta_2=beta_2)
+        check_positive(scale=scale)
         if meta_gradient == "last" and self.steps < 1:
             raise ValueError("meta_gradient='last' needs an inner step; received steps=0.")
         if self.weight_decay:

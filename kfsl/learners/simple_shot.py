@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from kfsl.learners.base.argument_checks import check_positive
 from kfsl.learners.base.frozen_features import FrozenFeatures
 from kfsl.learners.base.vectors import class_means, squared_distances
 from kfsl.objectives.classification import mask_absent
@@ -49,8 +50,7 @@ class SimpleShot(FrozenFeatures):
 
     def __init__(self, backbone: keras.Model, *, scale: float = 10.0, **kwargs: Any) -> None:
         super().__init__(backbone, **kwargs)
-        if not scale > 0:
-            raise ValueError(f"`scale` must be positive; received scale={scale}.")
+        check_positive(scale=scale)
         self.scale = scale
 
     def fit_support(self, features: Any, labels: Any, mask: Any, training: bool) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kfsl.argument_checks import is_whole, told
 from kfsl.episodes import EpisodeSpec
 from kfsl.metrics.episode_accuracy import EpisodeAccuracy
 from kfsl.objectives.objective import Objective, readable
@@ -47,8 +48,10 @@ class Classification(Objective):
     measure = ACCURACY
 
     def __init__(self, ways: int | None = None) -> None:
-        if ways is not None and ways < 2:
-            raise ValueError(f"`ways` must be at least 2 or None; received ways={ways}.")
+        if ways is not None and not (is_whole(ways) and ways >= 2):
+            raise ValueError(
+                f"`ways` must be a whole number of at least 2, or None; received ways={told(ways)}."
+            )
         self.ways = ways
 
     @property

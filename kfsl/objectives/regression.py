@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kfsl.argument_checks import check_whole
 from kfsl.episodes import QUERY_INPUTS, SUPPORT_INPUTS, SUPPORT_TARGETS
 from kfsl.metrics.episode_error import EpisodeError
 from kfsl.objectives.objective import Objective
@@ -45,8 +46,7 @@ class Regression(Objective):
     measure = ERROR
 
     def __init__(self, width: int = 1) -> None:
-        if width < 1:
-            raise ValueError(f"`width` must be at least 1; received width={width}.")
+        check_whole("`width`", width, 1)
         self._width = width
 
     @property

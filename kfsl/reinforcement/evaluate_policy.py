@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from data_pipelines.class_split import SPLITS
+from kfsl.argument_checks import LARGEST_SEED, check_whole
 from kfsl.metrics.finite_weights import weight_not_finite
 from kfsl.reinforcement.environment import noise_seed, task_generator
 from kfsl.reinforcement.policy_experiment import PolicyExperiment
 from kfsl.reinforcement.trajectories import Trajectories
 from kfsl.runs.environment import environment
 from kfsl.runs.evaluation_record import Evaluation
-from kfsl.training.argument_checks import check_whole
 
 #: As `kfsl.evaluation.evaluate.EVALUATION_SEED`.
 EVALUATION_SEED = 12345
@@ -69,6 +69,7 @@ def evaluate_policy(
     """
     check_whole("evaluate_policy.episodes", episodes, 2)
     check_whole("evaluate_policy.updates", updates, 1)
+    check_whole("evaluate_policy.seed", seed, -LARGEST_SEED, LARGEST_SEED)
     if rollouts is not None:
         check_whole("evaluate_policy.rollouts", rollouts, 1)
     if not 0.0 <= later_share <= 1.0:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from kfsl.argument_checks import check_whole
 from kfsl.reinforcement.environment import Environment, Policy
-from kfsl.training.argument_checks import check_whole
 
 GOALS = ("direction", "velocity")
 VECTORIZATIONS = ("sync", "async")

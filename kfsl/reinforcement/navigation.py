@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from kfsl.argument_checks import check_whole
 from kfsl.reinforcement.environment import Environment, Policy
-from kfsl.training.argument_checks import check_whole
 
 
 @dataclasses.dataclass(frozen=True)

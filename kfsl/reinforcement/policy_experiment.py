@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from kfsl.argument_checks import check_made, check_number, check_whole
 from kfsl.learners.base.gradient_learner import GradientLearner
+from kfsl.learners.base.learner import Learner
 from kfsl.learners.base.task_loop import map_tasks
 from kfsl.reinforcement.environment import Environment
 from kfsl.reinforcement.experience import Experience, experience_of
 from kfsl.reinforcement.policy_gradient import PolicyGradient
 from kfsl.reinforcement.rollouts import Rollouts
 from kfsl.reinforcement.trajectories import Trajectories
-from kfsl.training.argument_checks import check_whole
 
 
 @dataclasses.dataclass
@@ -61,6 +62,9 @@ class PolicyExperiment:
 
     def __post_init__(self) -> None:
         learner, environment = self.learner, self.environment
+        check_made("PolicyExperiment.learner", learner, Learner, "a learner", "MAML")
+        kind, example = "an environment", "Navigation"
+        check_made("PolicyExperiment.environment", environment, Environment, kind, example)
         objective = learner.objective
         if not isinstance(objective, PolicyGradient):
             raise ValueError(
@@ -80,6 +84,7 @@ class PolicyExperiment:
         _check_adaptation(learner)
         check_whole("PolicyExperiment.rollouts", self.rollouts, 1)
         for name in ("discount", "smoothing"):
+            check_number(f"`{name}`", getattr(self, name))
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"`{name}` must lie in [0, 1]; received {getattr(self, name)}.")
 

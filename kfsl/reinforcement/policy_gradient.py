@@ -8,11 +8,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from kfsl.argument_checks import check_whole
 from kfsl.episodes import QUERY_INPUTS, SUPPORT_INPUTS, SUPPORT_TARGETS
 from kfsl.objectives.objective import Objective
 from kfsl.reinforcement.policy_head import PolicyHead
 from kfsl.runs.measure import RETURN
-from kfsl.training.argument_checks import check_whole
 
 
 @keras.saving.register_keras_serializable(package="kfsl")

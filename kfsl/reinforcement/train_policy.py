@@ -2,11 +2,11 @@
 
 import dataclasses
 
+from kfsl.argument_checks import LARGEST_SEED, check_whole
 from kfsl.reinforcement.policy_experiment import PolicyExperiment
 from kfsl.reinforcement.policy_session import PolicySession
 from kfsl.reinforcement.trust_region import TrustRegion
 from kfsl.runs.run_directory import RunDirectory
-from kfsl.training.argument_checks import LARGEST_SEED, check_whole
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

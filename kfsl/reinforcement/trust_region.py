@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from kfsl.training.argument_checks import check_whole
+from kfsl.argument_checks import check_whole
 
 
 class Surface(Protocol):

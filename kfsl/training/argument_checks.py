@@ -8,38 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-#: Episodes are numbered and seeded in 64 bits.
-LARGEST_SEED = 2**63 - 1
-
-
-def check_whole(name: str, value: Any, least: int, most: int | None = None) -> None:
-    """Refuses what is not a whole number in a range.
-
-    Args:
-        name: str. The argument.
-        value: what was received.
-        least: int. The smallest that is allowed.
-        most: int or None. The largest, if there is one.
-
-    Raises:
-        ValueError: naming the argument, what it must be, and what was received.
-
-    Example:
-    ```python
-    from kfsl.training.argument_checks import check_whole
-
-    check_whole("train.epochs", 3, least=1)
-    try:
-        check_whole("train.epochs", 1.5, least=1)
-    except ValueError as error:
-        assert "must be a whole number of at least 1; received 1.5" in str(error)
-    ```
-    """
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if whole and value >= least and (most is None or value <= most):
-        return
-    wanted = f"of at least {least}" if most is None else f"from {least} to {most}"
-    raise ValueError(f"{name} must be a whole number {wanted}; received {value!r}.")
+from kfsl.argument_checks import check_made
 
 
 def check_flag(name: str, value: Any) -> None:
@@ -58,11 +27,8 @@ def check_optimizer(name: str, value: Any) -> None:
     Raises:
         ValueError: naming the argument, how it is bound, and what was received.
     """
-    if value is None or isinstance(value, keras.optimizers.Optimizer):
-        return
-    raise ValueError(
-        f"{name} must be a Keras optimiser, such as @Adam() with its brackets; received {value!r}."
-    )
+    if value is not None:
+        check_made(name, value, keras.optimizers.Optimizer, "a Keras optimiser", "Adam")
 
 
 def check_listed(name: str, values: Any, kind: str, fits: Callable[[Any], bool]) -> None:

@@ -9,13 +9,12 @@ from typing import Any
 import keras
 from matplotlib.figure import Figure
 
+from kfsl.argument_checks import LARGEST_SEED, check_whole
 from kfsl.training.argument_checks import (
-    LARGEST_SEED,
     check_flag,
     check_listed,
     check_optimizer,
     check_steps,
-    check_whole,
 )
 
 #: Draws a learner's view of an episode: (learner, episode, query labels, class names).

@@ -277,7 +277,7 @@ def test_other_learners_meet_the_same_episodes(store, found):
 
 
 def test_refuses_what_cannot_be_evaluated(store, experiment):
-    with pytest.raises(ValueError, match=r"at least 2 episodes.*received episodes=1"):
+    with pytest.raises(ValueError, match=r"evaluate\.episodes must be .*at least 2; received 1"):
         evaluate(experiment, episodes=1)
     with pytest.raises(ValueError, match="meta_batch=0"):
         evaluate(experiment, meta_batch=0)
@@ -319,3 +319,21 @@ def test_refuses_logits_that_are_not_numbers(store, feature_memory):
             episodes=EPISODES,
             feature_memory=feature_memory,
         )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"episodes": 1}, "evaluate.episodes must be a whole number of at least 2; received 1"),
+        ({"episodes": 10.5}, "evaluate.episodes must be a whole number of at least 2"),
+        ({"seed": 1.5}, "evaluate.seed must be a whole number"),
+        ({"seed": "x"}, "evaluate.seed must be a whole number .*received 'x'"),
+        ({"meta_batch": 1.5}, "evaluate.meta_batch must be a whole number of at least 1"),
+        ({"meta_batch": 0}, "evaluate.meta_batch must be a whole number of at least 1; received 0"),
+        ({"base_queries": 0.5}, "evaluate.base_queries must be a whole number"),
+        ({"feature_memory": "x"}, "evaluate.feature_memory must be a number of at least 0"),
+    ],
+)
+def test_an_argument_out_of_range_is_named(experiment, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(experiment, **arguments)

@@ -116,7 +116,7 @@ def test_wrong_arguments():
         small_learner(adapted=("head",))
     with pytest.raises(ValueError, match="no layer 'block9_pool'; the layers are"):
         small_learner(modulated="block9_pool")
-    with pytest.raises(ValueError, match="`context_size` must be at least 1"):
+    with pytest.raises(ValueError, match="`context_size` must be a whole number of at least 1"):
         small_learner(context_size=0)
 
 

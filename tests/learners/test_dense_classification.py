@@ -258,7 +258,7 @@ def test_parameters_of_the_papers_networks(backbone, count):
     [
         ({"base_classes": 1}, "base_classes=1"),
         ({"reading": "max"}, "`reading` must be one of"),
-        ({"scale": 0.0}, "`scale` must be positive; received scale=0.0"),
+        ({"scale": 0.0}, "`scale` must be a positive number; received 0.0"),
         ({"support_pooling": "dense"}, "`support_pooling` must be one of"),
         ({"query_pooling": "flatten"}, "Flatten both, or neither"),
         ({"bn_policy": "support"}, "base classes have no support set; received .*'support'"),

@@ -277,9 +277,9 @@ def test_an_evaluation_of_one_shot_is_refused_in_one_line(store):
     ("arguments", "message"),
     [
         ({"updates": -1}, "updates=-1"),
-        ({"rate": 0.0}, "`rate` must be positive"),
+        ({"rate": 0.0}, "`rate` must be a positive number"),
         ({"loss_pooling": "flatten"}, "`loss_pooling` must be one of"),
-        ({"implant_scale": -1.0}, "`implant_scale` must be positive"),
+        ({"implant_scale": -1.0}, "`implant_scale` must be a positive number"),
         ({"after": "block2_pool"}, "Nothing comes behind 'block2_pool'"),
     ],
 )

@@ -86,7 +86,7 @@ def test_vectors_need_no_pooling():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"scale": 0.0}, "`scale` must be positive; received scale=0.0"),
+        ({"scale": 0.0}, "`scale` must be a positive number; received 0.0"),
         ({"pooling": "least"}, "pooling"),
         ({"center_images": -1}, "center_images"),
         ({"bn_policy": "batch"}, "bn_policy"),

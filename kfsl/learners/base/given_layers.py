@@ -4,6 +4,8 @@ from typing import Any
 
 import keras
 
+from kfsl.argument_checks import check_made
+
 
 def preparation(backbone: Any, preprocessing: Any) -> Any:
     """The preprocessing of a learner with this backbone.
@@ -19,6 +21,38 @@ def preparation(backbone: Any, preprocessing: Any) -> Any:
     if preprocessing is None and getattr(backbone, "takes_pixels", False):
         return keras.layers.Identity()
     return preprocessing
+
+
+def given_network(argument: str, network: Any) -> Any:
+    """A network, from itself or from its serialised form.
+
+    Args:
+        argument: str. The learner's argument, for the message.
+        network: what was received.
+
+    Raises:
+        ValueError: if it is none, such as a class whose brackets were forgotten.
+    """
+    network = restored(network)
+    check_made(f"`{argument}`", network, keras.layers.Layer, "a Keras model", "Conv4")
+    return network
+
+
+def given_layer(argument: str, layer: Any, example: str) -> Any:
+    """A layer, from itself or from its serialised form, or None.
+
+    Args:
+        argument: str. The learner's argument, for the message.
+        layer: what was received.
+        example: str. What makes such a layer, as gin files name it.
+
+    Raises:
+        ValueError: if it is none, such as a class whose brackets were forgotten.
+    """
+    layer = restored(layer)
+    if layer is not None:
+        check_made(f"`{argument}`", layer, keras.layers.Layer, "a Keras layer", example)
+    return layer
 
 
 def restored(layer: Any) -> Any:

@@ -10,8 +10,8 @@ from keras import ops
 from kfsl import gradients
 from kfsl.distribution import replicas
 from kfsl.episodes import SEED
-from kfsl.learners.base.argument_checks import check_at_least, check_choice
-from kfsl.learners.base.given_layers import preparation, restored
+from kfsl.learners.base.argument_checks import check_choice, check_numbers, check_whole
+from kfsl.learners.base.given_layers import given_layer, given_network, preparation, restored
 from kfsl.learners.base.learner import BN_POLICIES
 from kfsl.learners.base.policy_network import PolicyNetwork
 from kfsl.learners.base.support_set import augmented, mini_batch
@@ -100,9 +100,10 @@ class GradientLearner(TaskwiseLearner):
         super().__init__(
             ways=ways, bn_policy=bn_policy, parallel_tasks=parallel_tasks, autocast=False, **kwargs
         )
-        check_at_least(0, steps=steps, evaluation_steps=evaluation_steps)
-        check_at_least(1, inner_batch=inner_batch, evaluation_batch=evaluation_batch)
-        self.backbone = restored(backbone)
+        check_whole(0, steps=steps, evaluation_steps=evaluation_steps)
+        check_whole(1, inner_batch=inner_batch, evaluation_batch=evaluation_batch)
+        check_numbers(0, gradient_clip=gradient_clip, gradient_noise=gradient_noise)
+        self.backbone = given_network("backbone", backbone)
         self.pooling = pooling
         self.head_initializer = restored(head_initializer)
         self.adapted = None if adapted is None else tuple(adapted)
@@ -118,7 +119,7 @@ class GradientLearner(TaskwiseLearner):
         self.first_order = first_order
         self.inner_batch = inner_batch
         self.evaluation_batch = evaluation_batch
-        self.augmentation = restored(augmentation)
+        self.augmentation = given_layer("augmentation", augmentation, "ShiftAndFlip")
         self.gradient_clip = gradient_clip
         self.gradient_noise = gradient_noise
         self.require_exact = require_exact

@@ -5,11 +5,12 @@ from typing import Any
 
 import keras
 
+from kfsl.argument_checks import check_made
 from kfsl.episodes import SEED, SUPPORT_IMAGES, SUPPORT_MASK
 from kfsl.layers.pixel_normalization import PixelNormalization
 from kfsl.learners.base.argument_checks import check_choice
 from kfsl.learners.base.episodic_model import EpisodicModel
-from kfsl.learners.base.given_layers import restored
+from kfsl.learners.base.given_layers import given_layer, restored
 from kfsl.objectives.classification import Classification
 from kfsl.objectives.objective import Objective
 
@@ -40,8 +41,9 @@ class Learner(EpisodicModel):
         objective: `Objective` or None. None is `Classification(ways)`.
 
     Raises:
-        ValueError: for fewer than 2 ways, an unknown policy, an objective of a kind that the
-            method has no answer for, or `ways` besides an objective that has another number.
+        ValueError: for an argument of a wrong type, fewer than 2 ways, an unknown policy, an
+            objective of a kind that the method has no answer for, or `ways` besides an objective
+            that has another number.
 
     Example:
     ```python
@@ -70,7 +72,8 @@ class Learner(EpisodicModel):
         objective: Objective | None = None,
         **kwargs: Any,
     ) -> None:
-        objective = restored(objective) or Classification(ways)
+        objective = Classification(ways) if objective is None else restored(objective)
+        check_made("`objective`", objective, Objective, "an objective", "Classification")
         super().__init__(objective=objective, weight_decay=weight_decay, **kwargs)
         check_choice("bn_policy", bn_policy, (*BN_POLICIES, "none"))
         if not (self.objective.has_classes or self.regresses):
@@ -87,7 +90,8 @@ class Learner(EpisodicModel):
         self.ways = self.objective.width
         sees_images = objective.support_inputs == SUPPORT_IMAGES
         default = PixelNormalization() if sees_images else keras.layers.Identity()
-        self.preprocessing = restored(preprocessing) or default
+        layer = given_layer("preprocessing", preprocessing, "PixelNormalization")
+        self.preprocessing = default if layer is None else layer
         self._bn_policy = bn_policy
         self.built = True
 

@@ -7,7 +7,7 @@ from keras import ops
 
 from kfsl.layers.normalization import moments_scope
 from kfsl.learners.base.argument_checks import check_choice
-from kfsl.learners.base.given_layers import preparation, restored
+from kfsl.learners.base.given_layers import given_layer, given_network, preparation
 from kfsl.learners.base.learner import BN_POLICIES, Learner
 from kfsl.learners.base.moments_state import moments_in, moments_state
 from kfsl.networks.keras_private import flat_layers
@@ -53,10 +53,10 @@ class MetricLearner(Learner):
         kwargs["preprocessing"] = preparation(backbone, kwargs.get("preprocessing"))
         super().__init__(bn_policy=bn_policy, **kwargs)
         check_choice("moments", moments, MOMENTS)
-        self.backbone = restored(backbone)
+        self.backbone = given_network("backbone", backbone)
         self.moments = moments
         self.embed_together = embed_together
-        self.augmentation = restored(augmentation)
+        self.augmentation = given_layer("augmentation", augmentation, "ShiftAndFlip")
         self._build_augmentation()
         self._refuse_stock_normalization()
 

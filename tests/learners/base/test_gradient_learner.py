@@ -13,6 +13,7 @@ from kfsl.layers.random_affine import RandomAffine
 from kfsl.learners.cavia import CAVIA
 from kfsl.learners.maml import MAML
 from kfsl.learners.reptile import Reptile
+from kfsl.objectives import Regression
 
 SHAPE = (8, 8, 1)
 
@@ -159,7 +160,7 @@ def test_tasks_side_by_side_give_the_same_numbers(bn_policy, side_by_side, monke
 
 
 def test_no_task_side_by_side_is_refused():
-    with pytest.raises(ValueError, match=r"`parallel_tasks` must be at least 1; received .*=0"):
+    with pytest.raises(ValueError, match=r"`parallel_tasks` must be a whole number .*; received 0"):
         MAML(functional(), ways=2, parallel_tasks=0)
 
 
@@ -188,3 +189,25 @@ def test_steps_are_written_out_where_training_differentiates_them(make, training
 def test_reptile_has_no_tasks_side_by_side():
     with pytest.raises(TypeError, match="parallel_tasks"):
         Reptile(functional(), ways=2, parallel_tasks=2)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: MAML(functional(), steps=1.5), "`steps` must be a whole number of at least 0"),
+        (lambda: MAML(functional(), inner_rate="x"), "`inner_rate` must be a number; received 'x'"),
+        (lambda: MAML(functional(), gradient_clip="x"), "`gradient_clip` must be a number of at"),
+        (lambda: MAML(functional(), ways=2.5), "`ways` must be a whole number of at least 2"),
+        (lambda: MAML(functional(), inner_rate=float("nan")), "`inner_rate` must be a number"),
+        (lambda: MAML(functional(), augmentation=RandomAffine), "received the class RandomAffine"),
+        (lambda: MAML(Conv4), "`backbone` must be a Keras model, such as @Conv4() with its br"),
+        (lambda: MAML(functional), "`backbone` must be .*received the function functional"),
+        (lambda: CAVIA(functional(), context_size=2.5), "`context_size` must be a whole number"),
+        (lambda: Reptile(functional(), beta_1="x"), "`beta_1` must be a number"),
+        (lambda: Reptile(functional(), scale="x"), "`scale` must be a positive number"),
+        (lambda: MAML(functional(), objective=Regression(1.5)), "`width` must be a whole number"),
+    ],
+)
+def test_an_argument_of_a_wrong_type_is_named(make, message):
+    with pytest.raises(ValueError, match=message.replace("()", r"\(\)")):
+        make()
