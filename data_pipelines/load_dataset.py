@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,10 @@ from data_pipelines.class_store import ClassStore
 from data_pipelines.dataset import FewShotDataset
 from data_pipelines.function_dataset import FUNCTIONS, FunctionDataset
 from data_pipelines.stored_names import StoredNames
+from kfsl.argument_checks import check_whole
+
+#: What NumPy's `RandomState` takes.
+LARGEST_SEED = 2**32 - 1
 
 DATASETS = (
     "glyphs",
@@ -61,7 +66,8 @@ def load_dataset(
             rotations of a character count as one and move together. Defaults to `0`.
         held_out_seed: int. Which classes those are. Defaults to `0`.
         split_seed: int. Draws other lists where a rule makes them (`meta_cifar100`, where
-            0 gives the lists that lie beside the code, and Omniglot's `"leap"` and `"mixed"`).
+            0 gives the lists that lie beside the code, Omniglot's `"leap"` and `"mixed"`, and an
+            image folder that was divided by a ratio).
             Defaults to `0`.
         held_out_images: int. Images at the end of each train class that training does not see;
             they become the split `base_test`. Defaults to `0`.
@@ -72,7 +78,8 @@ def load_dataset(
 
     Raises:
         FileNotFoundError: the dataset is not prepared; the message names the command.
-        ValueError: the name, split or number of held-out classes does not exist.
+        ValueError: the name, split or number of held-out classes does not exist, or a seed has no
+            effect.
 
     Example:
     ```python
@@ -86,9 +93,23 @@ def load_dataset(
             assert "data_pipelines.prepare --dataset=glyphs" in str(error)
     ```
     """
+    numbers = {
+        "held_out": held_out,
+        "held_out_seed": held_out_seed,
+        "split_seed": split_seed,
+        "held_out_images": held_out_images,
+    }
+    for argument, value in numbers.items():
+        most = LARGEST_SEED if argument.endswith("seed") else None
+        check_whole(f"load_dataset.{argument}", value, 0, most)
     if name in FUNCTIONS:
-        _check_functions(name, split, held_out, held_out_images)
+        _check_functions(name, {"split": split, **numbers})
         return FunctionDataset(name)
+    if held_out_seed and not held_out:
+        raise ValueError(
+            f"load_dataset.held_out_seed = {held_out_seed} has no effect: no classes are held out. "
+            "Leave it out, or bind load_dataset.held_out."
+        )
     folder = store_dir(data_dir)
     if name in DATASETS and name not in NAMED:
         module = dataset_module(name)
@@ -103,6 +124,8 @@ def load_dataset(
     store = _open_store(name, folder / store_name, command, data_dir)
     # What was prepared under a name of the user's own says itself what it is.
     module = module or dataset_module(store.metadata.get("dataset", "image_folder"))
+    if split_seed and module.INFO.split_names:
+        module.INFO.check_seed(split, split_seed)
     lists = module.split_lists(store, split, split_seed)
     lists = _hold_out(name, lists, held_out, held_out_seed)
     return FewShotDataset(name, store, _indices(name, store, lists), held_out_images)
@@ -137,9 +160,8 @@ def _open_store(
     )
 
 
-def _check_functions(name: str, split: str | None, held_out: int, held_out_images: int) -> None:
+def _check_functions(name: str, given: Mapping[str, Any]) -> None:
     """Refuses what has a meaning for images alone."""
-    given = {"split": split, "held_out": held_out, "held_out_images": held_out_images}
     for argument, value in given.items():
         if value:
             raise ValueError(

@@ -148,6 +148,41 @@ def test_mistakes_seen_before_tensorflow_is_imported(folder, arguments, words, t
         ("train.seed = 1.5", ("train.seed must be a whole number", "received 1.5")),
         ("train.optimizer = @Adam", ("train.optimizer must be", "@Adam() with its brackets")),
         ("set_up.threads = -1", ("set_up.threads must be", "received -1")),
+        (
+            "Experiment.learner = @PrototypicalNetwork",
+            ("Experiment.learner must be a learner", "with its brackets; received the class Proto"),
+        ),
+        ("Experiment.learner = 3", ("Experiment.learner must be a learner", "received 3")),
+        (
+            "Experiment.dataset = @load_dataset",
+            (
+                "Experiment.dataset must be a dataset",
+                "brackets; received the function load_dataset",
+            ),
+        ),
+        (
+            "Experiment.sampler = @load_dataset",
+            (
+                "Experiment.sampler must be a function of (split, seed, index)",
+                "function load_datas",
+            ),
+        ),
+        ("Experiment.sampler = @Conv4", ("Experiment.sampler must be", "the class Conv4")),
+        ("PrototypicalNetwork.objective = 'x'", ("`objective` must be an objective", "'x'")),
+        (
+            "PrototypicalNetwork.objective = @Regression",
+            ("`objective` must be an objective", "brackets; received the class Regression"),
+        ),
+        (
+            "PrototypicalNetwork.preprocessing = @PixelNormalization",
+            ("`preprocessing` must be a Keras layer", "the class PixelNormalization"),
+        ),
+        (
+            "PrototypicalNetwork.backbone = @Conv4",
+            ("`backbone` must be a Keras model", "@Conv4() with its brackets", "the class Conv4"),
+        ),
+        ("PrototypicalNetwork.ways = 2.5", ("`ways` must be a whole number", "2.5")),
+        ("load_dataset.held_out_images = 1.5", ("load_dataset.held_out_images must be a whole",)),
     ],
     ids=lambda value: value.split(" ")[0] if isinstance(value, str) else "",
 )

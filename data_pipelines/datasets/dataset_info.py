@@ -19,6 +19,7 @@ class DatasetInfo:
             the source.
         num_images: int or None. Images in the store; None: it depends on the source.
         split_names: tuple of str. The lists of classes to choose from; the first is the default.
+        drawn_splits: tuple of str. Those of them that a seed draws anew.
         store: str. Name of the class store that holds the images.
         checksum: str or None. Fingerprint of the store, where the bytes are determined.
         from_stores: bool. Whether it is made of other datasets' stores, without a source.
@@ -34,6 +35,7 @@ class DatasetInfo:
     num_classes: int | None
     num_images: int | None
     split_names: tuple[str, ...] = ("default",)
+    drawn_splits: tuple[str, ...] = ()
     store: str = ""
     checksum: str | None = None
     from_stores: bool = False
@@ -56,3 +58,18 @@ class DatasetInfo:
                 f"{', '.join(self.split_names)}."
             )
         return split
+
+    def check_seed(self, split: str | None, seed: int) -> None:
+        """Refuses a seed of lists that no seed draws.
+
+        Raises:
+            ValueError: naming the lists that one does.
+        """
+        split = self.check_split(split)
+        if split not in self.drawn_splits:
+            drawn = ", ".join(self.drawn_splits)
+            which = f"the lists {split!r} of {self.name}" if drawn else f"the lists of {self.name}"
+            raise ValueError(
+                f"split_seed={seed} has no effect: {which} are given. Leave it out"
+                + (f", or choose split {drawn}." if drawn else ".")
+            )

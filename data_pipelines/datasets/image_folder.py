@@ -88,12 +88,17 @@ def split_lists(store: ClassStore, split: str | None = None, seed: int = 0) -> d
     Raises:
         ValueError: if nothing divides the classes so.
     """
+    if split is not None and seed:
+        raise ValueError(
+            f"split_seed={seed} has no effect: the classes are divided by {split}. Leave one out."
+        )
     if split is not None:
         return read_split_file(Path(split).expanduser(), store.class_names)
     if seed:
         if not store.metadata.get("split_ratio"):
             raise ValueError(
-                f"split_seed={seed}, but the classes of {store.path} were not divided by a ratio."
+                f"split_seed={seed} has no effect: the classes of {store.path} were not divided by "
+                "a ratio. Leave it out."
             )
         return divide_by_ratio(store.class_names, store.metadata["split_ratio"], seed)
     if "splits" not in store.metadata:

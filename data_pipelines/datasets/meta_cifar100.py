@@ -19,6 +19,7 @@ INFO = replace(
         "Learning. AAAI 2019, section 5.2."
     ),
     split_names=("easy", "moderate", "hard"),
+    drawn_splits=("easy", "moderate", "hard"),
     store="cifar100",
 )
 

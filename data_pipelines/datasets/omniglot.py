@@ -37,6 +37,7 @@ INFO = DatasetInfo(
     num_classes=1623 * ROTATIONS,
     num_images=1623 * ROTATIONS * DRAWINGS,
     split_names=("vinyals", "santoro", "crossmod", "leap", "mixed"),
+    drawn_splits=("leap", "mixed"),
 )
 
 #: The multi-shot protocol: alphabets of the meta-training and the test set, the rest validates,

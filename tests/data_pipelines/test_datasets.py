@@ -3,6 +3,7 @@
 import collections
 import itertools
 import os
+import re
 import sys
 
 import numpy as np
@@ -237,7 +238,7 @@ def test_held_out_classes_leave_train(data_dir):
         ({"name": "omniglot", "split": "x"}, ValueError, "choose from vinyals, santoro"),
         ({"name": "fc100", "held_out": 3}, ValueError, "20 validation classes already"),
         ({"name": "meta_cifar100", "held_out": 80}, ValueError, "expected 0 to 79"),
-        ({"name": "meta_cifar100", "held_out": -1}, ValueError, "expected 0 to 79"),
+        ({"name": "meta_cifar100", "held_out": -1}, ValueError, "at least 0; received -1"),
     ],
 )
 def test_mistakes_are_named(data_dir, arguments, error, message):
@@ -272,3 +273,40 @@ def test_loading_does_not_import_tensorflow(data_dir):
         "sys.exit('tensorflow' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, env=os.environ).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("module", "split", "message"),
+    [
+        (cub, None, "split_seed=3 has no effect: the lists of cub are given. Leave it out."),
+        (omniglot, None, "the lists 'vinyals' of omniglot are given. Leave it out, or choose"),
+        (omniglot, "santoro", "choose split leap, mixed."),
+        (fc100, None, "the lists of fc100 are given. Leave it out."),
+        (omniglot, "leap", ""),
+        (omniglot, "mixed", ""),
+        (meta_cifar100, None, ""),
+        (meta_cifar100, "hard", ""),
+    ],
+)
+def test_a_seed_that_nothing_reads_is_refused(module, split, message):
+    if message:
+        with pytest.raises(ValueError, match=re.escape(message)):
+            module.INFO.check_seed(split, 3)
+        return
+    module.INFO.check_seed(split, 3)
+    assert module.split_lists(None, split, 3) != module.split_lists(None, split)
+
+
+def test_the_seed_is_looked_at_when_data_are_loaded(tmp_path):
+    classes = [StoredClass("a", "all", 1)]
+    images = [(0, np.zeros((2, 2, 1), "uint8"))]
+    write_class_store(tmp_path / "cub", classes, images, image_shape=(2, 2, 1))
+    with pytest.raises(ValueError, match="split_seed=3 has no effect"):
+        load_dataset("cub", data_dir=tmp_path, split_seed=3)
+
+
+@pytest.mark.parametrize("name", ["held_out", "held_out_seed", "split_seed", "held_out_images"])
+@pytest.mark.parametrize("value", [1.5, -1, "x"])
+def test_what_counts_is_a_whole_number(name, value):
+    with pytest.raises(ValueError, match=rf"load_dataset\.{name} must be a whole number .*{value}"):
+        load_dataset("glyphs", **{name: value})

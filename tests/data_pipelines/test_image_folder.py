@@ -29,6 +29,12 @@ def test_image_folder_by_ratio(run_folder, stores, tmp_path):
     redrawn = load_dataset("pets", data_dir=stores, split_seed=1)
     assert redrawn.fingerprint != dataset.fingerprint
     assert load_dataset("pets", data_dir=stores, split_seed=3).fingerprint == dataset.fingerprint
+    (tmp_path / "split.json").write_text(json.dumps({"train": CLASSES[:4], "test": CLASSES[4:]}))
+    file = str(tmp_path / "split.json")
+    with pytest.raises(ValueError, match=r"split_seed=1 has no effect: .* divided by .*split.json"):
+        load_dataset("pets", file, stores, split_seed=1)
+    with pytest.raises(ValueError, match=r"held_out_seed = 1 has no effect: no classes"):
+        load_dataset("pets", file, stores, held_out_seed=1)
 
 
 def test_a_second_call_verifies(run_folder, stores, tmp_path):
