@@ -137,9 +137,33 @@ def check_not_trained_on(
             f"data hold out {dataset.held_out_images}: images of base_test may be among those it "
             "learnt from. Leave the binding out, or train anew."
         )
-    known = {_base_name(name) for name in trained_on.split("train").class_names}
+    _check_classes(run, trained_on, dataset)
+
+
+def check_start_data(
+    run: RunDirectory, trained_on: FewShotDataset, dataset: FewShotDataset
+) -> None:
+    """Refuses to begin with weights of a run that learnt from what these data hold out.
+
+    Args:
+        run: `RunDirectory`. Whose weights they are.
+        trained_on: `FewShotDataset`. Its data.
+        dataset: `FewShotDataset`. The data of the training that is to begin.
+
+    Raises:
+        ValueError: naming the first such class, or the images.
+    """
+    more = dataset.held_out_images > trained_on.held_out_images
+    # Of classes that the other data do not have, it learnt from no image.
+    if more and _base_names(dataset, "train") & _base_names(trained_on, "train"):
+        check_not_trained_on(run, trained_on, dataset)
+    _check_classes(run, trained_on, dataset)
+
+
+def _check_classes(run: RunDirectory, trained_on: FewShotDataset, dataset: FewShotDataset) -> None:
+    known = _base_names(trained_on, "train")
     for split in dataset.splits:
-        names = {_base_name(name) for name in dataset.split(split).class_names}
+        names = _base_names(dataset, split)
         if split != "train" and (learnt := sorted(names & known)):
             raise ValueError(
                 f"{len(learnt)} of the {len(names)} {split} classes of these data, such as "
@@ -148,9 +172,9 @@ def check_not_trained_on(
             )
 
 
-def _base_name(class_name: str) -> str:
-    """A class's name without the turn of the rotated copies of it."""
-    return re.sub(r"/rot\d+$", "", class_name)
+def _base_names(dataset: FewShotDataset, split: str) -> set[str]:
+    """The names of a split's classes, without the turn of the rotated copies of them."""
+    return {re.sub(r"/rot\d+$", "", name) for name in dataset.split(split).class_names}
 
 
 def _check_image_shape(learner: Learner, dataset: FewShotDataset | FunctionDataset) -> None:

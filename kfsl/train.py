@@ -39,6 +39,7 @@ def _main() -> None:
         else configurables.parse_text(run.config, bindings)
     )
     run.check(config)
+    configurables.check_start(config, run)
     with lost_worker_told(lambda: "nothing was begun", RuntimeError):
         experiment = configurables.experiment()
     session = configurables.command_of("train", experiment)(experiment, run)

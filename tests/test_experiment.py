@@ -5,12 +5,14 @@ import json
 import keras
 import pytest
 
+import gin
 from data_pipelines.class_store import ClassStore
 from data_pipelines.dataset import FewShotDataset
 from data_pipelines.load_dataset import load_dataset
 from kfsl import configurables
 from kfsl.experiment import Experiment
 from kfsl.learners.prototypical_network import PrototypicalNetwork
+from kfsl.runs.run_directory import RunDirectory
 from tests.support import letters
 
 
@@ -75,6 +77,50 @@ def test_overrides_are_known_to_be_used_after_the_data_were_compared(run, store)
     bindings = divided(store, (1, 2, 4))
     configurables.trained_experiment(run, bindings)
     configurables.check_overrides(bindings, run.config, "evaluation")
+
+
+def start(run, own):
+    """What a training that begins with a run's weights is told of its own data."""
+    place = f"START = {run.path!r}\ntrain.start_from = %START"
+    config = "\n".join([letters.CONFIG.format(store=""), *own, place])
+    configurables.parse_text(config)
+    configurables.check_start(config, RunDirectory(f"{run.path}_new"))
+    # What is bound is as it was.
+    assert gin.query_parameter("Experiment.dataset").selector.endswith(own[0].split("@")[1][:-2])
+    assert not configurables.operative().strip()
+
+
+@configurables.register
+def held_out_letters(path: str, images: int = 1) -> FewShotDataset:
+    return FewShotDataset("letters", ClassStore.open(path), letters.SPLITS, images)
+
+
+def test_weights_of_a_run_that_learnt_from_classes_held_out_here(run, store, tmp_path, capsys):
+    with pytest.raises(ValueError, match=r"1 of the 3 test classes .*'c06', are among those"):
+        start(run, divided(store, (1, 2, 6)))
+    start(run, divided(store, (1, 2, 4)))
+    other = str(tmp_path / "other")
+    letters.write_letters(other, noise=10.0, name_prefix="d")
+    start(run, divided(other, (0, 3, 6)))
+    # It may have begun with another run itself.
+    second = letters.trained_run(str(tmp_path / "second"), other, start_from=run.path)
+    with pytest.raises(ValueError, match=rf"'c06', .* {run.path} learnt from"):
+        start(second, divided(store, (1, 2, 6)))
+    start(run, ["Experiment.dataset = @letters_dataset()", f"letters_dataset.path = {store!r}"])
+    held_out = ["Experiment.dataset = @held_out_letters()", f"held_out_letters.path = {store!r}"]
+    with pytest.raises(ValueError, match="images of base_test may be among those"):
+        start(run, held_out)
+    assert capsys.readouterr().out == ""
+
+
+def test_weights_of_a_run_whose_data_are_gone(run, store, tmp_path, capsys):
+    config = run.config.replace(repr(store), repr(str(tmp_path / "gone")))
+    with open(run.config_path, "w", encoding="utf-8") as file:
+        file.write(config)
+    start(run, divided(store, (1, 2, 6)))
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("Mind that the configuration names other data than ")
+    assert "whether it learnt from their test classes cannot be told" in line
 
 
 class Subclassed(keras.Model):

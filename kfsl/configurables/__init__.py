@@ -9,6 +9,7 @@ from kfsl.configurables.bindings import (
     parse_text,
 )
 from kfsl.configurables.experiments import (
+    check_start,
     command_of,
     experiment,
     is_of_episodes,
@@ -20,6 +21,7 @@ __all__ = [
     "BindingError",
     "bound",
     "check_overrides",
+    "check_start",
     "check_used",
     "command_of",
     "experiment",

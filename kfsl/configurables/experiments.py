@@ -1,15 +1,23 @@
 """The experiment that a configuration describes, new or with the weights of a run."""
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Iterator, Sequence
 
 import gin
 from data_pipelines.dataset import FewShotDataset
+from data_pipelines.function_dataset import FunctionDataset
 from kfsl.command_line import gin_files
-from kfsl.command_line.command import GIN_NOTE
+from kfsl.command_line.command import GIN_NOTE, one_line
 from kfsl.configurables.bindings import BindingError, bound_kind, is_bound, parse_text
 from kfsl.configurables.kinds import KINDS, AnyExperiment
 from kfsl.configurables.registry import bound
-from kfsl.experiment import Experiment, check_not_trained_on, check_same_data, same_data
+from kfsl.experiment import (
+    Experiment,
+    check_not_trained_on,
+    check_same_data,
+    check_start_data,
+    same_data,
+)
 from kfsl.runs.learner_file import load_weights
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import check_trained
@@ -89,14 +97,70 @@ def trained_experiment(run: RunDirectory, bindings: Sequence[str] = ()) -> AnyEx
     return trained
 
 
+def check_start(config: str, run: RunDirectory) -> None:
+    """Refuses to begin with weights of a run that learnt from classes that are held out here.
+
+    Where it cannot be told, a line says so. The configuration is read anew.
+
+    Args:
+        config: str. The configuration, which is bound.
+        run: `RunDirectory`. Where it trains; what was begun was looked at then.
+
+    Raises:
+        ValueError: naming such a class.
+    """
+    # A copy: it has the macros' values.
+    source = copy.deepcopy(gin.get_bindings("train", resolve_references=False).get("start_from"))
+    starts = list(_starts(source))
+    if not starts or "start_from" in run.metadata or not is_bound("Experiment", "dataset"):
+        return
+    try:
+        data = _bound_data(config)
+    except (ImportError, OSError, TypeError, ValueError):
+        data = None  # `experiment` tells of it.
+    if isinstance(data, FewShotDataset):
+        for start in starts:
+            _check_start(start, data)
+    parse_text(config)
+
+
+def _starts(source: object) -> Iterator[RunDirectory]:
+    """The run that another begins with, the run that this one began with, and so on."""
+    met = set()
+    while isinstance(source, str) and not source.endswith(".keras") and source not in met:
+        met.add(source)
+        run = RunDirectory(source)
+        if not run.exists:
+            return
+        yield run
+        source = run.metadata.get("start_from")
+
+
+def _check_start(start: RunDirectory, data: FewShotDataset) -> None:
+    if same_data(start, data):
+        return
+    try:
+        learnt_from = _own_data(start, ())
+    except ValueError as error:
+        print(f"Mind that {one_line(error)}")
+        return
+    if isinstance(learnt_from, FewShotDataset):
+        check_start_data(start, learnt_from, data)
+
+
+def _bound_data(config: str) -> FewShotDataset | FunctionDataset:
+    """The data of a configuration, without its learner."""
+    parse_text(config, ["Experiment.learner = None"])
+    return gin.get_bindings("Experiment")["dataset"]
+
+
 def _own_data(run: RunDirectory, bindings: Sequence[str]) -> FewShotDataset:
     """The data that a run was trained on, whatever bindings say."""
-    parse_text(run.config, ["Experiment.learner = None"])
     try:
-        data = gin.get_bindings("Experiment")["dataset"]
-    except (ValueError, OSError) as error:
+        data = _bound_data(run.config)
+    except (KeyError, ValueError, OSError) as error:
         raise ValueError(
-            f"{', '.join(bindings) or 'The configuration'} names other data than {run.path} was "
+            f"{', '.join(bindings) or 'the configuration'} names other data than {run.path} was "
             f"trained on, and whether it learnt from their test classes cannot be told: {error}"
         ) from error
     check_same_data(
