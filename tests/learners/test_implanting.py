@@ -276,7 +276,7 @@ def test_an_evaluation_of_one_shot_is_refused_in_one_line(store):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"updates": -1}, "updates=-1"),
+        ({"updates": -1}, "`updates` must be .*received -1"),
         ({"rate": 0.0}, "`rate` must be a positive number"),
         ({"loss_pooling": "flatten"}, "`loss_pooling` must be one of"),
         ({"implant_scale": -1.0}, "`implant_scale` must be a positive number"),

@@ -325,8 +325,8 @@ def test_parameters_of_one_layer_without_semantics():
     ("arguments", "message"),
     [
         ({"ways": None}, "fixed number of `ways`"),
-        ({"num_layers": 0}, "num_layers=0"),
-        ({"semantic_classes": -1}, "semantic_classes=-1"),
+        ({"num_layers": 0}, "`num_layers` must be .*received 0"),
+        ({"semantic_classes": -1}, "`semantic_classes` must be .*received -1"),
         ({"spatial_attention": "centre"}, "spatial_attention='centre'"),
     ],
 )
