@@ -325,20 +325,17 @@ class Learner(EpisodicModel):
     # === Serialisation ===
 
     def get_config(self) -> dict[str, Any]:
+        # `ways` says all of exactly `Classification`: a subclass may judge otherwise.
+        own = None if type(self.objective) is Classification else self.objective
         return {
             "name": self.name,
-            "ways": None if self._own_objective() else self.ways,
+            "ways": None if own else self.ways,
             "preprocessing": keras.saving.serialize_keras_object(self.preprocessing),
             "weight_decay": self.weight_decay,
             "bn_policy": self._bn_policy,
-            "objective": keras.saving.serialize_keras_object(self._own_objective()),
+            "objective": keras.saving.serialize_keras_object(own),
             "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
         }
-
-    def _own_objective(self) -> Objective | None:
-        """The objective, where `ways` does not say it all."""
-        # Exactly: a subclass may judge answers in another way.
-        return None if type(self.objective) is Classification else self.objective
 
     def get_build_config(self) -> dict[str, Any]:
         return {}
