@@ -91,7 +91,7 @@ def start(run, own):
 
 
 @configurables.register
-def held_out_letters(path: str, images: int = 1) -> FewShotDataset:
+def letters_without_last_images(path: str, images: int = 1) -> FewShotDataset:
     return FewShotDataset("letters", ClassStore.open(path), letters.SPLITS, images)
 
 
@@ -107,7 +107,10 @@ def test_weights_of_a_run_that_learnt_from_classes_held_out_here(run, store, tmp
     with pytest.raises(ValueError, match=rf"'c06', .* {run.path} learnt from"):
         start(second, divided(store, (1, 2, 6)))
     start(run, ["Experiment.dataset = @letters_dataset()", f"letters_dataset.path = {store!r}"])
-    held_out = ["Experiment.dataset = @held_out_letters()", f"held_out_letters.path = {store!r}"]
+    held_out = [
+        "Experiment.dataset = @letters_without_last_images()",
+        f"letters_without_last_images.path = {store!r}",
+    ]
     with pytest.raises(ValueError, match="images of base_test may be among those"):
         start(run, held_out)
     assert capsys.readouterr().out == ""

@@ -137,7 +137,7 @@ def test_the_picture_is_of_the_tasks_that_the_run_is_evaluated_on(trained, count
     arguments = {"seed": 7, "rollouts": 3, "later_share": 0.5}
     bindings = tuple(f"evaluate_policy.{name} = {value}" for name, value in arguments.items())
     drawn = analyses.find("navigation")(AnalysisRequest(run, bindings), count=count)
-    configurables.check_overrides(bindings, run, "this analysis")
+    configurables.check_overrides(bindings, run.config, "this analysis")
     experiment = configurables.trained_experiment(run)
     tasks = experiment.environment.draw_tasks(task_generator(7, "test", 0), count)
     assert drawn.values["goals"] == tasks.tolist()
