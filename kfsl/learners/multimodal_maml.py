@@ -10,7 +10,7 @@ from kfsl.learners.base.given_layers import given_network
 from kfsl.learners.maml import MAML
 from kfsl.networks.adapted_network import backbone_with_head, chosen_positions
 from kfsl.networks.head import Head
-from kfsl.networks.modulated_network import AdaptedModulatedNetwork, WeightModulation
+from kfsl.networks.modulated_network import ModulatedNetwork, WeightModulation
 
 
 @keras.saving.register_keras_serializable(package="kfsl")
@@ -77,11 +77,11 @@ class MultimodalMAML(MAML):
         task_encoder = TaskEncoder(encoder, embedding_size, dtype=policy, name="task_encoder")
         adapted = kwargs.get("adapted")
 
-        def network(backbone: keras.Model, head: Head) -> AdaptedModulatedNetwork:
+        def network(backbone: keras.Model, head: Head) -> ModulatedNetwork:
             whole = backbone_with_head(backbone, head)
             modulation = WeightModulation(whole, generator, embedding_size, dense, residual, policy)
             positions = chosen_positions(whole, adapted)
-            return AdaptedModulatedNetwork(whole, positions, task_encoder, modulation, bn_policy)
+            return ModulatedNetwork(whole, task_encoder, modulation, bn_policy, positions)
 
         super().__init__(backbone, network=network, bn_policy=bn_policy, dtype=policy, **kwargs)
         self.encoder = encoder

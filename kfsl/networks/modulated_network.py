@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -80,6 +79,7 @@ class WeightModulation:
         self._places = {id(v): i for i, v in enumerate(all_variables(network))}
         self.modulated: list[tuple[int, int | None]] = []
         self.generators: list[keras.layers.Layer] = []
+        self._shapes: list[tuple[int, ...]] = []
         for layer_calls in calls:
             self._add(layer_calls, size, dtype)
 
@@ -101,17 +101,21 @@ class WeightModulation:
         self.modulated.append(
             (self._places[id(factor)], None if offset is None else self._places[id(offset)])
         )
+        by_output = _by_output(factor.shape, layer)
         if self.generator == "film":
+            # One for each output, which a depthwise kernel has on two axes.
+            self._shapes.append((-1,) if by_output == tuple(factor.shape) else factor.shape[2:])
             made = FiLMGenerator(
-                channels=_by_output(factor.shape, layer)[-1],
+                channels=by_output[-1],
                 # PyTorch's default, as of the other generators.
                 kernel_initializer=keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform"),
                 dtype=dtype,
                 name=f"film_{name}",
             )
         else:
+            self._shapes.append(factor.shape)
             made = KernelModulation(
-                _by_output(factor.shape, layer), offset is not None, self.generator, self.residual,
+                by_output, offset is not None, self.generator, self.residual,
                 dtype=dtype, name=f"modulation_{layer.name}",
             )  # fmt: skip
         made.build((size,))
@@ -128,30 +132,29 @@ class WeightModulation:
             dict from positions among them to tensors.
         """
         found = {}
-        for (factor_at, offset_at), generator in zip(self.modulated, self.generators, strict=True):
+        parts = zip(self.modulated, self.generators, self._shapes, strict=True)
+        for (factor_at, offset_at), generator, shape in parts:
             factors, offsets = generator(embedding)
             if self.generator == "film" and self.residual:
                 factors = 1.0 + factors
             weight = own[factor_at]
-            shape = weight.shape
-            if math.prod(factors.shape) != math.prod(shape):  # One for each output.
-                axes = 2 if shape[-1] != factors.shape[-1] else 1  # A depthwise kernel has two.
-                shape = shape[-axes:]
-            factors = keras.ops.reshape(keras.ops.cast(factors, weight.dtype), shape)
-            found[factor_at] = weight * factors
+            factors = keras.ops.cast(factors, weight.dtype)
+            found[factor_at] = weight * keras.ops.reshape(factors, shape)
             if offset_at is None:
                 continue
             offset = own[offset_at]
             if self.generator == "film":
                 # The factor is of the sum: eta (w x + b) + gamma.
-                flat = keras.ops.reshape(keras.ops.cast(factors, offset.dtype), offset.shape)
-                offset = offset * flat
+                offset = offset * keras.ops.cast(factors, offset.dtype)
             found[offset_at] = offset + keras.ops.cast(offsets, offset.dtype)
         return found
 
 
 class ModulatedNetwork(AdaptedNetwork):
-    """A network whose weights are modulated by a task's embedding; nothing adapts but that.
+    """A network whose weights are modulated by a task's embedding.
+
+    The embedding is made once, of the task's support images, and no step changes it; each call
+    modulates the weights as they then are, those that gradient steps adapt among them.
 
     Args:
         network: `keras.Model`, built.
@@ -159,6 +162,7 @@ class ModulatedNetwork(AdaptedNetwork):
         modulation: `WeightModulation` of the network.
         policy: str. Which moments normalise in the encoder outside training: `"running"`, or
             those of the support set.
+        positions: sequence of int. See `AdaptedNetwork`; none: nothing adapts but the modulation.
     """
 
     def __init__(
@@ -167,49 +171,7 @@ class ModulatedNetwork(AdaptedNetwork):
         encoder: TaskEncoder,
         modulation: WeightModulation,
         policy: str,
-    ) -> None:
-        super().__init__(network, ())
-        self.encoder = encoder
-        self.modulation = modulation
-        self.policy = policy
-
-    @property
-    def keys(self) -> list[str]:
-        return [EMBEDDING]
-
-    def start(self, task: Mapping[str, Any], seed: Any = None) -> dict[str, Any]:
-        """The task's embedding, of its support images alone."""
-        del seed
-        return {EMBEDDING: embedding_of(self.encoder, task, self.policy)}
-
-    def __call__(self, weights: Sequence[Any], inputs: Any, training: bool) -> tuple[Any, Any]:
-        (embedding,) = weights
-        own = starting_weights(all_variables(self.network))
-        replaced = self.modulation.weights(embedding, own)
-        return call_with(self.network, replaced, inputs, training)
-
-
-class AdaptedModulatedNetwork(AdaptedNetwork):
-    """A network whose weights gradient steps adapt, beneath a modulation that they leave as it is.
-
-    The task's embedding is made once, of its support images; each call modulates the weights as
-    they then are.
-
-    Args:
-        network: `keras.Model`, built.
-        positions: sequence of int. See `AdaptedNetwork`.
-        encoder: `TaskEncoder`.
-        modulation: `WeightModulation` of the network.
-        policy: str. See `ModulatedNetwork`.
-    """
-
-    def __init__(
-        self,
-        network: keras.Model,
-        positions: Sequence[int],
-        encoder: TaskEncoder,
-        modulation: WeightModulation,
-        policy: str,
+        positions: Sequence[int] = (),
     ) -> None:
         super().__init__(network, positions)
         self.encoder = encoder
@@ -225,6 +187,7 @@ class AdaptedModulatedNetwork(AdaptedNetwork):
         return 1
 
     def start(self, task: Mapping[str, Any], seed: Any = None) -> dict[str, Any]:
+        """The adapted weights, and the task's embedding, of its support images alone."""
         del seed
         own = dict(zip(super().keys, starting_weights(self.variables), strict=True))
         return {**own, EMBEDDING: embedding_of(self.encoder, task, self.policy)}
