@@ -58,6 +58,16 @@ def check_number(name: str, value: Any, least: float | None = None) -> None:
     raise ValueError(f"{name} must be {wanted}; received {told(value)}.")
 
 
+def check_flag(name: str, value: Any) -> None:
+    """Refuses what is neither True nor False.
+
+    Raises:
+        ValueError: naming the argument and what was received.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False; received {told(value)}.")
+
+
 def is_whole(value: Any) -> bool:
     """Whether a value is a whole number; True and False are none."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)

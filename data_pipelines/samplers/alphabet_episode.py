@@ -8,7 +8,6 @@ import numpy as np
 import tensorflow as tf
 
 from data_pipelines.samplers.draws import (
-    check_flags,
     check_images,
     check_sizes,
     class_pool,
@@ -20,6 +19,7 @@ from data_pipelines.samplers.draws import (
     uniform_integers,
 )
 from kfsl.affine import random_affines
+from kfsl.argument_checks import check_flag
 
 if TYPE_CHECKING:
     from data_pipelines.class_split import ClassSplit
@@ -100,7 +100,7 @@ def alphabet_episode(
     ```
     """
     check_sizes(ways=ways, shots=shots, queries=queries, min_shots=min_shots or 1)
-    check_flags(fixed_queries=fixed_queries)
+    check_flag("fixed_queries", fixed_queries)
     if min_shots is not None and min_shots > shots:
         raise ValueError(f"min_shots={min_shots} must not exceed shots={shots}.")
     if affine not in AFFINE:

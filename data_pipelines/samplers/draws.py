@@ -257,13 +257,6 @@ def check_sizes(**sizes: int) -> None:
             )
 
 
-def check_flags(**flags: bool) -> None:
-    """Raises a ValueError that names the first flag that is neither True nor False."""
-    for name, flag in flags.items():
-        if not isinstance(flag, bool | np.bool_):
-            raise ValueError(f"{name} must be True or False; received {name}={flag!r}.")
-
-
 def check_rotations(rotations: str) -> None:
     """Raises a ValueError for another convention of rotations than there are."""
     if rotations not in ROTATIONS:

@@ -8,7 +8,6 @@ import numpy as np
 import tensorflow as tf
 
 from data_pipelines.samplers.draws import (
-    check_flags,
     check_images,
     check_sizes,
     class_pool,
@@ -18,6 +17,7 @@ from data_pipelines.samplers.draws import (
     uniform_integers,
 )
 from data_pipelines.samplers.padded_sizes import check_ranges, padded_sizes
+from kfsl.argument_checks import check_flag
 
 if TYPE_CHECKING:
     from data_pipelines.class_split import ClassSplit
@@ -90,7 +90,7 @@ def hierarchical_episode(
     if total_queries is None:
         check_sizes(ways=ways, queries=queries)
         total_queries = ways * queries
-    check_flags(imbalanced=imbalanced)
+    check_flag("imbalanced", imbalanced)
     check_ranges(min_ways, ways, min_shots, shots, total_queries)
     pool = class_pool(split, rotations)
     superclasses = np.asarray(split.superclasses, "int32")[pool.positions]

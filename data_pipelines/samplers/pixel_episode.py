@@ -9,12 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from data_pipelines.samplers.draws import (
-    check_flags,
     check_sizes,
     random_order,
     rows_of,
     stream_seed,
 )
+from kfsl.argument_checks import check_flag
 
 if TYPE_CHECKING:
     from data_pipelines.class_split import ClassSplit
@@ -71,7 +71,7 @@ def pixel_episode(
     ```
     """
     check_sizes(points=points)
-    check_flags(ordered=ordered)
+    check_flag("ordered", ordered)
     if split.image_shape is None:
         raise ValueError(
             f"pixel_episode completes images, and split {split.name!r} has none. Bind the sampler "

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from data_pipelines.samplers.draws import (
-    check_flags,
     check_images,
     check_ways,
     class_pool,
@@ -17,6 +16,7 @@ from data_pipelines.samplers.draws import (
     uniform_integers,
 )
 from data_pipelines.samplers.padded_sizes import check_ranges, padded_sizes
+from kfsl.argument_checks import check_flag
 
 if TYPE_CHECKING:
     from data_pipelines.class_split import ClassSplit
@@ -77,7 +77,7 @@ def variable_episode(
     assert episode["query_indices"].shape == (8,)
     ```
     """
-    check_flags(imbalanced=imbalanced)
+    check_flag("imbalanced", imbalanced)
     check_ranges(min_ways, max_ways, min_shots, max_shots, total_queries)
     pool = class_pool(split, rotations)
     check_ways(split, pool, max_ways)

@@ -6,19 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from kfsl.argument_checks import check_made
-
-
-def check_flag(name: str, value: Any) -> None:
-    """Refuses what is neither True nor False.
-
-    Raises:
-        ValueError: naming the argument and what was received.
-    """
-    if not isinstance(value, bool | np.bool_):
-        raise ValueError(f"{name} must be True or False; received {value!r}.")
 
 
 def check_optimizer(name: str, value: Any) -> None:

@@ -5,9 +5,8 @@ import os
 import keras
 import tensorflow as tf
 
-from kfsl.argument_checks import check_whole
+from kfsl.argument_checks import check_flag, check_whole
 from kfsl.distribution import strategy as distribution
-from kfsl.training.argument_checks import check_flag
 
 #: What NumPy, Python's `random` and TensorFlow all take.
 LARGEST_PROCESS_SEED = 2**32 - 1

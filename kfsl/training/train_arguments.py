@@ -9,9 +9,8 @@ from typing import Any
 import keras
 from matplotlib.figure import Figure
 
-from kfsl.argument_checks import LARGEST_SEED, check_whole
+from kfsl.argument_checks import LARGEST_SEED, check_flag, check_whole
 from kfsl.training.argument_checks import (
-    check_flag,
     check_listed,
     check_optimizer,
     check_steps,

@@ -100,7 +100,7 @@ def test_episodes_have_the_colours_of_the_pixels(dataset):
 
 def test_a_word_is_no_flag(dataset):
     """Any word would count as yes, `"no"` too."""
-    with pytest.raises(ValueError, match="ordered must be True or False; received ordered='no'"):
+    with pytest.raises(ValueError, match="ordered must be True or False; received 'no'"):
         pixel_episode(dataset.split("train"), 0, 0, points=5, ordered="no")
 
 
