@@ -100,11 +100,11 @@ NAVIGATION_ROWS = _policies(
 CHEETAH_ROWS = _policies(
     DIRECTION,
     (
-        ("half_cheetah_direction_maml_200_iterations", "MAML (paper: below 550)", None),
-        ("half_cheetah_direction_modgrad_200_iterations", "ModGrad", 590.0),
+        ("half_cheetah_direction_maml_100_iterations", "MAML (paper: below 550)", None),
+        ("half_cheetah_direction_modgrad_100_iterations", "ModGrad", 590.0),
     ),
     (0,),
-    f"200 of 500 outer steps; {ACTING}",
+    f"100 of 500 outer steps; {ACTING}",
 )  # fmt: skip
 
 COMPLETION_ROWS = _completions("cifar_fs", OBJECTS, published=False)
