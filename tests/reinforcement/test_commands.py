@@ -11,9 +11,6 @@ import pytest
 
 from kfsl import configurables
 from kfsl.analysis import analyses
-from kfsl.analysis.request import AnalysisRequest
-from kfsl.reinforcement.environment import task_generator
-from kfsl.reinforcement.evaluate_policy import evaluate_policy
 from kfsl.runs.run_directory import RunDirectory
 from tests.support import forked
 from tests.support.commands import refused, run_command
@@ -128,22 +125,6 @@ def test_what_a_policy_has_not_is_one_line(trained, command, words, monkeypatch,
     module, *arguments = command
     answer = run_command(monkeypatch, capsys, module, "--run_dir=run", *arguments)
     refused(answer, words)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("count", [1, 3])
-def test_the_picture_is_of_the_tasks_that_the_run_is_evaluated_on(trained, count):
-    run = RunDirectory(str(trained[0] / "run"))
-    arguments = {"seed": 7, "rollouts": 3, "later_share": 0.5}
-    bindings = tuple(f"evaluate_policy.{name} = {value}" for name, value in arguments.items())
-    drawn = analyses.find("navigation")(AnalysisRequest(run, bindings), count=count)
-    configurables.check_overrides(bindings, run.config, "this analysis")
-    experiment = configurables.trained_experiment(run)
-    tasks = experiment.environment.draw_tasks(task_generator(7, "test", 0), count)
-    assert drawn.values["goals"] == tasks.tolist()
-    found = evaluate_policy(experiment, episodes=max(count, 2), updates=2, **arguments)
-    assert drawn.values["returns"] == [returns[:count] for returns in found.after_updates]
-    assert len(drawn.figure.axes) == 3 * count
 
 
 #: Those that look at policies, or read files alone.
