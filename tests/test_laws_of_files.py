@@ -22,6 +22,14 @@ SEVERAL = {
 #: Packages whose face lists what there is: what is added is added there.
 FACES = ("kfsl.learners", "kfsl.backbones", "data_pipelines.samplers", "kfsl.figures")
 
+#: Packages whose tests lie with those of the package around them: they are lists, or small.
+TESTED_ABOVE = (
+    "data_pipelines.datasets",
+    "kfsl.backbones.sources",
+    "kfsl.evidence.papers",
+    "kfsl.training.callbacks",
+)
+
 #: Rooms that may name a method, for they are about some of them.
 ABOUT_METHODS = ("kfsl.analysis", "kfsl.classifier", "kfsl.demo")
 
@@ -79,6 +87,18 @@ def test_files_are_short():
     assert {m: count for m, count in lines.items() if count > MOST_LINES} == {}
     # Most of what is long is documentation; a handful may go beyond 300.
     assert sum(count > 300 for count in lines.values()) <= 10
+
+
+def test_tests_mirror_the_tree():
+    packages = {m: path.parent for m, path in MODULES.items() if path.name == "__init__.py"}
+    assert len(packages) > 30
+    for package, folder in packages.items():
+        inside = folder.relative_to(ROOT)
+        mirrored = (
+            ROOT / "tests" / (inside.relative_to("kfsl") if inside.parts[0] == "kfsl" else inside)
+        )
+        found = any(mirrored.rglob("test_*.py"))
+        assert found != (package in TESTED_ABOVE), package
 
 
 def test_a_method_has_a_file_a_line_a_gin_file_and_a_contract():
