@@ -146,7 +146,7 @@ class PolicySession:
         run.reopen()
         run.write_operative(operative)
         run.truncate_metrics(self._trained)
-        record_session(run, self._experiment, arguments.seed)
+        record_session(run, self._experiment, arguments.seed, from_checkpoint=bool(self._trained))
         self._writer = tf.summary.create_file_writer(os.path.join(run.tensorboard, "train"))
         self._log = MetricsLog(run, 1)
         callbacks = [self._log, self._best, self._checkpoint, *self._figures()]

@@ -15,20 +15,25 @@ from kfsl.training.process import onednn, threads
 TOLD = ("commit", "threads", "onednn", "replicas", "command_line")
 
 
-def record_session(run: RunDirectory, experiment: Experiment, seed: int) -> None:
+def record_session(
+    run: RunDirectory, experiment: Experiment, seed: int, *, from_checkpoint: bool
+) -> None:
     """Adds this call to the metadata; those of the calls before it stay, as `sessions`.
 
     Args:
         run: `RunDirectory`.
         experiment: `Experiment`.
         seed: int. Which episodes it draws.
+        from_checkpoint: bool. Whether it goes on with what earlier calls trained.
     """
     values = _described(experiment, seed) | environment()
     earlier = run.metadata.get("sessions", [])
+    if earlier and not from_checkpoint:
+        print(f"{run.path} was begun before and has no checkpoint: training begins anew.")
     changed = [
         f"{name} was {earlier[-1][name]} and is {values[name]}"
         for name in ("threads", "onednn", "replicas")
-        if earlier and earlier[-1].get(name) not in (None, values[name])
+        if from_checkpoint and earlier and earlier[-1].get(name) not in (None, values[name])
     ]
     if changed:
         print(

@@ -231,7 +231,12 @@ class TrainingSession:
             run.truncate_metrics(self._trained * self._arguments.steps_per_epoch)
         if self._start is not None:
             run.update_metadata(self._start.metadata)
-        record_session(run, self._experiment, self._arguments.seed)
+        record_session(
+            run,
+            self._experiment,
+            self._arguments.seed,
+            from_checkpoint=self._trained is not None,
+        )
 
     def _see_base_images(self) -> None:
         """Shows them to a learner that wants some, once; later they are in the checkpoint."""

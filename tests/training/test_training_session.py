@@ -152,6 +152,20 @@ def test_missing_checkpoints_are_no_reason_to_begin_again(store, run):
     assert {name: after[name] for name in before} == before
 
 
+def test_beginning_again_before_any_checkpoint_is_told(store, tmp_path, capsys):
+    path = str(tmp_path / "run")
+    session(store, path, epochs=1).fit()
+    assert "begins anew" not in capsys.readouterr().out
+    run = RunDirectory(path)
+    run.reopen()
+    shutil.rmtree(run.checkpoints)
+    session(store, path).fit()
+    told = f"{path} was begun before and has no checkpoint: training begins anew."
+    assert told in capsys.readouterr().out.splitlines()
+    assert [line["epoch"] for line in metrics(path)] == [1, 2]
+    assert len(run.metadata["sessions"]) == 2
+
+
 def test_a_missing_best_learner_is_told(store, run):
     os.remove(run.best_learner)
     with pytest.raises(RunDirectoryError, match=r"is trained and .*best/learner.keras' is gone"):
