@@ -25,12 +25,14 @@ def read_image(path, shape):
 
 
 def image_files(folder):
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() in ENDINGS)
+    files = (file for file in folder.iterdir() if file.suffix.lower() in ENDINGS)
+    return sorted(file for file in files if not file.name.startswith("."))
 
 
 def read_task(support_folder, query_folder, shape):
     """Support images, their labels, query images, and the names of the classes."""
-    folders = sorted(f for f in pathlib.Path(support_folder).iterdir() if f.is_dir())
+    folders = (f for f in pathlib.Path(support_folder).iterdir() if f.is_dir())
+    folders = sorted(f for f in folders if not f.name.startswith(".") and image_files(f))
     support = [(file, label) for label, f in enumerate(folders) for file in image_files(f)]
     images = np.stack([read_image(file, shape) for file, _ in support])
     labels = np.array([label for _, label in support], "int32")

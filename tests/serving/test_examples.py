@@ -1,0 +1,38 @@
+"""What lies beside an export reads folders as the commands do."""
+
+import importlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.support.formats import needs
+
+MODULES = ["kfsl.serving.example"] + [
+    pytest.param(f"kfsl.serving.example_of_{name}", marks=needs(name))
+    for name in ("onnx", "litert")
+]
+
+
+def write(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((4, 4), value, "uint8")).save(path)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_what_systems_leave_behind_is_no_image_and_no_class(module, tmp_path):
+    support, queries = tmp_path / "support", tmp_path / "queries"
+    for number, name in enumerate(("b/1.png", "a/2.PNG", "a/1.png")):
+        write(support / name, 10 * number)
+    write(queries / "q.png", 200)
+    write(support / ".ipynb_checkpoints/1-checkpoint.png", 99)
+    (support / "empty").mkdir()
+    for hidden in (support / "a/._1.png", support / "__MACOSX/._1.png", queries / "._q.png"):
+        hidden.parent.mkdir(exist_ok=True)
+        hidden.write_bytes(b"no image")
+    read_task = importlib.import_module(module).read_task
+    images, labels, asked, names = read_task(str(support), str(queries), [4, 4, 1])
+    assert names == ["a", "b"]
+    np.testing.assert_array_equal(labels, [0, 0, 1])
+    np.testing.assert_array_equal(images[:, 0, 0, 0], [20, 10, 0])
+    np.testing.assert_array_equal(asked, np.full((1, 4, 4, 1), 200))
