@@ -6,7 +6,6 @@ import pytest
 import tensorflow as tf
 
 from kfsl.backbones.conv4 import Conv4
-from kfsl.backbones.pre_activation_resnet12 import PreActivationResNet12
 from kfsl.episodes import EpisodeSpec
 from kfsl.learners.stanet import STANet
 from kfsl.objectives.classification import cross_entropy
@@ -261,117 +260,7 @@ def test_padding_does_not_enter_the_semantic_loss():
     np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
-# === Sizes ===
-
-
-def parameters(model):
-    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-
-
-@pytest.mark.parametrize(
-    ("size", "num_layers", "total"),
-    [
-        (64, 1, 138_368),
-        (64, 3, 188_800),
-        (32, 1, 127_808),
-        (32, 3, 153_024),
-        (128, 1, 159_488),
-        (128, 3, 260_352),
-    ],
-)
-def test_parameters_with_conv4(size, num_layers, total):
-    learner = STANet(
-        Conv4(image_shape=(84, 84, 3)),
-        ways=5,
-        num_layers=num_layers,
-        spatial_key_dim=size,
-        task_key_dim=size,
-        value_dim=size,
-        semantic_classes=64,
-    )
-    assert parameters(learner.backbone) == 113_088
-    assert parameters(learner) == total
-
-
-@pytest.mark.parametrize(("num_layers", "total"), [(1, 2_371_360), (3, 2_569_248)])
-@pytest.mark.parametrize("final_bn", [False, True])
-def test_parameters_with_resnet12(num_layers, total, final_bn):
-    backbone = PreActivationResNet12(image_shape=(84, 84, 3), final_bn=final_bn)
-    learner = STANet(backbone, ways=5, num_layers=num_layers, semantic_classes=64)
-    assert parameters(learner) == total + (512 if final_bn else 0)
-
-
-@pytest.mark.parametrize("num_layers", [1, 2, 3])
-def test_parameters_of_the_head_by_the_formula(num_layers):
-    channels, spatial, task, value, ways = 8, 6, 7, 12, 3
-    learner = make(num_layers=num_layers)
-    expected = ways * value * num_layers
-    for layer in range(num_layers):
-        query = channels if layer == 0 else 2 * channels
-        expected += spatial * query + spatial * channels
-        expected += 2 * task * channels + value * (channels + ways)
-    assert parameters(learner) - parameters(learner.backbone) == expected
-
-
-def test_parameters_of_one_layer_without_semantics():
-    learner = STANet(Conv4(image_shape=(84, 84, 3)), ways=5, num_layers=1)
-    assert parameters(learner) - parameters(learner.backbone) == 21_120
-
-
-# === Errors and precision ===
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"ways": None}, "fixed number of `ways`"),
-        ({"num_layers": 0}, "`num_layers` must be .*received 0"),
-        ({"semantic_classes": -1}, "`semantic_classes` must be .*received -1"),
-        ({"spatial_attention": "centre"}, "spatial_attention='centre'"),
-    ],
-)
-def test_arguments_are_checked(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        make(**arguments)
-
-
-def test_backbone_must_give_maps():
-    images = keras.Input((16, 16, 1))
-    backbone = keras.Model(images, keras.layers.Flatten()(images), name="flat")
-    with pytest.raises(ValueError, match=r"'flat' gives \(None, 256\)"):
-        STANet(backbone, ways=3)
-
-
-@pytest.mark.parametrize(
-    ("labels", "message"),
-    [
-        ([0, 0, 1, 1, 0, 1], r"ways=3.*0 to 2.*received \[0, 1"),
-        ([0, 1, 2, 3, 0, 1], "0 to 2, since there are 3 ways; received labels from 0 to 3"),
-    ],
-)
-def test_labels_must_be_those_of_its_ways(labels, message, episode):
-    episode["support_labels"] = np.array([labels], "int32")
-    with pytest.raises(ValueError, match=message):
-        make()(episode)
-
-
-def test_class_ids_beyond_the_branch_are_named(episode):
-    learner = make(semantic_classes=2)
-    with pytest.raises(ValueError, match=r"`support_classes` has ids .* semantic_classes=2 allows"):
-        learner.loss_parts(episode, np.zeros((1, 6), "int32"), learner(episode, training=True))
-
-
-def test_missing_class_ids_are_named(episode):
-    learner = make(semantic_classes=CLASSES)
-    del episode["query_classes"]
-    with pytest.raises(ValueError, match="needs `query_classes` in the episode"):
-        learner.loss_parts(episode, np.zeros((1, 6), "int32"), learner(episode, training=True))
-
-
-def test_semantic_logits_need_a_branch(episode):
-    learner = make()
-    with pytest.raises(ValueError, match="semantic_classes is 0"):
-        learner.semantic_logits(learner.embed(episode["query_images"]))
+# === Precision ===
 
 
 def test_attention_and_logits_are_full_precision_under_mixed_float16(episode):
