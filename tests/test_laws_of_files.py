@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from kfsl import episodes
+from kfsl.episodes import SUPPORT_LABELS
 from tests.test_import_law import MODULES, ROOT, imported
 
 #: Lines of the longest file there is, a little rounded: it may fall and not rise.
@@ -21,6 +23,9 @@ SEVERAL = {
 
 #: Packages whose face lists what there is: what is added is added there.
 FACES = ("kfsl.learners", "kfsl.backbones", "data_pipelines.samplers", "kfsl.figures")
+
+#: Files that write the keys of episodes into files of their own, whose format stays as it is.
+WRITTEN = ("kfsl.analysis.attention", "kfsl.classifier.saved_classifier")
 
 #: Packages whose tests lie with those of the package around them: they are lists, or small.
 TESTED_ABOVE = (
@@ -87,6 +92,21 @@ def test_files_are_short():
     assert {m: count for m, count in lines.items() if count > MOST_LINES} == {}
     # Most of what is long is documentation; a handful may go beyond 300.
     assert sum(count > 300 for count in lines.values()) <= 10
+
+
+def test_keys_of_episodes_are_constants():
+    """Of what samplers draw, keys have other meanings: those of `data_pipelines` are not these."""
+    keys = {
+        value for name, value in vars(episodes).items() if name.startswith(("SUPPORT", "QUERY"))
+    }
+    assert len(keys) == 10
+    for module in MODULES:
+        # Examples lie beside an export, without kfsl.
+        if not module.startswith("kfsl.") or ".example" in module or module == "kfsl.episodes":
+            continue
+        strings = [n.value for n in ast.walk(syntax(module)) if isinstance(n, ast.Constant)]
+        raw = keys & {string for string in strings if isinstance(string, str)}
+        assert raw == ({SUPPORT_LABELS} if module in WRITTEN else set()), module
 
 
 def test_tests_mirror_the_tree():

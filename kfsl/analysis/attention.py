@@ -5,6 +5,7 @@ import numpy as np
 from kfsl.analysis.answer import Analysis
 from kfsl.analysis.numbered_episode import numbered_episode
 from kfsl.analysis.request import AnalysisRequest
+from kfsl.episodes import SUPPORT_CLASSES, SUPPORT_LABELS
 from kfsl.figures.attention import attention_figure
 
 
@@ -28,9 +29,7 @@ def analyze(
     learner = experiment.learner
     outputs = learner(episode, training=False)
     figure = attention_figure(learner, episode, query_labels, class_names, query=query)
-    labels, classes = (
-        np.asarray(episode[name])[0] for name in ("support_labels", "support_classes")
-    )
+    labels, classes = (np.asarray(episode[name])[0] for name in (SUPPORT_LABELS, SUPPORT_CLASSES))
     name_of = {int(label): class_names[c] for label, c in zip(labels, classes, strict=True)}
     values = {
         "classes": [name_of[label] for label in sorted(name_of)],

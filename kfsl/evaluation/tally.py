@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kfsl.episodes import QUERY_CLASSES, SUPPORT_CLASSES, SUPPORT_LABELS
+from kfsl.episodes import QUERY_CLASSES, SUPPORT_CLASSES, SUPPORT_LABELS, SUPPORT_MASK
 from kfsl.evaluation.episode_tally import EpisodeTally
 
 #: Of a thousand classes most pairs meet once; the rare confusions would only swell the file.
@@ -59,7 +59,7 @@ class EvaluationTally(EpisodeTally):
                 `query_classes` too, `support_classes` are those of the split.
         """
         predictions = np.argmax(logits, axis=-1)
-        masks = episode.get("support_mask")
+        masks = episode.get(SUPPORT_MASK)
         self._add_modes(episode, len(query_labels))
         for b in range(len(query_labels)):
             mask = slice(None) if masks is None else masks[b]

@@ -7,6 +7,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from kfsl.episodes import (
+    QUERY_IMAGES,
+    SUPPORT_CLASSES,
+    SUPPORT_IMAGES,
+    SUPPORT_LABELS,
+    SUPPORT_MASK,
+)
 from kfsl.figures.images import OTHER, RIGHT, WRONG, draw_image
 from kfsl.figures.text import printable
 
@@ -78,10 +85,10 @@ def attention_figure(
     )
     scores = _softmax(np.asarray(outputs["logits"])[0, 0].astype("float64"))
     truth = None if query_labels is None else int(np.asarray(query_labels)[0, query])
-    real, labels = _real(first), first["support_labels"][0]
+    real, labels = _real(first), first[SUPPORT_LABELS][0]
     shown = _chosen(labels, real, on_task.mean(0), columns)
     names = _names(first, len(scores), class_names)
-    images = [first["query_images"][0, 0], *first["support_images"][0][shown]]
+    images = [first[QUERY_IMAGES][0, 0], *first[SUPPORT_IMAGES][0][shown]]
 
     figure, grid = _grid(rows=1 + len(on_task), columns=len(images))
     _draw_images(grid[0], images)
@@ -101,7 +108,7 @@ def attention_figure(
 def _one_query(episode: dict[str, Any], query: int) -> dict[str, np.ndarray]:
     """The first episode of a meta-batch with one of its queries."""
     first = {key: np.asarray(value)[:1] for key, value in episode.items()}
-    queries = first["query_images"].shape[1]
+    queries = first[QUERY_IMAGES].shape[1]
     if not 0 <= query < queries:
         raise ValueError(f"The episode has queries 0 to {queries - 1}; received query={query}.")
     return {
@@ -174,8 +181,8 @@ def _frame(grid: np.ndarray, labels: np.ndarray, truth: int | None) -> None:
 
 def _real(episode: dict[str, np.ndarray]) -> np.ndarray:
     """Which supports are no padding, `[S]`."""
-    mask = episode.get("support_mask")
-    return np.ones(episode["support_labels"].shape[1], bool) if mask is None else mask[0] > 0
+    mask = episode.get(SUPPORT_MASK)
+    return np.ones(episode[SUPPORT_LABELS].shape[1], bool) if mask is None else mask[0] > 0
 
 
 def _chosen(labels: np.ndarray, real: np.ndarray, weight: np.ndarray, columns: int) -> np.ndarray:
@@ -197,10 +204,10 @@ def _names(
     if class_names is None:
         return [f"class {label}" for label in range(ways)]
     ids = np.arange(ways)
-    if "support_classes" in episode:
+    if SUPPORT_CLASSES in episode:
         real = _real(episode)
-        labels = episode["support_labels"][0, real]
-        ids[labels] = episode["support_classes"][0, real]
+        labels = episode[SUPPORT_LABELS][0, real]
+        ids[labels] = episode[SUPPORT_CLASSES][0, real]
     if ids.max() >= len(class_names):
         raise ValueError(
             f"The episode has class {ids.max()}; received names of {len(class_names)} classes."

@@ -9,7 +9,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from kfsl.episodes import QUERY_IMAGES, SUPPORT_CLASSES, SUPPORT_IMAGES, SUPPORT_LABELS
+from kfsl.episodes import (
+    QUERY_IMAGES,
+    SUPPORT_CLASSES,
+    SUPPORT_IMAGES,
+    SUPPORT_LABELS,
+    SUPPORT_MASK,
+)
 from kfsl.figures.images import RIGHT, WRONG, draw_image
 from kfsl.figures.text import printable
 
@@ -208,7 +214,7 @@ def _answers(learner: Any, episode: dict[str, Any]) -> tuple[np.ndarray, np.ndar
     first = {key: np.asarray(value)[:1] for key, value in episode.items()}
     if SUPPORT_IMAGES in first:
         support, queries = learner.embed_episode(first, training=False)
-        labels, mask = first[SUPPORT_LABELS], first.get("support_mask")
+        labels, mask = first[SUPPORT_LABELS], first.get(SUPPORT_MASK)
         state = learner.adapt(support, labels, mask)
         logits = learner.infer(state, queries)["logits"]
     else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from kfsl.episodes import QUERY_INPUTS, SUPPORT_INPUTS, SUPPORT_TARGETS
 from kfsl.figures.text import printable
 
 if TYPE_CHECKING:
@@ -78,9 +79,9 @@ def completions_figure(
         completion.
     """
     targets = np.asarray(query_targets)[:MAX_ROWS]
-    inputs, queries = (np.asarray(episode[key]) for key in ("support_inputs", "query_inputs"))
+    inputs, queries = (np.asarray(episode[key]) for key in (SUPPORT_INPUTS, QUERY_INPUTS))
     size = image_size(queries[0])
-    given = np.asarray(episode["support_targets"])
+    given = np.asarray(episode[SUPPORT_TARGETS])
     rows, points = len(targets), inputs.shape[1]
     columns = [(f"{points} given", None), *completions.items(), ("truth", targets)]
     figure = Figure(figsize=(CELL * len(columns), 1.2 * CELL * rows + 0.3), dpi=110)

@@ -10,6 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from kfsl.episodes import (
+    QUERY_IMAGES,
+    SUPPORT_CLASSES,
+    SUPPORT_IMAGES,
+    SUPPORT_LABELS,
+    SUPPORT_MASK,
+)
 from kfsl.figures.images import OTHER, RIGHT, WRONG, draw_image
 from kfsl.figures.text import printable
 
@@ -54,7 +61,7 @@ def episode_figure(
     """
     probabilities = None if learner is None else _probabilities(learner, episode)
     episode, query_labels = _first(episode), np.asarray(query_labels)[0]
-    support_labels = episode["support_labels"]
+    support_labels = episode[SUPPORT_LABELS]
     ways = int(support_labels.max()) + 1
     shots = min(int(np.bincount(support_labels).max()), MAX_SHOTS)
     queries = min(int(np.bincount(query_labels, minlength=ways).max()), MAX_QUERIES)
@@ -71,18 +78,18 @@ def episode_figure(
     for row in range(ways):
         top = 1.35 * row
         members = np.flatnonzero(support_labels == row)
-        name = class_names[episode["support_classes"][members[0]]]
+        name = class_names[episode[SUPPORT_CLASSES][members[0]]]
         _label(axes, 0.0, top + 0.5, f"{row + 1}  {printable(name)}", fontsize=7, va="center")
         for column, i in enumerate(members[:shots]):
-            _image(axes, episode["support_images"][i], left + column, top, OTHER)
+            _image(axes, episode[SUPPORT_IMAGES][i], left + column, top, OTHER)
         for column, q in enumerate(np.flatnonzero(query_labels == row)[:queries]):
             x = left + shots + 0.5 + column
             if probabilities is None:
-                _image(axes, episode["query_images"][q], x, top, OTHER)
+                _image(axes, episode[QUERY_IMAGES][q], x, top, OTHER)
                 continue
             predicted = int(np.argmax(probabilities[q]))
             color = RIGHT if predicted == row else WRONG
-            _image(axes, episode["query_images"][q], x, top, color)
+            _image(axes, episode[QUERY_IMAGES][q], x, top, color)
             percent = f"{predicted + 1}: {100 * probabilities[q, predicted]:.0f} %"
             _label(axes, x + 0.45, top + 1.13, percent, fontsize=5.5, color=color, ha="center")
     return figure
@@ -101,7 +108,7 @@ def _first(episode: dict[str, Any], keep_batch: bool = False) -> dict[str, np.nd
     if keep_batch:
         return first
     first = {name: value[0] for name, value in first.items()}
-    mask = first.pop("support_mask", None)
+    mask = first.pop(SUPPORT_MASK, None)
     if mask is not None:
         support = [name for name in first if name.startswith("support_")]
         first.update({name: first[name][mask] for name in support})

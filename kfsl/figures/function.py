@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from kfsl.episodes import QUERY_INPUTS, SUPPORT_INPUTS, SUPPORT_TARGETS
 from kfsl.figures.curves import COLORS
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def function_figure(
     """
     del class_names
     first = {name: np.asarray(value)[:1] for name, value in episode.items() if name != "seed"}
-    asked, given = first["query_inputs"][0], first["support_inputs"][0]
+    asked, given = first[QUERY_INPUTS][0], first[SUPPORT_INPUTS][0]
     if asked.shape[-1] != 1:
         raise ValueError(
             f"function_figure draws functions of one number; these have {asked.shape[-1]}. "
@@ -68,7 +69,7 @@ def function_figure(
         error = _draw_answers(axes, learner, first, targets)
         title += f", mean squared error {error:.3g}"
     axes.plot(
-        given[:, 0], first["support_targets"][0, :, 0], "^", color="#000000", markersize=6,
+        given[:, 0], first[SUPPORT_TARGETS][0, :, 0], "^", color="#000000", markersize=6,
         label="given",
     )  # fmt: skip
     axes.set_title(title, fontsize=9)
@@ -81,9 +82,9 @@ def _draw_answers(
     axes: Any, learner: keras.Model, episode: dict[str, np.ndarray], targets: np.ndarray
 ) -> float:
     """Lines over the whole range; returns the error where it was asked."""
-    points = np.concatenate([episode["query_inputs"], episode["support_inputs"]], axis=1)
+    points = np.concatenate([episode[QUERY_INPUTS], episode[SUPPORT_INPUTS]], axis=1)
     places = np.linspace(points.min(), points.max(), PLACES, dtype="float32")
-    whole = {**episode, "query_inputs": places[None, :, None]}
+    whole = {**episode, QUERY_INPUTS: places[None, :, None]}
     name = type(learner).__name__
     steps = learner.default_steps
     label = name if steps is None else f"{name}, {steps} steps"

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kfsl.episodes import SUPPORT_MASK
 from kfsl.layers.spatial_task_attention import SpatialTaskAttention
 from kfsl.learners.base.argument_checks import check_numbers, check_whole
 from kfsl.learners.base.episode_checks import check_support_labels, class_ids
@@ -177,7 +178,7 @@ class STANet(MetricLearner):
         return {
             "support_maps": features,
             "support_one_hot": self.one_hot_support(labels, mask),
-            "support_mask": ops.cast(mask, "bool"),
+            SUPPORT_MASK: ops.cast(mask, "bool"),
         }
 
     def classify(
@@ -192,7 +193,7 @@ class STANet(MetricLearner):
                 support_maps,
                 query_features,
                 state["support_one_hot"],
-                support_mask=state["support_mask"],
+                support_mask=state[SUPPORT_MASK],
             )
             contexts.append(attended.pop("context"))
             query = attended.pop("refined_query")
@@ -222,7 +223,7 @@ class STANet(MetricLearner):
                 y_pred["spatial_attention_query"][:, layer]
             )
             self.entropies[f"task_entropy_{layer + 1}"].update_state(
-                y_pred["task_attention"][:, layer], x.get("support_mask")
+                y_pred["task_attention"][:, layer], x.get(SUPPORT_MASK)
             )
         return super().compute_metrics(x, y, y_pred, sample_weight)
 
@@ -273,7 +274,7 @@ class STANet(MetricLearner):
         losses = keras.losses.sparse_categorical_crossentropy(
             ops.concatenate(ids, axis=1), ops.concatenate(logits, axis=1), from_logits=True
         )
-        mask = episode.get("support_mask")
+        mask = episode.get(SUPPORT_MASK)
         if mask is None:
             return ops.mean(losses)
         weights = [ops.cast(mask, losses.dtype), ops.ones(ops.shape(ids[1]), losses.dtype)]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kfsl.episodes import EpisodeSpec
+from kfsl.episodes import QUERY_IMAGES, SUPPORT_IMAGES, SUPPORT_LABELS, EpisodeSpec
 from kfsl.learners.base.learner import Learner
 from kfsl.objectives.classification import ABSENT
 from kfsl.serving.check import OTHER_SIZE, serves_fewer_ways
@@ -79,16 +79,16 @@ def _episode(learner: Learner, image_shape: tuple[int, int, int], number: int) -
     shots = number + learner.smallest_shots - 1
     spec = EpisodeSpec(ways, shots, number + 1, tuple(image_shape))
     episode, _ = spec.random_episode(seed=number)
-    names = ("support_images", "support_labels", "query_images")
+    names = (SUPPORT_IMAGES, SUPPORT_LABELS, QUERY_IMAGES)
     return {name: np.asarray(episode[name][0]) for name in names}
 
 
 def _answers(signatures: Mapping[str, Any], episode: Arrays) -> dict[tuple[str, str], np.ndarray]:
     """What each signature answers, by its name and the output's."""
-    labels = {"support_labels": episode["support_labels"]}
+    labels = {SUPPORT_LABELS: episode[SUPPORT_LABELS]}
     embed, adapt = signatures["embed"], signatures["adapt"]
-    support = embed(images=episode["support_images"])["features"]
-    query = embed(images=episode["query_images"])["features"]
+    support = embed(images=episode[SUPPORT_IMAGES])["features"]
+    query = embed(images=episode[QUERY_IMAGES])["features"]
     state = adapt(support_features=support, **labels)
     outputs = {"embed": {"features": query}, "adapt": state}
     for name in ("infer", INFER_JOINTLY):
@@ -127,10 +127,10 @@ def _difference(what: str, key: tuple[str, str], found: np.ndarray, expected: np
 
 def _check_wrong_labels(signatures: Mapping[str, Any], episode: Arrays, what: str) -> None:
     """Holds the files to what is promised of labels that do not fit: no number is an answer."""
-    for wrong in (-1, len(episode["support_labels"])):
-        labels = episode["support_labels"].copy()
+    for wrong in (-1, len(episode[SUPPORT_LABELS])):
+        labels = episode[SUPPORT_LABELS].copy()
         labels[0] = wrong
-        answers = _answers(signatures, {**episode, "support_labels": labels})
+        answers = _answers(signatures, {**episode, SUPPORT_LABELS: labels})
         for (name, key), value in answers.items():
             if key == "probabilities" and not np.isnan(value).all():
                 raise ValueError(

@@ -12,6 +12,7 @@ from matplotlib.ticker import PercentFormatter
 from kfsl.analysis.answer import Analysis
 from kfsl.analysis.compared_learners import with_settings
 from kfsl.analysis.request import AnalysisRequest
+from kfsl.episodes import QUERY_IMAGES, SUPPORT_IMAGES, SUPPORT_LABELS, SUPPORT_MASK
 from kfsl.evaluation.evaluate import EVALUATION_SEED
 from kfsl.figures.cross_modulation_weights import block_scales, check_cross_modulated
 from kfsl.figures.text_table import text_table
@@ -54,9 +55,9 @@ def generated(
         Name of the modulated layer -> `G(q, s)` and `G(s, q)`, float64 `[Q, S, 2 C]` each,
         factors and offsets joined; supports that are padding are left out.
     """
-    labels, mask = episode["support_labels"], episode.get("support_mask")
-    state = learner.adapt(learner.embed(episode["support_images"]), labels, mask)
-    queries = learner.embed(episode["query_images"])
+    labels, mask = episode[SUPPORT_LABELS], episode.get(SUPPORT_MASK)
+    state = learner.adapt(learner.embed(episode[SUPPORT_IMAGES]), labels, mask)
+    queries = learner.embed(episode[QUERY_IMAGES])
     # No query depends on another, and memory does not grow with their number.
     size = max(1, learner.pairs_at_once // labels.shape[1])
     parts = [

@@ -11,6 +11,7 @@ from kfsl.analysis.answer import Analysis
 from kfsl.analysis.compared_learners import compared
 from kfsl.analysis.numbered_episode import numbered_episode
 from kfsl.analysis.request import AnalysisRequest
+from kfsl.episodes import SUPPORT_LABELS
 from kfsl.figures.class_activation import ActivationColumn, activation_columns, activation_grid
 from kfsl.figures.curves import run_names
 from kfsl.runs.run_directory import RunDirectory
@@ -84,7 +85,7 @@ def _new_columns(
     experiment: Experiment, learners: dict[str, Learner], split: str, index: int, count: int
 ) -> list[ActivationColumn]:
     episode, labels, class_names = numbered_episode(experiment, split, index)
-    support = np.asarray(episode["support_labels"])[0]
+    support = np.asarray(episode[SUPPORT_LABELS])[0]
     heading = f"new, {support.max() + 1}-way {np.bincount(support).min()}-shot"
     return activation_columns(
         learners, episode, labels, class_names, columns=count, heading=heading

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from kfsl.analysis.answer import Analysis
 from kfsl.analysis.compared_learners import compared
 from kfsl.analysis.request import AnalysisRequest
+from kfsl.episodes import SUPPORT_LABELS, SUPPORT_MASK
 from kfsl.figures.curves import COLORS, draw_curves, level_figure, run_names
 from kfsl.runs.measure import half_interval
 from kfsl.runs.run_directory import RunDirectory
@@ -63,7 +64,7 @@ class UpdatesOfImplants:
         learner = self.learner
         support, queries = learner.embed_episode(episode, training=False)
         one_hot = learner.one_hot_support(
-            episode["support_labels"][0], _first(episode.get("support_mask"))
+            episode[SUPPORT_LABELS][0], _first(episode.get(SUPPORT_MASK))
         )
         seen = learner.implanted.see(support[0])
         implants = list(

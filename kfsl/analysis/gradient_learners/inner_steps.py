@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from kfsl.analysis.answer import Analysis
 from kfsl.analysis.compared_learners import gradient_learners
 from kfsl.analysis.request import CLASSES, NUMBERS, AnalysisRequest
+from kfsl.episodes import SUPPORT_MASK
 from kfsl.evaluation.evaluate import EVALUATION_SEED
 from kfsl.figures.curves import COLORS, draw_curves, level_figure, run_names
 from kfsl.runs.measure import half_interval
@@ -122,7 +123,7 @@ def compiled_adaptation(learner: GradientLearner) -> Callable:
     @tf.function(reduce_retracing=True)
     def adapted(episode: dict[str, Any], seed: Any, steps: Any) -> tuple[Any, Any]:
         support, query = learner.embed_episode(episode, training=False)
-        mask = episode.get("support_mask")
+        mask = episode.get(SUPPORT_MASK)
         state, losses = learner.adapt_task(
             support[0],
             episode[learner.objective.support_targets][0],

@@ -20,6 +20,7 @@ from kfsl.analysis.gradient_learners.spectra import (
     spectrum,
 )
 from kfsl.analysis.request import CLASSES, NUMBERS, AnalysisRequest
+from kfsl.episodes import SUPPORT_MASK
 from kfsl.evaluation.evaluate import EVALUATION_SEED
 from kfsl.runs.run_directory import RunDirectory
 
@@ -73,7 +74,7 @@ def modulated_gradients(
 
     from kfsl.gradients import InnerLoss
 
-    mask = episode.get("support_mask")
+    mask = episode.get(SUPPORT_MASK)
     mask = None if mask is None else mask[0]
     labels = episode[learner.objective.support_targets][0]
     known = learner.objective.support_state(labels, mask)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from kfsl.analysis.answer import Analysis
 from kfsl.analysis.request import AnalysisRequest
 from kfsl.analysis.tensorboard import show_in_tensorboard
+from kfsl.episodes import SUPPORT_CLASSES, SUPPORT_IMAGES, SUPPORT_MASK
 from kfsl.figures.curves import COLORS
 from kfsl.figures.projector import thumbnail, write_projector
 
@@ -62,10 +63,10 @@ def embedded_tasks(
     vectors, pictures = [], []
     known: dict[str, list[str]] = {"mode": [], "number": [], "classes": []}
     for number, (episode, _) in enumerate(stream):
-        mask = episode.get("support_mask")
-        images = episode["support_images"][0]
+        mask = episode.get(SUPPORT_MASK)
+        images = episode[SUPPORT_IMAGES][0]
         vectors.append(embed(images, None if mask is None else mask[0]).numpy())
-        ids = episode["support_classes"].numpy()[0]
+        ids = episode[SUPPORT_CLASSES].numpy()[0]
         first = np.unique(ids, return_index=True)[1]
         pictures.append(thumbnail(images.numpy()[np.sort(first)]))
         mode = int(episode["mode"][0]) if "mode" in episode else None

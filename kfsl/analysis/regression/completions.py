@@ -8,6 +8,7 @@ from kfsl.analysis.answer import Analysis
 from kfsl.analysis.compared_learners import compared
 from kfsl.analysis.numbered_episode import numbered_episode
 from kfsl.analysis.request import NUMBERS, AnalysisRequest
+from kfsl.episodes import QUERY_INPUTS
 from kfsl.figures.completion import MAX_ROWS, completed, completions_figure, image_size
 from kfsl.figures.curves import run_names, told_apart
 from kfsl.figures.text_table import text_table
@@ -45,7 +46,7 @@ def analyze(
     names = [key for key in drawn[0][0] if key != "seed"]
     episode = {key: np.concatenate([each[key] for each, *_ in drawn]) for key in names}
     targets = np.concatenate([each for _, each, _ in drawn])
-    image_size(episode["query_inputs"][0])
+    image_size(episode[QUERY_INPUTS][0])
     found = [completed(learner, episode) for learner in learners.values()]
     completions = dict(zip(run_names(list(learners)), found, strict=True))
     errors = {

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kfsl.episodes import SUPPORT_MASK
 from kfsl.layers.cross_modulation import CrossModulation
 from kfsl.layers.normalization import moments_scope
 from kfsl.learners.base.argument_checks import check_numbers, check_whole
@@ -149,7 +150,7 @@ class CrossModulationLearner(MetricLearner):
         one_hot = self.one_hot_support(labels, mask)
         state = {"support_features": features, "support_one_hot": one_hot}
         if mask is not None:
-            state["support_mask"] = mask
+            state[SUPPORT_MASK] = mask
         if self._bn_policy == "support":
             with self._pair_moments(features, mask, mask) as scope:
                 self.pair_features(features, features, training)
@@ -226,7 +227,7 @@ class CrossModulationLearner(MetricLearner):
             return moments_scope(ops.shape(queries)[0], given=moments_in(state))
         if self._bn_policy == "running" and not training:
             return contextlib.nullcontext()
-        return self._pair_moments(queries, None, state.get("support_mask"))
+        return self._pair_moments(queries, None, state.get(SUPPORT_MASK))
 
     def _pair_moments(self, queries: Any, query_mask: Any, support_mask: Any) -> Any:
         """A scope for pairs, `[B * Q * S, ...]`, in which those with padding do not count."""

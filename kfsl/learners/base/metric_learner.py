@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kfsl.episodes import QUERY_IMAGES, SUPPORT_IMAGES, SUPPORT_MASK
 from kfsl.layers.normalization import moments_scope
 from kfsl.learners.base.argument_checks import check_choice
 from kfsl.learners.base.given_layers import given_layer, given_network, preparation
@@ -112,8 +113,8 @@ class MetricLearner(Learner):
     def embed_episode(self, episode: dict[str, Any], training: bool) -> tuple[Any, Any]:
         if not (self.embed_together and training and self._bn_policy == "running"):
             return super().embed_episode(episode, training)
-        support, query = episode["support_images"], episode["query_images"]
-        mask = episode.get("support_mask")
+        support, query = episode[SUPPORT_IMAGES], episode[QUERY_IMAGES]
+        mask = episode.get(SUPPORT_MASK)
         if mask is not None:
             mask = ops.concatenate([mask, ops.ones(ops.shape(query)[:2], "bool")], axis=1)
         features = self.embed(ops.concatenate([support, query], axis=1), training, mask)
