@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import time
@@ -164,8 +165,7 @@ class PolicySession:
 
             def draw(learner: keras.Model) -> Any:
                 del learner
-                goals, acted = acting_over_updates(self._experiment, "val", 3, updates=2)
-                return navigation_figure(goals, acted)
+                return _paths(self._experiment)
 
             self._pictures.append(FigureSummary(directory, "navigation", draw, every=1))
         return self._pictures
@@ -250,6 +250,13 @@ class PolicySession:
         self._run.update_metadata(
             {"finished": now(), "steps": self._trained, "training_seconds": seconds}
         )
+
+
+def _paths(experiment: PolicyExperiment) -> Any:
+    """A picture of validation tasks, up to the update at which the policy diverges, if one does."""
+    goals, acted = acting_over_updates(experiment, "val", 3, updates=2)
+    whole = list(itertools.takewhile(lambda trajectories: trajectories.finite, acted))
+    return navigation_figure(goals, whole or acted[:1])
 
 
 def _line(number: int, iterations: int, logs: dict[str, float]) -> str:

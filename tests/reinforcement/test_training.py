@@ -18,7 +18,7 @@ from kfsl.learners import MAML, Reptile
 from kfsl.reinforcement import Navigation, PolicyExperiment, PolicyGradient
 from kfsl.reinforcement.environment import noise_seed
 from kfsl.reinforcement.evaluate_policy import check_finite, evaluate_policy
-from kfsl.reinforcement.policy_session import _line
+from kfsl.reinforcement.policy_session import _line, _paths
 from kfsl.reinforcement.train_policy import train_policy
 from kfsl.runs.evaluation_record import Evaluation
 from kfsl.runs.paired_difference import paired_difference
@@ -139,6 +139,11 @@ def test_a_policy_that_diverges_is_not_measured(tmp_path):
     session = train_policy(diverging, RunDirectory(str(tmp_path / "run")), **SMALL)
     with pytest.raises(TrainingError, match=r"In validation: .* after 1 updates is not finite"):
         session._validated()
+
+
+@pytest.mark.parametrize(("rate", "columns"), [(0.1, 3), (1e30, 1)])
+def test_pictures_end_where_a_policy_diverges(rate, columns):
+    assert len(_paths(experiment(inner_rate=rate)).axes) == 3 * columns
 
 
 def test_numbers_that_a_finite_return_hides_are_seen():
