@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from kfsl import gradients
-from kfsl.learners.base.argument_checks import check_numbers, check_whole
+from kfsl.learners.base.argument_checks import check_numbers, check_whole_numbers
 from kfsl.learners.base.gradient_learner import GradientLearner
 from kfsl.networks.context_network import (
     INITIALIZER,
@@ -75,7 +75,7 @@ class CAVIA(GradientLearner):
                 "CAVIA adapts its context and no weight; received "
                 f"adapted={kwargs['adapted']!r}. Leave it out."
             )
-        check_whole(1, context_size=context_size)
+        check_whole_numbers(1, context_size=context_size)
         check_numbers(inner_rate=inner_rate)
 
         def network(backbone: keras.Model, head: Head) -> ContextNetwork:

@@ -9,7 +9,7 @@ from keras import ops
 
 from kfsl.layers.cosine import cosine_similarity
 from kfsl.layers.pooled_maps import pooled_maps
-from kfsl.learners.base.argument_checks import check_choice, check_positive, check_whole
+from kfsl.learners.base.argument_checks import check_choice, check_positive, check_whole_numbers
 from kfsl.learners.base.metric_learner import MetricLearner
 from kfsl.learners.base.vectors import class_means
 from kfsl.objectives.classification import mask_absent
@@ -87,7 +87,7 @@ class DenseClassification(MetricLearner):
         moments: str = "meta_batch",
         **kwargs: Any,
     ) -> None:
-        check_whole(2, base_classes=base_classes)
+        check_whole_numbers(2, base_classes=base_classes)
         check_choice("reading", reading, READINGS)
         check_positive(scale=scale)
         super().__init__(backbone, ways=ways, moments=moments, **kwargs)

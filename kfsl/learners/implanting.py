@@ -14,7 +14,7 @@ from kfsl.learners.base.argument_checks import (
     check_choice,
     check_numbers,
     check_positive,
-    check_whole,
+    check_whole_numbers,
 )
 from kfsl.learners.base.episode_checks import check_shots
 from kfsl.learners.base.task_loop import map_tasks, task_seeds
@@ -101,8 +101,8 @@ class Implanting(DenseClassification):
     ) -> None:
         query_pooling = query_pooling or "dense"
         super().__init__(backbone, base_classes, query_pooling=query_pooling, **kwargs)
-        check_whole(0, updates=updates)
-        check_whole(1, channels=channels)
+        check_whole_numbers(0, updates=updates)
+        check_whole_numbers(1, channels=channels)
         check_numbers(0, decay=decay, gain=gain)
         check_positive(rate=rate, implant_scale=implant_scale)
         check_choice("loss_pooling", loss_pooling, LOSSES)

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kfsl.learners.base.argument_checks import check_positive, check_whole
+from kfsl.learners.base.argument_checks import check_positive, check_whole_numbers
 from kfsl.learners.base.frozen_features import FrozenFeatures
 from kfsl.learners.base.multinomial import multinomial_weights
 from kfsl.objectives.classification import mask_absent
@@ -62,7 +62,7 @@ class LogisticRegression(FrozenFeatures):
     ) -> None:
         super().__init__(backbone, **kwargs)
         check_positive(penalty=penalty)
-        check_whole(1, most_steps=most_steps)
+        check_whole_numbers(1, most_steps=most_steps)
         self.penalty = penalty
         self.most_steps = most_steps
 

@@ -6,7 +6,7 @@ import keras
 
 from kfsl import gradients
 from kfsl.layers.gradient_modulation import GradientModulation
-from kfsl.learners.base.argument_checks import check_choice, check_numbers, check_whole
+from kfsl.learners.base.argument_checks import check_choice, check_numbers, check_whole_numbers
 from kfsl.learners.base.gradient_learner import GradientLearner
 from kfsl.networks.adapted_network import AdaptedNetwork, backbone_with_head
 from kfsl.networks.head import Head
@@ -78,7 +78,7 @@ class ModGrad(GradientLearner):
         network = last_convolutions if adapted is None else None
         super().__init__(backbone, steps=steps, adapted=adapted, network=network, **kwargs)
         check_choice("form", form, FORMS)
-        check_whole(1, context_size=context_size, columns=columns)
+        check_whole_numbers(1, context_size=context_size, columns=columns)
         check_numbers(inner_rate=inner_rate, initial_factor=initial_factor)
         self.inner_rate = inner_rate
         self.context_size = context_size

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from kfsl.layers.task_encoder import TaskEncoder
-from kfsl.learners.base.argument_checks import check_choice, check_numbers, check_whole
+from kfsl.learners.base.argument_checks import check_choice, check_numbers, check_whole_numbers
 from kfsl.learners.base.given_layers import given_network
 from kfsl.learners.base.learner import BN_POLICIES
 from kfsl.learners.base.policy_network import PolicyNetwork
@@ -85,7 +85,7 @@ class ModulatedPrototypicalNetwork(TaskwiseLearner):
         **kwargs: Any,
     ) -> None:
         check_choice("bn_policy", bn_policy, BN_POLICIES)
-        check_whole(1, embedding_size=embedding_size)
+        check_whole_numbers(1, embedding_size=embedding_size)
         check_numbers(scale=scale)
         # Modulated weights stay float32: the backbone's own layers cast them.
         super().__init__(ways=ways, bn_policy=bn_policy, autocast=False, **kwargs)

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from kfsl.layers.task_encoder import TaskEncoder
-from kfsl.learners.base.argument_checks import check_whole
+from kfsl.learners.base.argument_checks import check_whole_numbers
 from kfsl.learners.base.given_layers import given_network
 from kfsl.learners.maml import MAML
 from kfsl.networks.adapted_network import backbone_with_head, chosen_positions
@@ -71,7 +71,7 @@ class MultimodalMAML(MAML):
         dtype: Any = None,
         **kwargs: Any,
     ) -> None:
-        check_whole(1, embedding_size=embedding_size)
+        check_whole_numbers(1, embedding_size=embedding_size)
         policy = keras.dtype_policies.get(dtype)
         encoder = given_network("encoder", encoder)
         task_encoder = TaskEncoder(encoder, embedding_size, dtype=policy, name="task_encoder")

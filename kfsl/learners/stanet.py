@@ -10,7 +10,7 @@ from keras import ops
 
 from kfsl.episodes import SUPPORT_MASK
 from kfsl.layers.spatial_task_attention import SpatialTaskAttention
-from kfsl.learners.base.argument_checks import check_numbers, check_whole
+from kfsl.learners.base.argument_checks import check_numbers, check_whole_numbers
 from kfsl.learners.base.episode_checks import check_support_labels, class_ids
 from kfsl.learners.base.metric_learner import MetricLearner
 from kfsl.metrics.attention_entropy import AttentionEntropy
@@ -108,14 +108,14 @@ class STANet(MetricLearner):
             raise ValueError(
                 "STANet needs a fixed number of `ways`: its weights are tied to it; received None."
             )
-        check_whole(
+        check_whole_numbers(
             1,
             num_layers=num_layers,
             spatial_key_dim=spatial_key_dim,
             task_key_dim=task_key_dim,
             value_dim=value_dim,
         )
-        check_whole(0, semantic_classes=semantic_classes)
+        check_whole_numbers(0, semantic_classes=semantic_classes)
         check_numbers(0, semantic_weight=semantic_weight, gaussian_sigma=gaussian_sigma)
         if semantic_classes:
             # Before the base's constructor, which makes a metric for each.

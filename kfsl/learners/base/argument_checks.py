@@ -14,7 +14,7 @@ def check_choice(argument: str, value: str, choices: tuple[str, ...]) -> None:
         raise ValueError(f"`{argument}` must be one of {choices}; received {value!r}.")
 
 
-def check_whole(minimum: int, **values: int | None) -> None:
+def check_whole_numbers(minimum: int, **values: int | None) -> None:
     """Refuses what is not a whole number of at least so much; None is no number.
 
     Raises:

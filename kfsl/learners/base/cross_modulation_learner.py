@@ -10,7 +10,7 @@ from keras import ops
 from kfsl.episodes import SUPPORT_MASK
 from kfsl.layers.cross_modulation import CrossModulation
 from kfsl.layers.normalization import moments_scope
-from kfsl.learners.base.argument_checks import check_numbers, check_whole
+from kfsl.learners.base.argument_checks import check_numbers, check_whole_numbers
 from kfsl.learners.base.metric_learner import MetricLearner
 from kfsl.learners.base.moments_state import moments_in, moments_state
 from kfsl.learners.base.query_chunks import map_queries
@@ -92,8 +92,8 @@ class CrossModulationLearner(MetricLearner):
                 f"`noisy` has {unknown[0]!r}, which is not one of the modulated layers "
                 f"{self.modulated}."
             )
-        check_whole(1, pairs_at_once=self.pairs_at_once)
-        check_whole(0, noise_seed=self.noise_seed)
+        check_whole_numbers(1, pairs_at_once=self.pairs_at_once)
+        check_whole_numbers(0, noise_seed=self.noise_seed)
         check_numbers(scale_penalty=self.scale_penalty, noise=self.noise)
         for layer in flat_layers(self.backbone):
             if getattr(layer, "activity_regularizer", None) is not None:

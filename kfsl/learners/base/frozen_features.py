@@ -12,7 +12,7 @@ from keras import ops
 
 from kfsl.layers.cosine import l2_normalize
 from kfsl.layers.pooled_maps import pooled_maps
-from kfsl.learners.base.argument_checks import check_choice, check_whole
+from kfsl.learners.base.argument_checks import check_choice, check_whole_numbers
 from kfsl.learners.base.metric_learner import MetricLearner
 from kfsl.learners.base.vectors import flat_features
 
@@ -51,7 +51,7 @@ class FrozenFeatures(MetricLearner):
     ) -> None:
         super().__init__(backbone, **kwargs)
         check_choice("pooling", pooling, POOLINGS)
-        check_whole(0, center_images=center_images)
+        check_whole_numbers(0, center_images=center_images)
         check_choice("bn_policy", self._bn_policy, ("running",))
         self.pooling = pooling
         self.center_images = center_images

@@ -10,7 +10,7 @@ from keras import ops
 from kfsl import gradients
 from kfsl.distribution import replicas
 from kfsl.episodes import SEED
-from kfsl.learners.base.argument_checks import check_choice, check_numbers, check_whole
+from kfsl.learners.base.argument_checks import check_choice, check_numbers, check_whole_numbers
 from kfsl.learners.base.given_layers import given_layer, given_network, preparation, restored
 from kfsl.learners.base.learner import BN_POLICIES
 from kfsl.learners.base.policy_network import PolicyNetwork
@@ -100,8 +100,8 @@ class GradientLearner(TaskwiseLearner):
         super().__init__(
             ways=ways, bn_policy=bn_policy, parallel_tasks=parallel_tasks, autocast=False, **kwargs
         )
-        check_whole(0, steps=steps, evaluation_steps=evaluation_steps)
-        check_whole(1, inner_batch=inner_batch, evaluation_batch=evaluation_batch)
+        check_whole_numbers(0, steps=steps, evaluation_steps=evaluation_steps)
+        check_whole_numbers(1, inner_batch=inner_batch, evaluation_batch=evaluation_batch)
         check_numbers(0, gradient_clip=gradient_clip, gradient_noise=gradient_noise)
         self.backbone = given_network("backbone", backbone)
         self.pooling = pooling

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from kfsl.distribution import replicas
-from kfsl.learners.base.argument_checks import check_whole
+from kfsl.learners.base.argument_checks import check_whole_numbers
 from kfsl.learners.base.learner import Learner
 from kfsl.learners.base.policy_network import PolicyNetwork
 from kfsl.learners.base.task_loop import accumulate_tasks
@@ -33,7 +33,7 @@ class TaskwiseLearner(Learner):
 
     def __init__(self, *, parallel_tasks: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check_whole(1, parallel_tasks=parallel_tasks)
+        check_whole_numbers(1, parallel_tasks=parallel_tasks)
         self.parallel_tasks = parallel_tasks
 
     def with_seed(self, episode: dict[str, Any]) -> dict[str, Any]:
