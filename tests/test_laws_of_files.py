@@ -15,12 +15,6 @@ MOST_LINES = 345
 #: Lines up to which a class that only holds values is a small record.
 SMALL_RECORD = 50
 
-#: Files with more classes than one, and why.
-SEVERAL = {
-    # What modulates weights, and the two networks that begin with it: alone none is read.
-    "kfsl.networks.modulated_network": 3,
-}
-
 #: Packages whose face lists what there is: what is added is added there.
 FACES = ("kfsl.learners", "kfsl.backbones", "data_pipelines.samplers", "kfsl.figures")
 
@@ -83,7 +77,7 @@ def text_of(folder: str, ending: str) -> str:
 def test_one_public_class_a_file():
     classes = {module: public_classes(module) for module in MODULES}
     assert sum(map(len, classes.values())) > 100
-    many = {m: names for m, names in classes.items() if len(names) > SEVERAL.get(m, 1)}
+    many = {m: names for m, names in classes.items() if len(names) > 1}
     assert many == {}
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kfsl.layers.film_scope import film_behind
 from kfsl.layers.own_moments import normalize_by_own_moments
 
 Moments = tuple[Any, Any]
@@ -205,6 +206,10 @@ class BatchNormalization(keras.layers.Layer):
             outputs = self._normalize_batch(x)
         else:
             outputs = self._normalize(x, (self.moving_mean, self.moving_variance))
+        film = film_behind(self)
+        if film is not None:
+            factor, offset = (ops.cast(part, outputs.dtype) for part in film)
+            outputs = outputs * factor + offset
         return ops.cast(outputs, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

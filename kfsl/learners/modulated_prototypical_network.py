@@ -14,7 +14,8 @@ from kfsl.learners.base.task_loop import map_tasks
 from kfsl.learners.base.taskwise_learner import TaskwiseLearner
 from kfsl.learners.base.vectors import flat_features, squared_distances
 from kfsl.networks.head import check_graph
-from kfsl.networks.modulated_network import EMBEDDING, ModulatedNetwork, WeightModulation
+from kfsl.networks.modulated_network import EMBEDDING, ModulatedNetwork
+from kfsl.networks.weight_modulation import WeightModulation
 from kfsl.objectives.classification import mask_absent
 
 

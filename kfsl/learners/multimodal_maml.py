@@ -10,7 +10,8 @@ from kfsl.learners.base.given_layers import given_network
 from kfsl.learners.maml import MAML
 from kfsl.networks.adapted_network import backbone_with_head, chosen_positions
 from kfsl.networks.head import Head
-from kfsl.networks.modulated_network import ModulatedNetwork, WeightModulation
+from kfsl.networks.modulated_network import ModulatedNetwork
+from kfsl.networks.weight_modulation import WeightModulation
 
 
 @keras.saving.register_keras_serializable(package="kfsl")

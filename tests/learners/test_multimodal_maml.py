@@ -18,9 +18,15 @@ from tests.support.contract import LearnerContract, generic, logits_of
 SPEC = EpisodeSpec(ways=3, shots=2, queries=2, image_shape=(8, 8, 1))
 
 
-def small_learner(**arguments) -> MultimodalMAML:
+#: The paper's own network, whose normalisation has neither factors nor offsets.
+BARE = {"bn_scale": False, "bn_center": False}
+
+
+def small_learner(network=None, **arguments) -> MultimodalMAML:
     keras.utils.set_random_seed(0)
-    backbone, encoder = (two_blocks((8, 8, 1), filters=4, bn_momentum=0.5) for _ in range(2))
+    backbone, encoder = (
+        two_blocks((8, 8, 1), filters=4, bn_momentum=0.5, **own) for own in (network or {}, {})
+    )
     return MultimodalMAML(
         backbone, encoder, **{"ways": 3, "embedding_size": 6, "steps": 2, **arguments}
     )
@@ -31,6 +37,7 @@ class TestMultimodalMAML(LearnerContract):
     variants = (
         {},
         {"generator": "film", "bn_policy": "support", "steps": 1, "adapted": ("head",)},
+        {"generator": "film", "network": BARE},
     )
     zero_gradients = {
         **BEFORE_NORMALIZATION,
@@ -54,12 +61,13 @@ def test_counts_are_the_papers():
     shape, widths = (84, 84, 3), (32, 64, 128, 256)
     backbone = Conv4(shape, filters=widths, num_pools=0, strides=2, bn_scale=False, bn_center=False)
     encoder = Conv4(shape, filters=widths, num_pools=0, strides=2)
-    learner = MultimodalMAML(backbone, encoder, ways=5, pooling="average")
-    parts = {
-        name: sum(int(np.prod(weight.shape)) for weight in weights)
-        for name, weights in learner.weight_parts().items()
-    }
-    assert parts == {"network": 389_701, "modulation": 751_867}
+    for generator, modulation in (("factorised", 751_867), ("film", 546_112)):
+        learner = MultimodalMAML(backbone, encoder, ways=5, pooling="average", generator=generator)
+        parts = {
+            name: sum(int(np.prod(weight.shape)) for weight in weights)
+            for name, weights in learner.weight_parts().items()
+        }
+        assert parts == {"network": 389_701, "modulation": modulation}
 
 
 def test_generators_of_zero_make_it_maml():
@@ -84,10 +92,16 @@ def double_precision():
 
 @pytest.mark.parametrize("first_order", [False, True])
 @pytest.mark.parametrize("part", ["modulation", "network"])
-@pytest.mark.parametrize("generator", ["factorised", "film", "full"])
-def test_meta_gradients_by_finite_differences(generator, part, first_order, double_precision):
+@pytest.mark.parametrize(
+    ("generator", "network"),
+    [("factorised", {}), ("film", {}), ("full", {}), ("film", BARE)],
+    ids=["factorised", "film", "full", "film_behind"],
+)
+def test_meta_gradients_by_finite_differences(
+    generator, network, part, first_order, double_precision
+):
     """Through two inner steps, which the first order alone gets wrong."""
-    learner = generic(small_learner(generator=generator, first_order=first_order))
+    learner = generic(small_learner(network, generator=generator, first_order=first_order))
     episode, labels = SPEC.random_episode(seed=3)
 
     def loss():

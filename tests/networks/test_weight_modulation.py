@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from kfsl.backbones.conv4 import Conv4
 from kfsl.backbones.resnet12 import ResNet12
-from kfsl.networks.modulated_network import GENERATORS, WeightModulation
+from kfsl.layers.film_scope import film_scope
 from kfsl.networks.replaced_weights import all_variables, call_with, starting_weights
+from kfsl.networks.weight_modulation import GENERATORS, WeightModulation
 
 EMBEDDING = np.random.default_rng(5).normal(size=6).astype("float32")
 
@@ -25,7 +26,8 @@ def images(channels=1):
 def modulated_outputs(network, modulation, training=False, inputs=None):
     own = starting_weights(all_variables(network))
     replaced = modulation.weights(tf.constant(EMBEDDING), own)
-    return call_with(network, replaced, images() if inputs is None else inputs, training)[0]
+    with film_scope(modulation.films(tf.constant(EMBEDDING))):
+        return call_with(network, replaced, images() if inputs is None else inputs, training)[0]
 
 
 @pytest.mark.parametrize("generator", GENERATORS)
@@ -55,8 +57,13 @@ def test_kernels_and_biases_of_convolutions_are_modulated(generator):
     )
 
 
-def test_film_acts_behind_batch_normalisation():
-    network = backbone()
+@pytest.mark.parametrize(
+    "parts",
+    [{}, {"bn_scale": False}, {"bn_center": False}, {"bn_scale": False, "bn_center": False}],
+    ids=lambda parts: "_".join(parts) or "both",
+)
+def test_film_acts_behind_batch_normalisation(parts):
+    network = backbone(**parts)
     modulation = WeightModulation(network, "film", size=6)
     x = images()
     generators = iter(modulation.generators)
@@ -96,10 +103,10 @@ def test_convolutions_without_biases_and_shortcuts():
     network = ResNet12((16, 16, 3), filters=(4, 4, 8, 8))
     kernels = WeightModulation(network, "factorised", size=6)
     assert len(kernels.generators) == 16
-    assert all(offset is None for _, offset in kernels.modulated)
+    assert all(each.offset_at is None for each in kernels.modulated)
     film = WeightModulation(network, "film", size=6)
     assert len(film.generators) == 16
-    assert all(offset is not None for _, offset in film.modulated)
+    assert all(each.offset_at is not None for each in film.modulated)
 
 
 @pytest.mark.parametrize("generator", ["factorised", "full", "film"])
@@ -192,7 +199,7 @@ def test_counts_are_the_papers():
     ("make", "generator", "message"),
     [
         (backbone, "gru", r"`generator` must be one of"),
-        (lambda: backbone(bn_scale=False), "film", r"'block1_bn' lacks one"),
+        (lambda: backbone(bn_scale=False, normalization="stock"), "film", "'block1_bn' lacks one"),
         (
             lambda: keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()]),
             "film",
