@@ -7,54 +7,16 @@ import pytest
 
 from kfsl.evidence.collection import collect, collect_experts, generate
 from kfsl.evidence.registry import paper_row
-from kfsl.runs.evaluation_record import Evaluation
 from kfsl.runs.files import write_json, write_text
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import weights_fingerprint
+from tests.support.evidence import METADATA, ROW, evaluated_run, evaluation
 from tests.test_evaluate import command
-
-METADATA = {
-    "training_seconds": 2460.4,
-    "seed": 3,
-    "machine": {"cpu": "Some CPU | fast", "cores": 2},
-    "commit": "0123456789abcdef+changes",
-    "versions": {"kfsl": "1.0"},
-    "threads": 2,
-    "dataset_fingerprint": "abc",
-    "steps": 100,
-    "finished": "2030-01-01T00:00:00+00:00",
-    "command_line": ["/home/someone/kfsl/train.py", "--gin_file=gin/a.gin"],
-}
-ROW = {"table": "Omniglot", "method": "ProtoNet", "paper": 97.4, "note": "three\nlayers"}
-
-
-def evaluation(**changes) -> Evaluation:
-    fields = {
-        "split": "test",
-        "values": [1.0, 0.9, 1.0, 0.9],
-        "ways": 5,
-        "shots": 1,
-        "queries": 15,
-        "seed": 12345,
-        "dataset": "omniglot",
-        "dataset_fingerprint": "abc",
-        "episodes_fingerprint": "def",
-        "learner": "PrototypicalNetwork",
-        "bn_policy": "running",
-        "transductive": False,
-        "environment": {"command_line": ["/home/someone/kfsl/evaluate.py", "--run_dir=runs/a"]},
-    }
-    return Evaluation(**{**fields, **changes})
 
 
 @pytest.fixture
 def run(tmp_path):
-    run = RunDirectory(str(tmp_path / "run"))
-    run.start("WAYS = 5\n")
-    run.update_metadata(METADATA)
-    write_text(run.best_learner, "weights")
-    evaluation(weights=weights_fingerprint(run)).save(run.evaluation_path("test"))
-    return run
+    return evaluated_run(str(tmp_path / "run"))
 
 
 @pytest.fixture
@@ -103,29 +65,6 @@ def test_a_run_becomes_a_row(run, results, page):
     assert row["Commit"] == "0123456789 + changes"
     with open(page, encoding="utf-8") as file:
         assert "1. three layers\n" in file.read()
-
-
-def test_where_runs_lie_on_a_machine_is_no_evidence(tmp_path, results):
-    run = RunDirectory(str(tmp_path / "mine/second"))
-    first = tmp_path / "mine/first"
-    run.start(f"WAYS = 5\ntrain.start_from = '{first}'\n")
-    told = ["/home/someone/kfsl/train.py", f"--run_dir={run.path}"]
-    session = {"command_line": told, "commit": "0123"}
-    run.update_metadata({**METADATA, "start_from": str(first), "sessions": [session]})
-    write_text(run.best_learner, "weights")
-    environment = {"command_line": ["/home/someone/kfsl/evaluate.py", f"--run_dir={run.path}"]}
-    found = evaluation(weights=weights_fingerprint(run), environment=environment)
-    found.save(run.evaluation_path("test"))
-    collect(run, results, "omniglot_protonet", ROW)
-    kept = {}
-    for name in os.listdir(os.path.join(results, "omniglot_protonet")):
-        with open(os.path.join(results, "omniglot_protonet", name), encoding="utf-8") as file:
-            kept[name] = file.read()
-        assert str(tmp_path) not in kept[name], name
-        assert "/home" not in kept[name], name
-    assert "train.start_from = 'runs/first'" in kept["config.gin"]
-    assert "--run_dir=runs/second" in kept["evaluation.json"]
-    assert json.loads(kept["metadata.json"])["start_from"] == "runs/first"
 
 
 def test_a_row_of_the_registry_says_what_the_registry_says(run, results, page):
@@ -204,13 +143,6 @@ def test_what_the_registry_says_cannot_be_changed_on_the_command_line(run, resul
     assert result.returncode == 2
     assert "--paper has no place here" in result.stderr
     assert not os.path.exists(results)
-
-
-def test_evidence_does_not_say_where_the_program_lay(run, results):
-    collect(run, results, "row", ROW)
-    for name in os.listdir(os.path.join(results, "row")):
-        with open(os.path.join(results, "row", name), encoding="utf-8") as file:
-            assert "/home/someone" not in file.read()
 
 
 def test_collecting_again_keeps_what_the_row_said(run, results, page):
@@ -299,39 +231,6 @@ def test_a_byte_order_mark_is_no_part_of_a_row(run, results, page):
     with open(path, "w", encoding="utf-8-sig") as file:
         file.write(text)
     assert generate(results, page).endswith(": 1 rows")
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"setting": "5-way 5-shot"}, "'5-way 5-shot', but evaluation.json is of 5-way 1-shot"),
-        ({"paper": 974.0}, "'paper' must be in per cent; received 974.0"),
-        ({"table": None}, "needs a text 'table'; give it with --table"),
-        ({"tabel": "x"}, "unknown field 'tabel'"),
-    ],
-)
-def test_rows_that_claim_what_is_not_so(run, results, changes, message):
-    with pytest.raises(ValueError, match=message):
-        collect(run, results, "row", {**ROW, **changes})
-    assert not os.path.exists(os.path.join(results, "row"))
-
-
-def test_evidence_must_be_of_one_run(run, results):
-    write_text(run.best_learner, "other weights")
-    with pytest.raises(ValueError, match="evaluated before its weights changed"):
-        collect(run, results, "row", ROW)
-    other = evaluation(weights=weights_fingerprint(run), dataset_fingerprint="other")
-    other.save(run.evaluation_path("test"))
-    with pytest.raises(ValueError, match="trained on one dataset and evaluated on another"):
-        collect(run, results, "row", ROW)
-    write_json(run.metadata_path, {k: v for k, v in METADATA.items() if k != "finished"})
-    evaluation(weights=weights_fingerprint(run)).save(run.evaluation_path("test"))
-    with pytest.raises(ValueError, match="is not finished: continue it"):
-        collect(run, results, "row", ROW)
-    with pytest.raises(ValueError, match="--row must name a folder"):
-        collect(run, results, "../row", ROW)
-    with pytest.raises(FileNotFoundError, match="not evaluated on the split 'val'"):
-        collect(run, results, "row", ROW, split="val")
 
 
 def test_as_a_command(run, results, page):
