@@ -17,6 +17,7 @@ from kfsl.analysis.compared_learners import compared
 from kfsl.analysis.multimodal.transference_name import transference_name
 from kfsl.analysis.request import AnalysisRequest
 from kfsl.figures.curves import COLORS, run_names
+from kfsl.figures.text import printable
 from kfsl.runs.learner_file import load_weights
 from kfsl.runs.measure import half_interval
 from kfsl.runs.run_directory import RunDirectory
@@ -164,14 +165,16 @@ def histogram_figure(found: Mapping[str, Mapping[str, Mapping[str, Any]]], title
             axes.hist(ratios, edges, weights=weights, color=COLORS[row % len(COLORS)])
             axes.axvline(1.0, color="black", linewidth=1.0, linestyle="--")
             share = f"{100 * values['share_below_one']:.0f} % below 1"
-            axes.set_title(f"{name}, {stage}: {share}", fontsize=8)
+            # As wide as a pane is, for a run's long name.
+            heading = f"{printable(name, 44)}\n{stage}: {share}"
+            axes.set_title(heading, fontsize=8, parse_math=False)
             axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=0))
             axes.tick_params(labelsize=7)
             axes.spines[["top", "right"]].set_visible(False)
         panes[row][0].set_ylabel("source tasks", fontsize=8)
     for axes in panes[-1]:
         axes.set_xlabel("loss after / loss before", fontsize=8)
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(title, fontsize=9, parse_math=False)
     return figure
 
 
@@ -236,8 +239,9 @@ def analyze(
         "source_mode": source_mode, "target_mode": target_mode, "runs": found,
         "against": apart,
     }  # fmt: skip
-    names = f"{source_mode or 'train'} to {target_mode or split}"
-    title = f"transference, {names}: {episodes} source tasks, {targets} of {split}"
+    ends = (source_mode or "train", target_mode or split)
+    names = " to ".join(printable(each, 28) for each in ends)
+    title = f"transference, {names}\n{episodes} source tasks, {targets} of {split}"
     asked = {
         "index": index, "episodes": episodes, "targets": targets, "rate": rate,
         "kept_epochs": kept_epochs, "compare": compare,

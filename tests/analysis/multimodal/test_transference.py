@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from kfsl.analysis.multimodal.transference import difference, histogram_figure, summary
 from kfsl.analysis.multimodal.transference_name import transference_name
@@ -152,4 +153,24 @@ def test_bars_hold_every_task_and_one_is_marked():
         assert sum(bar.get_height() for bar in axes.patches) == pytest.approx(1.0)
         (line,) = axes.lines
         assert list(line.get_xdata()) == [1.0, 1.0]
-    assert shown[0].get_title() == "a, epoch 1: 66 % below 1"
+    assert shown[0].get_title() == "a\nepoch 1: 66 % below 1"
+
+
+def test_words_of_long_names_lie_in_the_figure():
+    stage = summary(np.linspace(0.9, 1.05, 200)[:, None])
+    long = "two_mode_prototypical_network_5way_1shot_mini_imagenet"
+    title = "transference, omniglot:inverted to mini_imagenet\n300 source tasks, 1 of test"
+    for stages in (("best",), ("epoch 2", "best")):
+        found = {name: dict.fromkeys(stages, stage) for name in (long, "$a_b$")}
+        figure = histogram_figure(found, title)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        headings = [axes.title for axes in figure.axes]
+        assert headings[-1].get_text() == "$a_b$\nbest: 66 % below 1"
+        extents = [
+            text.get_window_extent(canvas.get_renderer()) for text in (*figure.texts, *headings)
+        ]
+        assert len(extents) == 1 + 2 * len(stages)
+        assert all(figure.bbox.x0 <= each.x0 < each.x1 <= figure.bbox.x1 for each in extents)
+        if len(stages) > 1:  # Nor over its neighbour.
+            assert extents[1].x1 < extents[2].x0
