@@ -88,6 +88,13 @@ def test_files_are_short():
     assert sum(count > 300 for count in lines.values()) <= 10
 
 
+@pytest.mark.parametrize("folder", ["results", "benchmarks/measured", "gin", "docs"])
+def test_what_is_kept_names_nobodys_folders(folder):
+    found = "".join(text_of(folder, ending) for ending in (".json", ".gin", ".md"))
+    assert len(found) > 10_000
+    assert re.findall(r"(?<![\w.])/(?:root|home|tmp|Users)/[^\s\"]+", found) == []
+
+
 def test_keys_of_episodes_are_constants():
     """Of what samplers draw, keys have other meanings: those of `data_pipelines` are not these."""
     keys = {
