@@ -2,121 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import math
-import re
-import threading
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 from keras import ops
 
+from kfsl.layers.convolution_before import convolution_before
 from kfsl.layers.film_scope import film_behind
+from kfsl.layers.moments_scope import Moments, MomentsScope, innermost_scope
+from kfsl.layers.normalized_convolution import normalized_convolution
 from kfsl.layers.own_moments import normalize_by_own_moments
-
-Moments = tuple[Any, Any]
-
-
-@dataclasses.dataclass
-class _MomentsScope:
-    groups: Any
-    mask: Any
-    given: Mapping[str, Moments] | None
-    update: bool
-    across: bool
-    every: int
-    moments: dict[str, Moments] = dataclasses.field(default_factory=dict)
-    calls: dict[str, int] = dataclasses.field(default_factory=dict)
-
-    def key(self, path: str) -> str:
-        """The path as an identifier; a repeated call of a layer gets a number of its own."""
-        name = re.sub(r"\W", "_", path)
-        name = f"_{name}" if name[:1].isdigit() else name
-        call = self.calls.get(name, 0)
-        self.calls[name] = call + 1
-        return name if call == 0 else f"{name}__call{call}"
-
-
-class _Stack(threading.local):
-    def __init__(self) -> None:
-        self.scopes: list[_MomentsScope] = []
-
-
-_STACK = _Stack()
-
-
-@contextlib.contextmanager
-def moments_scope(
-    groups: Any = 1,
-    mask: Any = None,
-    given: Mapping[str, Moments] | None = None,
-    update: bool = False,
-    across: bool = False,
-    every: int = 1,
-) -> Iterator[_MomentsScope]:
-    """Makes every `BatchNormalization` called inside normalise episode by episode.
-
-    The images of the calls inside are `groups` episodes folded into the batch axis, `n` images
-    each: the first `n` images are the first episode. Whatever `training` says, each episode is
-    normalised by its own moments over its unmasked images, or by the moments `given`. This is how
-    the support set's moments serve the queries:
-
-    Layers with `trainable=False` keep Keras's rule: they use their moving averages, here too.
-
-    The scope acts while Python runs: open it inside a traced function, not around the call of
-    one. It belongs to the thread that opened it; the innermost scope counts.
-
-    Args:
-        groups: int or scalar integer tensor. The number of episodes `B`. Defaults to `1`: the
-            whole batch is normalised together.
-        mask: bool tensor `[B*n]` or `[B, n]`, or numbers of which 0 is false. False marks padding
-            images, which then change neither the moments nor any gradient. Defaults to None:
-            every image counts.
-        given: dict. Layer key -> (mean `[B, C]`, variance `[B, C]`), as found in `moments` of an
-            earlier scope. Defaults to None: the moments of the images in the call.
-        update: bool. Whether the moving averages move too, towards the mean over the episodes
-            of their means and of their variances. Defaults to False.
-        across: bool. In a training by several replicas the moments are those of all their
-            images. Defaults to False.
-        every: int. The averages move as far as by so many updates towards the same moments, for
-            whoever sees one in so many episodes. Defaults to `1`.
-
-    Returns:
-        A context manager. Its value has `moments`, a dict with the moments that each call used,
-        `[B, C]` each, by layer path written as an identifier.
-
-    Raises:
-        ValueError: `update` together with `given`, or fewer than one group.
-
-    Example:
-    ```python
-    import numpy as np
-    from kfsl.layers.normalization import BatchNormalization, moments_scope
-
-    layer = BatchNormalization()
-    support = np.random.normal(3.0, 2.0, size=(2 * 5, 8)).astype("float32")
-    queries = np.random.normal(3.0, 2.0, size=(2 * 7, 8)).astype("float32")
-    with moments_scope(groups=2) as scope:
-        support_features = layer(support)
-    with moments_scope(groups=2, given=scope.moments):
-        query_features = layer(queries)
-    ```
-    """
-    if given is not None and update:
-        raise ValueError(
-            "moments_scope received given moments and update=True. Moments that were computed in "
-            "an earlier scope are to be counted there: pass update=True to that scope."
-        )
-    if isinstance(groups, int) and groups < 1:
-        raise ValueError(f"groups must be at least 1; received groups={groups}")
-    scope = _MomentsScope(groups, mask, given, update, across, every)
-    _STACK.scopes.append(scope)
-    try:
-        yield scope
-    finally:
-        _STACK.scopes.pop()
 
 
 @keras.saving.register_keras_serializable(package="kfsl")
@@ -198,12 +94,12 @@ class BatchNormalization(keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: channels})
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        scope = _STACK.scopes[-1] if _STACK.scopes else None
+        scope = innermost_scope()
         x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
+        if scope is None and training:
+            scope = MomentsScope(groups=1, update=True)
         if self.trainable and scope is not None:
-            outputs = self._normalize_in_scope(x, scope)
-        elif self.trainable and training:
-            outputs = self._normalize_batch(x)
+            outputs = self._normalize_in_scope(x, scope, training)
         else:
             outputs = self._normalize(x, (self.moving_mean, self.moving_variance))
         film = film_behind(self)
@@ -224,17 +120,18 @@ class BatchNormalization(keras.layers.Layer):
             "scale": self.scale,
         }
 
-    def _normalize_batch(self, x: Any) -> Any:
-        outputs, moments = self._normalize_groups(_split_groups(x, 1, self.path))
-        self._move_averages(moments)
-        return ops.reshape(outputs, ops.shape(x))
-
-    def _normalize_in_scope(self, x: Any, scope: _MomentsScope) -> Any:
+    def _normalize_in_scope(self, x: Any, scope: MomentsScope, training: bool | None) -> Any:
         key = scope.key(self.path)
         maps = _split_groups(x, scope.groups, self.path)
+        convolution = convolution_before(x) if training and not scope.across else None
         if scope.given is not None:
             moments = self._given_moments(key, scope, x.dtype)
             outputs = self._normalize(maps, tuple(m[:, None, None, :] for m in moments))
+        elif convolution is not None and 2 * convolution.inputs <= maps.shape[-1]:
+            mask = None if scope.mask is None else ops.cast(scope.mask, "bool")
+            outputs, *moments = normalized_convolution(
+                convolution, scope.groups, *self._gamma_and_beta(maps), self.epsilon, mask
+            )
         else:
             outputs, moments = self._normalize_groups(maps, scope.mask, scope.across)
         if scope.update:
@@ -246,20 +143,22 @@ class BatchNormalization(keras.layers.Layer):
         self, maps: Any, mask: Any = None, across: bool = False
     ) -> tuple[Any, Moments]:
         """Each episode of `[B, n, locations, C]` by its own moments, `[B, C]`."""
-        channels = maps.shape[-1]
-        gamma = ops.cast(self.gamma, maps.dtype) if self.scale else ops.ones(channels, maps.dtype)
-        beta = ops.cast(self.beta, maps.dtype) if self.center else ops.zeros(channels, maps.dtype)
         weights = None
         if mask is not None:
             groups, images = ops.shape(maps)[:2]
             mask = ops.cast(ops.cast(mask, "bool"), maps.dtype)
             weights = ops.reshape(mask, (groups, images, 1, 1))
         outputs, mean, variance = normalize_by_own_moments(
-            maps, gamma, beta, self.epsilon, weights, across
+            maps, *self._gamma_and_beta(maps), self.epsilon, weights, across
         )
         return outputs, (ops.squeeze(mean, (1, 2)), ops.squeeze(variance, (1, 2)))
 
-    def _given_moments(self, key: str, scope: _MomentsScope, dtype: str) -> Moments:
+    def _gamma_and_beta(self, maps: Any) -> tuple[Any, Any]:
+        channels, dtype = maps.shape[-1], maps.dtype
+        gamma = ops.cast(self.gamma, dtype) if self.scale else ops.ones(channels, dtype)
+        return gamma, ops.cast(self.beta, dtype) if self.center else ops.zeros(channels, dtype)
+
+    def _given_moments(self, key: str, scope: MomentsScope, dtype: str) -> Moments:
         if key not in scope.given:
             raise ValueError(
                 f"The given moments have none for the layer {key!r}; they have "

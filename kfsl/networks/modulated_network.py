@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from kfsl.layers.film_scope import film_scope
-from kfsl.layers.normalization import moments_scope
+from kfsl.layers.moments_scope import moments_scope
 from kfsl.layers.task_encoder import TaskEncoder
 from kfsl.networks.adapted_network import AdaptedNetwork
 from kfsl.networks.replaced_weights import all_variables, call_with, starting_weights

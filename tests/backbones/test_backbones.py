@@ -11,7 +11,8 @@ from kfsl.backbones.conv4 import Conv4
 from kfsl.backbones.pre_activation_resnet12 import PreActivationResNet12
 from kfsl.backbones.resnet12 import ResNet12
 from kfsl.backbones.wide_resnet import WideResNet
-from kfsl.layers.normalization import BatchNormalization, moments_scope
+from kfsl.layers.moments_scope import moments_scope
+from kfsl.layers.normalization import BatchNormalization
 
 SMALL = {
     "conv4": (Conv4, {"filters": 4}),

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kfsl.layers.normalization import BatchNormalization, moments_scope
+from kfsl.layers.moments_scope import moments_scope
+from kfsl.layers.normalization import BatchNormalization
 
 
 def normal(*shape, seed=0, mean=1.5, std=2.0, dtype="float32"):

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kfsl.layers.normalization import BatchNormalization, moments_scope
+from kfsl.layers.moments_scope import moments_scope
+from kfsl.layers.normalization import BatchNormalization
 from tests.layers.test_normalization import normal
 
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from kfsl.backbones.conv4 import Conv4
 from kfsl.episodes import EpisodeSpec
-from kfsl.layers.normalization import moments_scope
+from kfsl.layers.moments_scope import moments_scope
 from kfsl.learners.maml import MAML
 from tests.support.backbones import two_blocks
 from tests.support.contract import LearnerContract, generic, loss_gradients

@@ -8,7 +8,7 @@ import tensorflow as tf
 from kfsl.backbones.conv4 import Conv4
 from kfsl.episodes import EpisodeSpec
 from kfsl.gradients import InnerLoss
-from kfsl.layers.normalization import moments_scope
+from kfsl.layers.moments_scope import moments_scope
 from kfsl.learners.maml import MAML
 from kfsl.learners.modgrad import ModGrad
 from kfsl.objectives.classification import cross_entropy

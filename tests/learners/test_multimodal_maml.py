@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from kfsl.backbones.conv4 import Conv4
 from kfsl.episodes import EpisodeSpec
-from kfsl.layers.normalization import moments_scope
+from kfsl.layers.moments_scope import moments_scope
 from kfsl.learners.maml import MAML
 from kfsl.learners.multimodal_maml import MultimodalMAML
 from kfsl.networks.replaced_weights import call_with

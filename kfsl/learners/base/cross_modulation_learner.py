@@ -9,7 +9,7 @@ from keras import ops
 
 from kfsl.episodes import SUPPORT_MASK
 from kfsl.layers.cross_modulation import CrossModulation
-from kfsl.layers.normalization import moments_scope
+from kfsl.layers.moments_scope import moments_scope
 from kfsl.learners.base.argument_checks import check_numbers, check_whole_numbers
 from kfsl.learners.base.metric_learner import MetricLearner
 from kfsl.learners.base.moments_state import moments_in, moments_state

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from kfsl.episodes import QUERY_IMAGES, SUPPORT_IMAGES, SUPPORT_MASK
-from kfsl.layers.normalization import moments_scope
+from kfsl.layers.moments_scope import moments_scope
 from kfsl.learners.base.argument_checks import check_choice
 from kfsl.learners.base.given_layers import given_layer, given_network, preparation
 from kfsl.learners.base.learner import BN_POLICIES, Learner

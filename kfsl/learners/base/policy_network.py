@@ -6,7 +6,8 @@ from typing import Any
 import keras
 
 from kfsl.distribution import replicas
-from kfsl.layers.normalization import BatchNormalization, moments_scope
+from kfsl.layers.moments_scope import moments_scope
+from kfsl.layers.normalization import BatchNormalization
 from kfsl.learners.base.moments_state import moments_in, moments_state
 from kfsl.networks.adapted_network import AdaptedNetwork
 from kfsl.networks.keras_private import flat_layers
