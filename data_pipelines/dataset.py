@@ -7,6 +7,7 @@ import numpy as np
 
 from data_pipelines.class_split import ClassSplit
 from data_pipelines.class_store import ClassStore
+from data_pipelines.mode_classes import check_whole_classes
 
 #: The base classes, and their images that training does not see.
 TRAIN, BASE_TEST = "train", "base_test"
@@ -19,8 +20,8 @@ class FewShotDataset:
         name: str. Name of the dataset.
         store: `ClassStore`. The images.
         splits: mapping from split name to class indices of the store. Splits must not overlap and
-            are kept in ascending order. Where the store holds four rotations of each class, the
-            four stay together.
+            are kept in ascending order. Where the store, or a mode of a mixture, holds four
+            rotations of each class, the four stay together.
         held_out_images: int. Images at the end of each train class that training does not see:
             they are the split `base_test`, to measure base classes on.
 
@@ -77,7 +78,7 @@ class FewShotDataset:
                     f"Split {split!r} of {self.name} names classes {indices[0]} to {indices[-1]}; "
                     f"the store has classes 0 to {self.store.num_classes - 1}."
                 )
-            self._check_rotations(split, indices)
+            check_whole_classes(self.name, split, self.store, indices)
         self._check_disjoint()
 
     def _check_disjoint(self) -> None:
@@ -93,20 +94,6 @@ class FewShotDataset:
                     f"{owner!r} and again in split {names[number]!r}; splits must be disjoint."
                 )
             owners[indices] = number
-
-    def _check_rotations(self, split: str, indices: np.ndarray) -> None:
-        rotations = self.store.rotations
-        whole = indices.size % rotations == 0
-        if whole:
-            groups = indices.reshape(-1, rotations)
-            whole = bool(
-                (groups == groups[:, :1] // rotations * rotations + np.arange(rotations)).all()
-            )
-        if not whole:
-            raise ValueError(
-                f"Split {split!r} of {self.name} divides the {rotations} rotations of a class; "
-                "all rotations of a class belong to one split."
-            )
 
     @property
     def split_names(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import numpy as np
 from data_pipelines.class_store import ClassStore
 from data_pipelines.dataset import FewShotDataset
 from data_pipelines.function_dataset import FUNCTIONS, FunctionDataset
+from data_pipelines.held_out_classes import hold_out
 from data_pipelines.stored_names import StoredNames
 from kfsl.argument_checks import check_whole
 
@@ -63,7 +64,8 @@ def load_dataset(
         data_dir: str, path or None. Folder of the class stores; None: the environment variable
             `KFSL_STORE_DIR`, else `~/.cache/kfsl`.
         held_out: int. Train classes that become the split `val` where the lists have none. All
-            rotations of a character count as one and move together. Defaults to `0`.
+            rotations of a character count as one and move together. Of a mixture each mode gives
+            a share in proportion to its train classes, at least one. Defaults to `0`.
         held_out_seed: int. Which classes those are. Defaults to `0`.
         split_seed: int. Draws other lists where a rule makes them (`meta_cifar100`, where
             0 gives the lists that lie beside the code, Omniglot's `"leap"` and `"mixed"`, and an
@@ -127,8 +129,8 @@ def load_dataset(
     if split_seed and module.INFO.split_names:
         module.INFO.check_seed(split, split_seed)
     lists = module.split_lists(store, split, split_seed)
-    lists = _hold_out(name, lists, held_out, held_out_seed)
-    return FewShotDataset(name, store, _indices(name, store, lists), held_out_images)
+    splits = hold_out(name, store, _indices(name, store, lists), held_out, held_out_seed)
+    return FewShotDataset(name, store, splits, held_out_images)
 
 
 def store_dir(data_dir: str | os.PathLike | None = None) -> Path:
@@ -168,33 +170,6 @@ def _check_functions(name: str, given: Mapping[str, Any]) -> None:
                 f"{argument}={value!r} has no meaning for {name}, which has no classes. Leave it "
                 "out."
             )
-
-
-def _hold_out(
-    name: str, lists: Mapping[str, Sequence[str]], held_out: int, seed: int
-) -> dict[str, Sequence[str]]:
-    lists = dict(lists)
-    if not held_out:
-        return lists
-    if "val" in lists:
-        raise ValueError(
-            f"held_out={held_out}, but these lists of {name} have {len(lists['val'])} validation "
-            "classes already; use held_out=0."
-        )
-    train = sorted(lists["train"])
-    if not 0 < held_out < len(train):
-        raise ValueError(
-            f"held_out={held_out}, expected 0 to {len(train) - 1}: {name} has {len(train)} train "
-            "classes."
-        )
-    # RandomState: its stream is frozen, so the held-out classes never change with NumPy.
-    chosen = np.random.RandomState(seed).permutation(len(train))[:held_out]
-    moved = {train[i] for i in chosen}
-    return {
-        "train": [c for c in train if c not in moved],
-        "val": sorted(moved),
-        **{key: value for key, value in lists.items() if key != "train"},
-    }
 
 
 def _indices(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from data_pipelines.streaming import (
     mapped_images,
 )
 from kfsl.affine import transformed
+from kfsl.argument_checks import told
 from kfsl.episodes import (
     MODE,
     QUERY_CLASSES,
@@ -31,6 +33,7 @@ from kfsl.episodes import (
 )
 
 if TYPE_CHECKING:
+    from data_pipelines.class_split import ClassSplit
     from data_pipelines.dataset import FewShotDataset
     from data_pipelines.function_dataset import FunctionDataset
 
@@ -82,8 +85,8 @@ def episodes(
         `support_inputs`, `support_targets` and `query_inputs`, and targets `[B, Q, width]`.
 
     Raises:
-        ValueError: if an argument is out of range, or the sampler asks for more than the split
-            has.
+        ValueError: if an argument is out of range, the sampler asks for more than the split
+            has, or it draws episodes of a mixture without saying of which mode.
 
     Example:
     ```python
@@ -116,7 +119,7 @@ def episodes(
     level = label_table(classes, label_level)
 
     def sample(number: tf.Tensor) -> dict[str, tf.Tensor]:
-        return sampler(classes, seed, number * num_shards + shard_index)
+        return _drawn(sampler, classes, seed, number * num_shards + shard_index)
 
     def gather(draw: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         return _episode(None if images is None else images.read_value(), level, draw)
@@ -176,10 +179,33 @@ def episode_at(
     """
     check_not_negative(index=index)
     classes = dataset.split(split)
-    draw = sampler(classes, seed, tf.constant(index, tf.int64))
+    draw = _drawn(sampler, classes, seed, tf.constant(index, tf.int64))
     draw = {name: tensor[None] for name, tensor in draw.items()}
     images = None if dataset.store is None else dataset.store.tensor()
     return _episode(images, label_table(classes, label_level), draw)
+
+
+def _drawn(
+    sampler: Sampler, classes: ClassSplit, seed: int, index: tf.Tensor
+) -> dict[str, tf.Tensor]:
+    """What a sampler draws; of a mixture, episodes of one mode alone.
+
+    A sampler that knows no modes sets classes of several datasets against one another, and a
+    character against its own rotation, in episodes that look like any others.
+    """
+    draw = sampler(classes, seed, index)
+    # Without a support set, a batch of base classes means the classes of all modes; and a single
+    # image whose pixels are drawn is of one mode in any case.
+    if classes.modes is None or "support_class_ids" not in draw or MODE in draw:
+        return draw
+    while isinstance(sampler, functools.partial):
+        sampler = sampler.func
+    raise ValueError(
+        f"{told(sampler)} draws episodes without a mode, and split {classes.name!r} is of a "
+        f"mixture of {', '.join(classes.mode_names)}, whose episodes are of one mode each. Use "
+        "mixture_episode: Experiment.sampler = @mixture_episode, and so evaluation_sampler if it "
+        "is bound; mixture_episode.modes names the modes to draw from."
+    )
 
 
 def _episode(

@@ -67,8 +67,8 @@ class Preparation:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             reader = self._make()
             lines = [_summary(ClassStore.open(self.path))]
-        if reader is not None and reader.source is not None:
-            lines += reader.source.notes()
+        if reader is not None:
+            lines += [*reader.notes, *(reader.source.notes() if reader.source else ())]
         return "\n".join([*lines, *self._shared(reader)])
 
     def _make(self) -> DatasetReader:

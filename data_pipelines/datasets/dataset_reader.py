@@ -25,6 +25,7 @@ class DatasetReader:
         build: callable or None. Work before the first image, such as writing TFRecords.
         source: `ImageSet` or None. The image files, which are checked before all else; None where
             the images do not come from files of the user's. Defaults to `None`.
+        notes: sequence of str. Lines for the user, besides those of `source`. Defaults to none.
     """
 
     classes: Sequence[StoredClass]
@@ -33,6 +34,7 @@ class DatasetReader:
     metadata: dict[str, Any] = field(default_factory=dict)
     build: Callable[[], object] | None = None
     source: ImageSet | None = None
+    notes: Sequence[str] = ()
 
     @classmethod
     def of_files(

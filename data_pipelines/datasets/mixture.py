@@ -116,7 +116,8 @@ def reader(
         data_dir: str or None. Where the stores of the parts lie.
 
     Returns:
-        `DatasetReader`, of the classes that the parts' splits name.
+        `DatasetReader`, of the classes that the parts' common splits name. Of a split that some
+        part lacks no class is read; the reader's notes tell.
 
     Raises:
         FileNotFoundError: if a part is not prepared.
@@ -151,7 +152,20 @@ def reader(
         "licence": "; ".join(dict.fromkeys(_told(data, "licence") for _, data in opened)),
         "citation": "; ".join(dict.fromkeys(_told(data, "citation") for _, data in opened)),
     }
-    return DatasetReader(classes, pixels, image_shape, metadata)
+    notes = [note for name in SPLITS if (note := _left_out(name, opened))]
+    return DatasetReader(classes, pixels, image_shape, metadata, notes=notes)
+
+
+def _left_out(split: str, opened: Sequence[tuple[MixturePart, FewShotDataset]]) -> str:
+    """What the user should know of a split that some parts have and others lack."""
+    lacking = [part.text for part, data in opened if split not in data.splits]
+    if len(lacking) in (0, len(opened)):
+        return ""
+    have = "has" if len(lacking) == 1 else "have"
+    remedy = " To keep train classes for it, set load_dataset.held_out." if split == "val" else ""
+    return (
+        f"Split {split} is left out, with its classes: {' and '.join(lacking)} {have} none.{remedy}"
+    )
 
 
 class _Member:

@@ -11,7 +11,8 @@ Every sampler returns rows of the class store, not images:
   its place in a random permutation, so a label says nothing about the class.
 - `support_class_ids`, `query_class_ids`: int32, `[S]` and `[Q]`, positions in the split.
 - `support_mask`: bool, `[S]`, only where ways or shots vary; `False` marks padding.
-- `mode`: int32, only of mixtures; which of its datasets the episode is from.
+- `mode`: int32, only of mixtures; which of its datasets the episode is from. A pipeline refuses
+  episodes of a mixture that do not say it.
 
 Two samplers draw functions instead: `pixel_episode` an image and places in it, `sinusoid_episode`
 the numbers of an episode themselves.

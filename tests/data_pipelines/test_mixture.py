@@ -21,11 +21,12 @@ SPLITS = {"train": ["a", "c", "d"], "val": ["b", "e"], "test": ["f"]}
 PARTS = "photos,drawings:inverted"
 
 
-def write_part(folder, name, shape, rotations=1, images=3, seed=0):
-    """A store that `load_dataset` opens by its name, of six classes."""
+def write_part(folder, name, shape, rotations=1, images=3, seed=0, splits=SPLITS):
+    """A store that `load_dataset` opens by its name, of the classes of its splits."""
     random = np.random.default_rng(seed)
-    turned = [f"{c}/rot{90 * t}" for c in "abcdef" for t in range(rotations)]
-    names = turned if rotations > 1 else list("abcdef")
+    classes = sorted(c for members in splits.values() for c in members)
+    turned = [f"{c}/rot{90 * t}" for c in classes for t in range(rotations)]
+    names = turned if rotations > 1 else classes
     pixels = random.integers(0, 256, (len(names) * images, *shape), dtype="uint8")
     write_class_store(
         str(folder / name),
@@ -33,7 +34,7 @@ def write_part(folder, name, shape, rotations=1, images=3, seed=0):
         ((i // images, image) for i, image in enumerate(pixels)),
         image_shape=shape,
         metadata={
-            "name": name, "dataset": "image_folder", "rotations": rotations, "splits": SPLITS,
+            "name": name, "dataset": "image_folder", "rotations": rotations, "splits": splits,
             "licence": f"licence of {name}",
         },
     )  # fmt: skip
