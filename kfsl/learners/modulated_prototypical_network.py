@@ -14,7 +14,11 @@ from kfsl.learners.base.task_loop import map_tasks
 from kfsl.learners.base.taskwise_learner import TaskwiseLearner
 from kfsl.learners.base.vectors import flat_features, squared_distances
 from kfsl.networks.head import check_graph
-from kfsl.networks.modulated_network import EMBEDDING, ModulatedNetwork
+from kfsl.networks.modulated_network import (
+    EMBEDDING,
+    ModulatedNetwork,
+    refuse_stock_normalization,
+)
 from kfsl.networks.weight_modulation import WeightModulation
 from kfsl.objectives.classification import mask_absent
 
@@ -51,7 +55,8 @@ class ModulatedPrototypicalNetwork(TaskwiseLearner):
         **kwargs: see `TaskwiseLearner` and `Learner`.
 
     Raises:
-        ValueError: if an argument is out of range, or the backbone has nothing to modulate.
+        ValueError: if an argument is out of range, the backbone has nothing to modulate, or it or
+            the encoder has Keras's own batch normalisation, not frozen.
 
     Reference:
         [Abdollahzadeh et al., 2021](https://arxiv.org/abs/2110.14202);
@@ -93,6 +98,7 @@ class ModulatedPrototypicalNetwork(TaskwiseLearner):
         self.backbone = given_network("backbone", backbone)
         self.encoder = given_network("encoder", encoder)
         check_graph(self.backbone)
+        refuse_stock_normalization("backbone", self.backbone)
         self.task_encoder = TaskEncoder(
             self.encoder, embedding_size, dtype=self.dtype_policy, name="task_encoder"
         )

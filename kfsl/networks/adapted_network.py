@@ -46,6 +46,11 @@ class AdaptedNetwork:
         return [self.network.trainable_variables[i] for i in self.positions]
 
     @property
+    def networks(self) -> list[Any]:
+        """All that an episode passes: the network, and what a subclass starts with."""
+        return [self.network]
+
+    @property
     def input_shape(self) -> tuple[int | None, ...]:
         """The shape of one input."""
         return tuple(self.network.inputs[0].shape[1:])

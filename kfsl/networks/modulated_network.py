@@ -8,10 +8,12 @@ from typing import Any
 
 import keras
 
+from kfsl.distribution import replicas
 from kfsl.layers.film_scope import film_scope
 from kfsl.layers.moments_scope import moments_scope
 from kfsl.layers.task_encoder import TaskEncoder
 from kfsl.networks.adapted_network import AdaptedNetwork
+from kfsl.networks.keras_private import flat_layers
 from kfsl.networks.replaced_weights import all_variables, call_with, starting_weights
 from kfsl.networks.weight_modulation import WeightModulation
 
@@ -31,6 +33,9 @@ class ModulatedNetwork(AdaptedNetwork):
         policy: str. Which moments normalise in the encoder outside training: `"running"`, or
             those of the support set.
         positions: sequence of int. See `AdaptedNetwork`; none: nothing adapts but the modulation.
+
+    Raises:
+        ValueError: for an encoder with Keras's own batch normalisation, unless it is frozen.
     """
 
     def __init__(
@@ -42,6 +47,7 @@ class ModulatedNetwork(AdaptedNetwork):
         positions: Sequence[int] = (),
     ) -> None:
         super().__init__(network, positions)
+        refuse_stock_normalization("encoder", encoder.network)
         self.encoder = encoder
         self.modulation = modulation
         self.policy = policy
@@ -49,6 +55,10 @@ class ModulatedNetwork(AdaptedNetwork):
     @property
     def keys(self) -> list[str]:
         return [*super().keys, EMBEDDING]
+
+    @property
+    def networks(self) -> list[Any]:
+        return [self.network, self.encoder]
 
     @property
     def fixed(self) -> int:
@@ -85,8 +95,28 @@ def embedding_of(encoder: TaskEncoder, task: Mapping[str, Any], policy: str) -> 
     averages = policy == "running"
     scope: Any = contextlib.nullcontext()
     if training or not averages:
-        scope = moments_scope(1, mask=mask, update=averages)
+        scope = moments_scope(1, mask=mask, update=averages, every=replicas.count())
     with scope:
         embedding = encoder(task["inputs"], mask, training=training)
     # The weights that it modulates are not of half precision either.
     return keras.ops.cast(embedding, keras.backend.result_type(embedding.dtype, "float32"))
+
+
+def refuse_stock_normalization(name: str, network: keras.Model) -> None:
+    """Refuses a network whose moments would not be those of one task's images.
+
+    Args:
+        name: str. Of the argument that it was.
+        network: `keras.Model`.
+
+    Raises:
+        ValueError: if a layer of it is Keras's own batch normalisation and not frozen.
+    """
+    for layer in flat_layers(network):
+        # Frozen, it has no moments but its averages.
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
+            raise ValueError(
+                f"`{name}` must normalise the images of one task by the moments that bn_policy "
+                f"names; its layer {layer.name!r} is Keras's BatchNormalization, which knows "
+                f"nothing of tasks. Give kfsl.networks.exact({name}), or freeze the layer."
+            )

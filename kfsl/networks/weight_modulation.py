@@ -37,6 +37,7 @@ class _Modulated:
 
     Args:
         generator: Keras layer.
+        place: Keras layer. Whose weights, or behind which.
         shape: tuple of int. Of the factors, as the weight wants them.
         factor_at: int or None. Position of the weight that they multiply.
         offset_at: int or None. Position of the weight that offsets are added to.
@@ -44,6 +45,7 @@ class _Modulated:
     """
 
     generator: keras.layers.Layer
+    place: keras.layers.Layer
     shape: tuple[int, ...]
     factor_at: int | None = None
     offset_at: int | None = None
@@ -54,7 +56,8 @@ class WeightModulation:
     """Makes a network's weights of a task's embedding.
 
     Kernel modulation acts on the kernels and biases of convolutions, and of dense layers by
-    choice, nested models' too and frozen ones; a layer that is called twice is modulated once.
+    choice, nested models' too and frozen ones; a layer that is called twice is modulated once, and
+    so is a normalisation behind two layers.
     FiLM acts where MMAML has it, behind the batch normalisation that follows a layer: on the
     normalisation's own factors and offsets where it has both, and else on what it gives, in a
     `film_scope`; where none follows, on the kernel and bias of the layer itself.
@@ -97,6 +100,8 @@ class WeightModulation:
         self.modulated: list[_Modulated] = []
         for layer_calls in calls:
             made = make(layer_calls, dtype)
+            if any(made.place is other.place for other in self.modulated):
+                continue  # A normalisation behind two layers.
             made.generator.build((size,))
             self.modulated.append(made)
 
@@ -112,7 +117,8 @@ class WeightModulation:
             dtype=dtype, name=f"modulation_{layer.name}",
         )  # fmt: skip
         offset_at = self._places[id(layer.bias)] if layer.use_bias else None
-        return _Modulated(generator, layer.kernel.shape, self._places[id(layer.kernel)], offset_at)
+        factor_at = self._places[id(layer.kernel)]
+        return _Modulated(generator, layer, layer.kernel.shape, factor_at, offset_at)
 
     def _film(self, calls: list[tuple[Any, Any]], dtype: Any) -> _Modulated:
         layer = calls[0][0].operation
@@ -134,9 +140,10 @@ class WeightModulation:
             # One for each output, which a depthwise kernel has on two axes.
             whole = normalization is not None or by_output == tuple(factor.shape)
             shape = (-1,) if whole else factor.shape[2:]
-            return _Modulated(generator, shape, self._places[id(factor)], self._places[id(offset)])
+            at = (self._places[id(weight)] for weight in (factor, offset))
+            return _Modulated(generator, place, shape, *at)
         if isinstance(normalization, BatchNormalization):
-            return _Modulated(generator, (-1,), behind=normalization)
+            return _Modulated(generator, place, (-1,), behind=normalization)
         raise ValueError(
             f"FiLM behind {layer.name!r} needs a factor and an offset to act on, and "
             f"{place.name!r} lacks one. Give it both, make a normalisation a "

@@ -30,7 +30,7 @@ class TestModulatedPrototypicalNetwork(LearnerContract):
     spec = SPEC
     variants = (
         {"bn_policy": "support"},
-        {"generator": "film"},
+        {"generator": "film", "residual": False},
         {"generator": "full", "bn_policy": "running", "refined": True},
     )
     #: Of convolutions before a normalisation, the generators' offsets too.
@@ -74,7 +74,7 @@ def test_generators_of_zero_make_it_a_prototypical_network():
     np.testing.assert_allclose(logits_of(learner, episode), logits_of(plain, episode), rtol=1e-4)
 
 
-@pytest.mark.parametrize("generator", ["factorised", "film"])
+@pytest.mark.parametrize("generator", ["factorised", "full", "film"])
 def test_beside_a_plain_reference_in_double_precision(generator):
     """Task by task, layers called one by one with weights that were multiplied by hand."""
     keras.config.set_dtype_policy("float64")
@@ -143,13 +143,15 @@ def forward(network, x, made=None, embedding=None):
             if generator is not None:
                 heads = [dense(embedding, h) for h in generator.heads]
                 y, width, inputs = kernel.shape[:3]
-                if generator.rows_with_outputs:
+                if generator.form == "full":
+                    change = tf.reshape(heads[0], kernel.shape)
+                elif generator.rows_with_outputs:
                     first, second = (tf.reshape(h, (-1, 3)) for h in heads[:2])
                     change = tf.einsum("oy,ix->yxio", first, second)
                 else:
                     rest = tf.reshape(heads[1], (inputs, y, width))
                     change = tf.einsum("o,iyx->yxio", heads[0], rest)
-                kernel, bias = kernel * (1.0 + change), bias + heads[2]
+                kernel, bias = kernel * (1.0 + change), bias + heads[-1]
             x = tf.nn.conv2d(x, kernel, 1, layer.padding.upper()) + bias
         elif "bn" in layer.name:
             mean, variance = tf.nn.moments(x, (0, 1, 2))
@@ -194,6 +196,28 @@ def test_refinement_without_queries_changes_nothing_and_with_certain_ones_is_a_m
     every, owners = np.concatenate([support, queries[0]]), np.concatenate([labels, answers])
     expected = np.stack([every[owners == c].mean(0) for c in (0, 1)])
     np.testing.assert_allclose(certain[0], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("bn_policy", ["batch", "support", "running"])
+def test_networks_whose_moments_are_not_a_tasks_are_refused(bn_policy):
+    stock = two_blocks((8, 8, 1), filters=4, normalization="stock")
+    exact = two_blocks((8, 8, 1), filters=4)
+    for name, networks in (("backbone", (stock, exact)), ("encoder", (exact, stock))):
+        message = rf"`{name}` .* layer 'block1_bn' is Keras's BatchNormalization"
+        with pytest.raises(ValueError, match=message):
+            ModulatedPrototypicalNetwork(*networks, ways=3, bn_policy=bn_policy)
+    stock.trainable = False
+    assert ModulatedPrototypicalNetwork(stock, stock, ways=3, bn_policy=bn_policy).trainable_weights
+
+
+def test_tasks_do_not_overlap_where_the_encoder_draws():
+    images = keras.Input((8, 8, 1))
+    drawing = keras.Model(images, keras.layers.Dropout(0.5)(keras.layers.Conv2D(4, 3)(images)))
+    learners = [
+        ModulatedPrototypicalNetwork(two_blocks((8, 8, 1), filters=4), encoder, ways=3)
+        for encoder in (drawing, two_blocks((8, 8, 1), filters=4))
+    ]
+    assert [learner.policy_network.moves for learner in learners] == [True, False]
 
 
 def test_refinement_makes_it_transductive():

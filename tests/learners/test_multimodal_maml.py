@@ -70,6 +70,13 @@ def test_counts_are_the_papers():
         assert parts == {"network": 389_701, "modulation": modulation}
 
 
+def test_an_encoder_whose_moments_are_not_a_tasks_is_refused():
+    stock = two_blocks((8, 8, 1), filters=4, normalization="stock")
+    backbone = two_blocks((8, 8, 1), filters=4)
+    with pytest.raises(ValueError, match=r"`encoder` .* layer 'block1_bn' is Keras's"):
+        MultimodalMAML(backbone, stock, ways=3)
+
+
 def test_generators_of_zero_make_it_maml():
     learner = generic(small_learner())
     for made in learner.generators:

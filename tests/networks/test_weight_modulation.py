@@ -8,6 +8,7 @@ import tensorflow as tf
 from kfsl.backbones.conv4 import Conv4
 from kfsl.backbones.resnet12 import ResNet12
 from kfsl.layers.film_scope import film_scope
+from kfsl.layers.normalization import BatchNormalization
 from kfsl.networks.replaced_weights import all_variables, call_with, starting_weights
 from kfsl.networks.weight_modulation import GENERATORS, WeightModulation
 
@@ -156,6 +157,34 @@ def test_a_layer_that_is_called_twice_is_modulated_once():
         assert len(modulation.generators) == 1
     gamma, beta = WeightModulation(network, "film", size=6).generators[0](EMBEDDING)
     assert gamma.shape == beta.shape == (3,)
+
+
+def test_a_normalisation_behind_two_layers_is_modulated_once():
+    inputs = keras.Input((8, 8, 1))
+    layers = [keras.layers.Conv2D(3, 3), keras.layers.Conv2D(3, 3)]
+    shared = BatchNormalization(name="shared")
+    network = keras.Model(inputs, [shared(layer(inputs)) for layer in layers])
+    modulation = WeightModulation(network, "film", size=6)
+    (made,) = modulation.generators
+    gamma, beta = made(EMBEDDING)
+    expected = [(1.0 + gamma) * maps + beta for maps in network(images())]
+    for found, wanted in zip(modulated_outputs(network, modulation), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_without_residual_the_factors_are_what_is_generated(generator):
+    network = backbone()
+    residual = WeightModulation(network, generator, size=6)
+    plain = WeightModulation(network, generator, size=6, residual=False)
+    for made, other in zip(plain.generators, residual.generators, strict=True):
+        made.set_weights(other.get_weights())
+    ones = [tf.ones(variable.shape) for variable in all_variables(network)]
+    found, wanted = (each.weights(tf.constant(EMBEDDING), ones) for each in (plain, residual))
+    for each in plain.modulated:
+        factors = found[each.factor_at]
+        np.testing.assert_allclose(1.0 + factors, wanted[each.factor_at], atol=1e-5)
+        assert np.abs(factors).max() > 1e-2
 
 
 def test_convolutions_of_nested_models():

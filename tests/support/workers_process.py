@@ -21,7 +21,13 @@ from kfsl.command_line.command import mistakes_in_one_line
 from kfsl.distribution import strategy
 from kfsl.experiment import Experiment
 from kfsl.layers.normalization import BatchNormalization
-from kfsl.learners import MAML, DenseClassification, PrototypicalNetwork, Reptile
+from kfsl.learners import (
+    MAML,
+    DenseClassification,
+    ModulatedPrototypicalNetwork,
+    PrototypicalNetwork,
+    Reptile,
+)
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.training import process
 from kfsl.training import train as training
@@ -63,6 +69,14 @@ def drawn() -> tuple[Experiment, dict]:
     return letters_experiment(learner), {"optimizer": keras.optimizers.SGD(1.0), **UNVALIDATED}
 
 
+def modulated() -> tuple[Experiment, dict]:
+    """A task encoder, whose moving averages move from task to task too."""
+    learner = ModulatedPrototypicalNetwork(
+        backbone_of_maps(), backbone_of_maps(), ways=3, embedding_size=4, bn_policy="running"
+    )
+    return letters_experiment(learner), UNVALIDATED
+
+
 def base_classes() -> tuple[Experiment, dict]:
     """Batches of base classes, normalised together; the backbone has an optimiser of its own."""
     sampler = functools.partial(base_batch, batch_size=10)
@@ -77,7 +91,8 @@ def backbone_of_maps() -> keras.Model:
     return keras.Model(whole.input, whole.layers[-2].output)
 
 
-KINDS = {each.__name__: each for each in (metric, single, second_order, drawn, base_classes)}
+MADE = (metric, single, second_order, modulated, drawn, base_classes)
+KINDS = {each.__name__: each for each in MADE}
 
 
 def letters_experiment(learner, sampler=None, evaluation=None) -> Experiment:

@@ -30,7 +30,8 @@ class PolicyNetwork:
         self._has_stock_normalization = any(isinstance(layer, stock) for layer in layers)
         self._momenta = {
             id(average): layer.momentum
-            for layer in layers
+            for network in adapted.networks
+            for layer in flat_layers(network)
             if policy == "running" and isinstance(layer, exact)
             for average in (layer.moving_mean, layer.moving_variance)
         }
@@ -102,7 +103,11 @@ class PolicyNetwork:
     @property
     def moves(self) -> bool:
         """Whether training moves values that the next task reads."""
-        return any(map(self._keeps, self.adapted.network.non_trainable_variables))
+        return any(
+            self._keeps(variable)
+            for network in self.adapted.networks
+            for variable in network.non_trainable_variables
+        )
 
     def _mode(self, training: bool, batch_moments: bool = True) -> bool:
         """The mode of the network's layers: dropout and noise act in training alone.

@@ -7,7 +7,9 @@ import tensorflow as tf
 
 from kfsl.analysis.multimodal.loss_ratios import LossRatios
 from kfsl.episodes import EpisodeSpec
+from kfsl.learners.multimodal_maml import MultimodalMAML
 from tests.support import gradient_runs, letters, mixed_runs
+from tests.support.backbones import two_blocks
 
 RATE = 0.05
 LEARNERS = {
@@ -57,8 +59,17 @@ def test_without_a_step_nothing_changes(made):
     np.testing.assert_array_equal(ratios, np.ones((2, 2)))
 
 
-def test_the_learner_trains_on_as_if_nothing_had_been_asked():
-    learners = [letters.prototypical_network() for _ in range(2)]
+def multimodal_maml():
+    keras.utils.set_random_seed(0)
+    backbone, encoder = (two_blocks(letters.SHAPE, filters=4) for _ in range(2))
+    return MultimodalMAML(backbone, encoder, ways=3, steps=1, embedding_size=6, bn_policy="running")
+
+
+@pytest.mark.parametrize(
+    "made", [letters.prototypical_network, mixed_runs.mixed_network, multimodal_maml]
+)
+def test_the_learner_trains_on_as_if_nothing_had_been_asked(made):
+    learners = [made() for _ in range(2)]
     for learner in learners:
         learner.compile(keras.optimizers.Adam(0.01), run_eagerly=True)
         learner.train_on_batch(*tasks(1)[0])
