@@ -59,7 +59,8 @@ def compared(
 
     Raises:
         FileNotFoundError: if a run has no trained learner.
-        ValueError: if a run's learner is of another kind.
+        ValueError: if a run's learner is of another kind, or takes images of another shape than
+            the first run's.
     """
     for run in compare:
         check_trained(run)
@@ -71,8 +72,34 @@ def compared(
         # The process has its threads by now; the other run may name another number.
         bindings = [*request.bindings, "set_up.threads = 0"]
         learners[run.path] = trained_experiment(run, bindings, *kinds).learner
+        _check_shapes(request.run, experiment, run, learners[run.path])
     configurables.parse_text(request.run.config, request.bindings)
     return experiment, learners
+
+
+def _check_shapes(
+    first: RunDirectory, experiment: Experiment, run: RunDirectory, learner: Learner
+) -> None:
+    """Refuses a learner that cannot look at the first run's tasks, before TensorFlow does."""
+    of_classes = learner.objective.has_classes
+    if of_classes != experiment.learner.objective.has_classes:
+        return  # Of tasks of another kind the learner tells itself.
+    if of_classes:
+        backbone = getattr(learner, "backbone", None)
+        given = experiment.dataset.image_shape
+        expected = None if backbone is None else tuple(backbone.input_shape[1:])
+    else:
+        given, expected = experiment.learner.input_shape, learner.input_shape
+    if None in (given, expected):
+        return
+    if len(given) != len(expected) or any(
+        size not in (None, own) for size, own in zip(expected, given, strict=True)
+    ):
+        raise ValueError(
+            f"All runs meet the tasks of the first: the {'images' if of_classes else 'inputs'} of "
+            f"{first.path!r} are of shape {tuple(given)}, and the network of {run.path!r} takes "
+            f"{expected}. Compare runs of one shape."
+        )
 
 
 def checked(learner: Learner, run: RunDirectory) -> GradientLearner:

@@ -188,27 +188,6 @@ def bindings(text: str) -> list[tuple[str, str, str]]:
     ]
 
 
-def value(text: str, selector: str, argument: str) -> str | None:
-    """What an argument is bound to, outside all scopes.
-
-    Args:
-        text: str. What gin prints of a configuration.
-        selector: str. Such as `mixture_episode`.
-        argument: str. Such as `modes`.
-
-    Returns:
-        str, as Python writes the value, references as gin does; None where nothing is bound.
-    """
-    found = None
-    for statement in _parse(text, "the configuration"):
-        if not isinstance(statement, config_parser.BindingStatement):
-            continue
-        place = (statement.scope, statement.selector.split(".")[-1], statement.arg_name)
-        if place == ("", selector, argument):
-            found = repr(statement.value)
-    return found
-
-
 def without_rules(text: str) -> str:
     """gin's text without its lines of `=`, which are as long as its longest line may be."""
     return "\n".join(line for line in text.splitlines() if not line.startswith("# ==")) + "\n"

@@ -4,11 +4,12 @@ import dataclasses
 import os
 from typing import Any
 
-from kfsl.evidence.experts import merged, modes_of
+from kfsl.evidence.experts import merged
 from kfsl.evidence.page import results_page
 from kfsl.evidence.paper_row import PaperRow
 from kfsl.evidence.registry import paper_row, row_of_folder
 from kfsl.evidence.row import ResultsRow
+from kfsl.evidence.trained_modes import modes_of
 from kfsl.evidence.validation_curve import ValidationCurve
 from kfsl.runs.files import read_text, write_text
 from kfsl.runs.run_directory import RunDirectory
@@ -115,13 +116,16 @@ def collect_experts(row: PaperRow, results: str, seed: int) -> ResultsRow:
 
     Raises:
         FileNotFoundError: if an expert's evidence is missing.
-        ValueError: if the experts saw different episodes.
+        ValueError: if the experts saw different episodes, or their modes cannot be read.
     """
     experts = [
         ResultsRow.load(os.path.join(results, paper_row(name).folder(seed))) for name in row.experts
     ]
     configs = [read_text(os.path.join(expert.folder, "config.gin")) for expert in experts]
-    modes = [modes_of(config) or () for config in configs]
+    modes = [
+        modes_of(config, expert.folder) or ()
+        for config, expert in zip(configs, experts, strict=True)
+    ]
     evaluation = merged(
         [(own, expert.evaluation) for own, expert in zip(modes, experts, strict=True)]
     )

@@ -1,25 +1,10 @@
 """Several learners, one for each mode of a mixture, taken for one."""
 
-import ast
 import dataclasses
 from collections.abc import Sequence
 
-from kfsl.command_line import gin_files
 from kfsl.runs.evaluation_record import Evaluation
 from kfsl.runs.paired_difference import differences
-
-
-def modes_of(config: str) -> tuple[str, ...] | None:
-    """The modes that a configuration trains on alone; None if on all of its mixture.
-
-    Args:
-        config: str. As gin prints it.
-
-    Returns:
-        tuple of str, or None.
-    """
-    value = gin_files.value(config, "mixture_episode", "modes")
-    return None if value is None else tuple(ast.literal_eval(value))
 
 
 def merged(experts: Sequence[tuple[tuple[str, ...], Evaluation]]) -> Evaluation:

@@ -8,7 +8,7 @@ import pytest
 
 import gin
 from kfsl import configurables
-from kfsl.command_line import gin_files
+from kfsl.evidence.trained_modes import modes_of
 from tests.support import forked
 from tests.support.gin_files import REGRESSION, ROOT, START_FROM, TOP_LEVEL, TRAINED_ALONE, relative
 
@@ -63,6 +63,6 @@ def test_one_mode_is_trained_and_all_are_tested():
     """As the experts of a mixture are made."""
     config = configurables.parse(["gin/kml.gin"], ["mixture_episode.modes = ('glyphs',)"])
     assert gin.get_bindings("mixture_episode")["modes"] == ("glyphs",)
-    assert gin_files.value(config, "mixture_episode", "modes") == "('glyphs',)"
+    assert modes_of(config) == ("glyphs",)
     with gin.config_scope("evaluation"):
         assert gin.get_bindings("mixture_episode")["modes"] is None

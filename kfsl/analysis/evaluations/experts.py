@@ -4,7 +4,8 @@ import dataclasses
 
 from kfsl.analysis.answer import Analysis
 from kfsl.analysis.request import AnalysisRequest
-from kfsl.evidence.experts import merged, modes_of
+from kfsl.evidence.experts import merged
+from kfsl.evidence.trained_modes import modes_of
 from kfsl.runs.paired_difference import paired_by_mode, paired_difference
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import check_trained, stored_evaluation
@@ -31,12 +32,12 @@ def analyze(
 
     Raises:
         FileNotFoundError: if a run has no trained learner, or was not evaluated on the split.
-        ValueError: as `merged`, or if no run is an expert.
+        ValueError: as `merged`, if no run is an expert, or a run's modes cannot be read.
     """
     runs = (request.run, *compare)
     for run in runs:
         check_trained(run)
-    modes = {run.path: modes_of(run.config) for run in runs}
+    modes = {run.path: modes_of(run.config, run.path) for run in runs}
     found = {run.path: stored_evaluation(run, split) for run in runs}
     experts = [(modes[path], found[path]) for path in found if modes[path] is not None]
     if not experts:

@@ -1,0 +1,108 @@
+"""Which modes of a mixture a run was trained on, as its configuration says: gin is not asked."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from gin import config_parser
+from kfsl.command_line.gin_files import GinFileError
+
+#: Scope, name of the configurable and argument; a macro has its name alone.
+_Place = tuple[str, str, str]
+
+
+class _Macro(NamedTuple):
+    name: str
+
+    def __repr__(self) -> str:
+        return f"%{self.name}"
+
+
+class _Reference(NamedTuple):
+    name: str
+    called: bool
+
+    def __repr__(self) -> str:
+        return f"@{self.name}{'()' if self.called else ''}"
+
+
+def modes_of(config: str, where: str = "the configuration") -> tuple[str, ...] | None:
+    """The modes that a configuration trains on alone; None if on all of its mixture.
+
+    Args:
+        config: str. As gin prints it.
+        where: str. Whose configuration, for messages.
+
+    Returns:
+        tuple of str, or None.
+
+    Raises:
+        GinFileError: if it is no gin text.
+        ValueError: if the modes cannot be read from it.
+
+    Example:
+    ```python
+    from kfsl.evidence.trained_modes import modes_of
+
+    scoped = "Experiment.sampler = @train/mixture_episode"
+    assert modes_of(f"{scoped}\\ntrain/mixture_episode.modes = ('photos',)") == ("photos",)
+    assert modes_of("OWN = ('photos',)\\nmixture_episode.modes = %OWN") == ("photos",)
+    assert modes_of("mixture_episode.modes = None") is None
+    ```
+    """
+    bound = _bindings(config, where)
+    sampler = _resolved(bound.get(("", "Experiment", "sampler")), bound)
+    modes = None
+    # The narrowest scope decides, and it may say None where a wider one names modes.
+    for scope in _scopes(sampler):
+        modes = bound.get((scope, "mixture_episode", "modes"), modes)
+    found = _resolved(modes, bound)
+    if found is None:
+        return None
+    # A reference is a tuple too.
+    if type(found) not in (list, tuple) or not all(isinstance(mode, str) for mode in found):
+        raise ValueError(
+            f"{where}: mixture_episode.modes is bound to {modes!r}, from which the modes cannot be "
+            "read. It must be None, names of modes such as ('photos',), or a macro of these: bind "
+            "the names themselves."
+        )
+    return tuple(found)
+
+
+def _scopes(sampler: Any) -> list[str]:
+    """The scopes whose bindings a sampler takes, from the widest to its own."""
+    names = sampler.name.split("/")[:-1] if isinstance(sampler, _Reference) else []
+    return ["/".join(names[:length]) for length in range(len(names) + 1)]
+
+
+def _bindings(config: str, where: str) -> Mapping[_Place, Any]:
+    try:
+        return {
+            (each.scope, each.selector.split(".")[-1], each.arg_name): each.value
+            for each in config_parser.ConfigParser(config, _References())
+            if isinstance(each, config_parser.BindingStatement)
+        }
+    except SyntaxError as error:
+        raise GinFileError(f"{where}, line {error.lineno}: {error.msg}") from None
+
+
+def _resolved(value: Any, bound: Mapping[_Place, Any]) -> Any:
+    """A value with those of macros in their place; a macro that is not bound stays one."""
+    while isinstance(value, _Macro):
+        *scope, name = value.name.split("/")
+        place = ("/".join(scope), name, "")
+        if place not in bound:
+            return value
+        value = bound[place]
+    if type(value) in (list, tuple):
+        return type(value)(_resolved(each, bound) for each in value)
+    return value
+
+
+class _References(config_parser.ParserDelegate):
+    """Keeps references apart from words: nothing is registered yet."""
+
+    def configurable_reference(self, scoped_configurable_name: str, evaluate: bool) -> _Reference:
+        return _Reference(scoped_configurable_name, evaluate)
+
+    def macro(self, macro_name: str) -> _Macro:
+        return _Macro(macro_name)
