@@ -112,6 +112,16 @@ def test_modulated_tasks(tmp_path, benchmark):
     assert found["times_the_unmodulated"]["prototypes"] == 1.0
 
 
+def test_modulated_convolutions(tmp_path, benchmark):
+    output = tmp_path / "figures.json"
+    sizes = ["--size=16", "--filters=4", "--images=2", "--repeats=1"]
+    benchmark("modulated_convolutions", *sizes, f"--json={output}")
+    found = json.loads(output.read_text())
+    assert len(found["blocks"]) == 4
+    assert all(block["largest_difference"] < 1e-12 for block in found["blocks"])
+    assert found["maps_to_kernel"] > 0
+
+
 def stand_in(folder, script):
     """An executable in the place of a Python that has PyTorch, which kfsl's environment has not."""
     path = folder / "python"

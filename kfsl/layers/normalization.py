@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kfsl.layers.convolution_before import convolution_before
+from kfsl.layers.convolution_before import ConvolutionBefore, convolution_before
 from kfsl.layers.film_scope import film_behind
 from kfsl.layers.moments_scope import Moments, MomentsScope, innermost_scope
 from kfsl.layers.normalized_convolution import normalized_convolution
@@ -27,7 +27,9 @@ class BatchNormalization(keras.layers.Layer):
 
     Outside a `moments_scope` it behaves as Keras's layer: with `training=True` it normalises by
     the moments of the whole batch and moves its averages; otherwise, or with `trainable=False`,
-    it uses the averages. Inside a scope moments are per episode and masked.
+    it uses the averages. Inside a scope moments are per episode and masked; and in a graph, in
+    training, a first convolution and this layer behind it become one `normalized_convolution`, so
+    that the maps between them have no gradient of their own.
 
     Moments are float32 under mixed precision. The biased variance enters the moving average.
 
@@ -96,10 +98,12 @@ class BatchNormalization(keras.layers.Layer):
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         scope = innermost_scope()
         x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
-        if scope is None and training:
-            scope = MomentsScope(groups=1, update=True)
         if self.trainable and scope is not None:
-            outputs = self._normalize_in_scope(x, scope, training)
+            # Whoever opened it asks for no gradient of the maps in between, which would have none.
+            convolution = convolution_before(x) if training and not scope.across else None
+            outputs = self._normalize_in_scope(x, scope, convolution)
+        elif self.trainable and training:
+            outputs = self._normalize_in_scope(x, MomentsScope(update=True))
         else:
             outputs = self._normalize(x, (self.moving_mean, self.moving_variance))
         film = film_behind(self)
@@ -120,18 +124,20 @@ class BatchNormalization(keras.layers.Layer):
             "scale": self.scale,
         }
 
-    def _normalize_in_scope(self, x: Any, scope: MomentsScope, training: bool | None) -> Any:
+    def _normalize_in_scope(
+        self, x: Any, scope: MomentsScope, convolution: ConvolutionBefore | None = None
+    ) -> Any:
         key = scope.key(self.path)
         maps = _split_groups(x, scope.groups, self.path)
-        convolution = convolution_before(x) if training and not scope.across else None
         if scope.given is not None:
             moments = self._given_moments(key, scope, x.dtype)
             outputs = self._normalize(maps, tuple(m[:, None, None, :] for m in moments))
         elif convolution is not None and 2 * convolution.inputs <= maps.shape[-1]:
             mask = None if scope.mask is None else ops.cast(scope.mask, "bool")
-            outputs, *moments = normalized_convolution(
+            outputs, mean, variance = normalized_convolution(
                 convolution, scope.groups, *self._gamma_and_beta(maps), self.epsilon, mask
             )
+            moments = (mean, variance)
         else:
             outputs, moments = self._normalize_groups(maps, scope.mask, scope.across)
         if scope.update:

@@ -167,6 +167,20 @@ def test_in_training_no_convolution_is_left():
     assert "Conv2D" not in needed_operations(*convolve_and_normalize())
 
 
+def test_without_a_scope_the_maps_between_have_a_gradient():
+    convolution, layer = keras.layers.Conv2D(32, 3), BatchNormalization()
+
+    @tf.function
+    def gradient(images):
+        maps = convolution(images)
+        with tf.GradientTape() as tape:
+            tape.watch(maps)
+            loss = tf.reduce_sum(layer(maps, training=True) ** 3)
+        return tape.gradient(loss, maps)
+
+    assert np.abs(gradient(draw(2, 8, 8, 1, seed=0))).max() > 1e-4
+
+
 MOMENTS = {"batch_normalization": (np.zeros((2, 32), "f"), np.ones((2, 32), "f"))}
 
 
