@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-_KINDS = ("float32", "float64")
+_DTYPES = ("float32", "float64")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +32,8 @@ class ConvolutionBefore:
     size: tuple[int, int]
 
     @property
-    def inputs(self) -> int:
-        """Pixel values that an entry of the maps is made of."""
+    def patch_size(self) -> int:
+        """Numbers of the images that an entry of the maps is made of."""
         rows, columns, channels, _ = self.kernel.shape
         return rows * columns * channels
 
@@ -94,10 +94,11 @@ def convolution_before(maps: Any) -> ConvolutionBefore | None:
     if operation is not None and operation.type in ("AddV2", "BiasAdd"):
         made, bias = operation.inputs
         operation = made.op
-        if bias.shape.num_elements() != maps.shape[-1]:
-            return None  # The sum of two maps.
+        channels = maps.shape[-1]
+        if not bias.shape.num_elements() == bias.shape[-1] == made.shape[-1] == channels:
+            return None  # Another sum.
         bias = tf.reshape(bias, (-1,))
-    if operation is None or operation.type != "Conv2D" or maps.dtype.name not in _KINDS:
+    if operation is None or operation.type != "Conv2D" or maps.dtype.name not in _DTYPES:
         return None
     images, kernel = operation.inputs
     known = images.shape[1:].is_fully_defined() and kernel.shape.is_fully_defined()

@@ -56,7 +56,10 @@ def moments_scope(
     The images of the calls inside are `groups` episodes folded into the batch axis, `n` images
     each: the first `n` images are the first episode. Whatever `training` says, each episode is
     normalised by its own moments over its unmasked images, or by the moments `given`. This is how
-    the support set's moments serve the queries:
+    the support set's moments serve the queries, as in the example.
+
+    In a graph, in training, a convolution of few pixel values is computed together with its
+    normalisation: a tape that watches the maps between them finds no gradient there.
 
     Layers with `trainable=False` keep Keras's rule: they use their moving averages, here too.
 

@@ -8,10 +8,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from kfsl.distribution import replicas
 from kfsl.layers.convolution_before import ConvolutionBefore, convolution_before
 from kfsl.layers.film_scope import film_behind
 from kfsl.layers.moments_scope import Moments, MomentsScope, innermost_scope
-from kfsl.layers.normalized_convolution import normalized_convolution
+from kfsl.layers.normalized_convolution import normalized_convolution, pays
 from kfsl.layers.own_moments import normalize_by_own_moments
 
 
@@ -29,7 +30,7 @@ class BatchNormalization(keras.layers.Layer):
     the moments of the whole batch and moves its averages; otherwise, or with `trainable=False`,
     it uses the averages. Inside a scope moments are per episode and masked; and in a graph, in
     training, a first convolution and this layer behind it become one `normalized_convolution`, so
-    that the maps between them have no gradient of their own.
+    that the maps between them have no gradient.
 
     Moments are float32 under mixed precision. The biased variance enters the moving average.
 
@@ -100,7 +101,8 @@ class BatchNormalization(keras.layers.Layer):
         x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
         if self.trainable and scope is not None:
             # Whoever opened it asks for no gradient of the maps in between, which would have none.
-            convolution = convolution_before(x) if training and not scope.across else None
+            alone = not scope.across or replicas.count() == 1
+            convolution = convolution_before(x) if training and alone else None
             outputs = self._normalize_in_scope(x, scope, convolution)
         elif self.trainable and training:
             outputs = self._normalize_in_scope(x, MomentsScope(update=True))
@@ -132,18 +134,21 @@ class BatchNormalization(keras.layers.Layer):
         if scope.given is not None:
             moments = self._given_moments(key, scope, x.dtype)
             outputs = self._normalize(maps, tuple(m[:, None, None, :] for m in moments))
-        elif convolution is not None and 2 * convolution.inputs <= maps.shape[-1]:
+            outputs = ops.reshape(outputs, ops.shape(x))
+        elif convolution is not None and pays(convolution):
             mask = None if scope.mask is None else ops.cast(scope.mask, "bool")
             outputs, mean, variance = normalized_convolution(
                 convolution, scope.groups, *self._gamma_and_beta(maps), self.epsilon, mask
             )
+            outputs.set_shape(x.shape)  # Not a reshape, which would read the maps' own shape.
             moments = (mean, variance)
         else:
             outputs, moments = self._normalize_groups(maps, scope.mask, scope.across)
+            outputs = ops.reshape(outputs, ops.shape(x))
         if scope.update:
             self._move_averages(moments, scope.every)
         scope.moments[key] = moments
-        return ops.reshape(outputs, ops.shape(x))
+        return outputs
 
     def _normalize_groups(
         self, maps: Any, mask: Any = None, across: bool = False

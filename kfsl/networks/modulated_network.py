@@ -13,8 +13,8 @@ from kfsl.layers.film_scope import film_scope
 from kfsl.layers.moments_scope import moments_scope
 from kfsl.layers.task_encoder import TaskEncoder
 from kfsl.networks.adapted_network import AdaptedNetwork
-from kfsl.networks.keras_private import flat_layers
 from kfsl.networks.replaced_weights import all_variables, call_with, starting_weights
+from kfsl.networks.stock_normalization import stock_normalization
 from kfsl.networks.weight_modulation import WeightModulation
 
 EMBEDDING = "task_embedding"
@@ -112,11 +112,10 @@ def refuse_stock_normalization(name: str, network: keras.Model) -> None:
     Raises:
         ValueError: if a layer of it is Keras's own batch normalisation and not frozen.
     """
-    for layer in flat_layers(network):
-        # Frozen, it has no moments but its averages.
-        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
-            raise ValueError(
-                f"`{name}` must normalise the images of one task by the moments that bn_policy "
-                f"names; its layer {layer.name!r} is Keras's BatchNormalization, which knows "
-                f"nothing of tasks. Give kfsl.networks.exact({name}), or freeze the layer."
-            )
+    layer = stock_normalization(network)
+    if layer is not None:
+        raise ValueError(
+            f"`{name}` must normalise the images of one task by the moments that bn_policy names; "
+            f"its layer {layer.name!r} is Keras's BatchNormalization, which knows nothing of "
+            f"tasks. Give kfsl.networks.exact({name}), or freeze the layer."
+        )

@@ -206,8 +206,19 @@ def test_networks_whose_moments_are_not_a_tasks_are_refused(bn_policy):
         message = rf"`{name}` .* layer 'block1_bn' is Keras's BatchNormalization"
         with pytest.raises(ValueError, match=message):
             ModulatedPrototypicalNetwork(*networks, ways=3, bn_policy=bn_policy)
-    stock.trainable = False
-    assert ModulatedPrototypicalNetwork(stock, stock, ways=3, bn_policy=bn_policy).trainable_weights
+
+
+@pytest.mark.parametrize("bn_policy", ["batch", "support"])
+def test_a_frozen_normalisation_is_no_reason_to_draw_at_test(bn_policy):
+    """Networks with Keras's own are called as in training, but for their moments alone."""
+    images = keras.Input((8, 8, 1))
+    frozen = two_blocks((8, 8, 1), filters=4, normalization="stock")
+    frozen.trainable = False
+    maps = keras.layers.Dropout(0.5)(keras.layers.Conv2D(4, 1)(frozen(images)))
+    backbone = keras.Model(images, maps)
+    learner = generic(ModulatedPrototypicalNetwork(backbone, frozen, ways=3, bn_policy=bn_policy))
+    episode, _ = SPEC.random_episode()
+    np.testing.assert_array_equal(logits_of(learner, episode), logits_of(learner, episode))
 
 
 def test_tasks_do_not_overlap_where_the_encoder_draws():

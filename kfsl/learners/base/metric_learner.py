@@ -11,7 +11,7 @@ from kfsl.learners.base.argument_checks import check_choice
 from kfsl.learners.base.given_layers import given_layer, given_network, preparation
 from kfsl.learners.base.learner import BN_POLICIES, Learner
 from kfsl.learners.base.moments_state import moments_in, moments_state
-from kfsl.networks.keras_private import flat_layers
+from kfsl.networks.stock_normalization import stock_normalization
 
 MOMENTS = ("episode", "meta_batch")
 
@@ -72,16 +72,15 @@ class MetricLearner(Learner):
     def _refuse_stock_normalization(self) -> None:
         if self._bn_policy == "running" and self.moments == "meta_batch":
             return
-        for layer in flat_layers(self.backbone):
-            # Frozen, it has no moments but its averages.
-            if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
-                raise ValueError(
-                    f"The backbone's layer {layer.name!r} is Keras's BatchNormalization, which "
-                    f"knows nothing of episodes, but bn_policy={self._bn_policy!r} with moments="
-                    f"{self.moments!r} needs moments per episode. Use "
-                    "kfsl.layers.normalization.BatchNormalization, or bn_policy='running' with "
-                    "moments='meta_batch'."
-                )
+        layer = stock_normalization(self.backbone)
+        if layer is not None:
+            raise ValueError(
+                f"The backbone's layer {layer.name!r} is Keras's BatchNormalization, which knows "
+                f"nothing of episodes, but bn_policy={self._bn_policy!r} with moments="
+                f"{self.moments!r} needs moments per episode. Use "
+                "kfsl.layers.normalization.BatchNormalization, or bn_policy='running' with "
+                "moments='meta_batch'."
+            )
 
     def features_alone(self, images: Any, training: bool) -> Any:
         """What the backbone makes of images one by one, `[n, ...]`; all that it is here for."""

@@ -11,6 +11,7 @@ from kfsl.layers.normalization import BatchNormalization
 from kfsl.learners.base.moments_state import moments_in, moments_state
 from kfsl.networks.adapted_network import AdaptedNetwork
 from kfsl.networks.keras_private import flat_layers
+from kfsl.networks.stock_normalization import stock_normalization
 
 
 class PolicyNetwork:
@@ -27,7 +28,6 @@ class PolicyNetwork:
         self.policy = policy
         layers = flat_layers(adapted.network)
         stock, exact = keras.layers.BatchNormalization, BatchNormalization
-        self._has_stock_normalization = any(isinstance(layer, stock) for layer in layers)
         self._momenta = {
             id(average): layer.momentum
             for network in adapted.networks
@@ -115,7 +115,7 @@ class PolicyNetwork:
         A `moments_scope` makes exact normalisation take the batch's moments in either mode;
         Keras's own needs to be told.
         """
-        return training or (batch_moments and self._has_stock_normalization)
+        return training or (batch_moments and stock_normalization(self.adapted.network) is not None)
 
     def _keeps(self, variable: keras.Variable) -> bool:
         return self.policy == "running" or "int" in variable.dtype  # Seeds are integers.
