@@ -13,14 +13,14 @@ HIDING = ("While", "StatelessWhile", "PartitionedCall", "StatefulPartitionedCall
 
 def graph_flop(graph: Any) -> int:
     """FLOP of one run of a graph whose shapes are known."""
-    operations = _needed(graph)
+    operations = needed(graph)
     hidden = [op.name for op in operations if op.type in HIDING]
     if hidden:
         raise RuntimeError(f"{hidden[0]!r} hides work; only unrolled inner loops can be counted.")
     return sum(_flop(op) for op in operations)
 
 
-def _needed(graph: Any) -> list[Any]:
+def needed(graph: Any) -> list[Any]:
     """The operations that run: TensorFlow writes gradients down that nothing uses."""
     found, waiting = {}, [*(tensor.op for tensor in graph.outputs), *graph.control_outputs]
     while waiting:

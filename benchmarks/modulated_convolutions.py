@@ -42,24 +42,21 @@ def modulated_maps(images: Any, kernel: Any, first: Any, second: Any) -> Any:
     """One convolution that no task changes, and those that a rank of one leaves."""
     import tensorflow as tf
 
+    from kfsl.layers.convolution_before import same_padding
+
     maps = tf.nn.conv2d(images, kernel, STRIDE, "SAME")
     if first.ndim == 1:
         weighted = kernel * tf.transpose(second, (1, 2, 0))[..., None]
         return maps + first * tf.nn.conv2d(images, weighted, STRIDE, "SAME")
     weighted = kernel * tf.transpose(second)[None, :, :, None]
     height = maps.shape[1]
-    padded = tf.pad(images, [[0, 0], *2 * [_around(images.shape[1], height)], [0, 0]])
+    around = same_padding(images.shape[1], height, STRIDE, KERNEL)
+    padded = tf.pad(images, [[0, 0], around, around, [0, 0]])
     for row in range(KERNEL):
         seen = padded[:, row : row + (height - 1) * STRIDE + 1]
         own = weighted[row : row + 1]
         maps += first[:, row] * tf.nn.conv2d(seen, own, STRIDE, "VALID")
     return maps
-
-
-def _around(images: int, maps: int) -> list[int]:
-    """Zeros before and behind, as TensorFlow's `SAME` has them."""
-    total = max((maps - 1) * STRIDE + KERNEL - images, 0)
-    return [total // 2, total - total // 2]
 
 
 FORMS: dict[str, Callable] = {"kernel": modulated_kernel, "maps": modulated_maps}

@@ -49,7 +49,7 @@ class ConvolutionBefore:
         places, (down, right) = self.kernel.shape[:2], self.strides
         around = [[0, 0], [0, 0], [0, 0], [0, 0]]
         if self.padding == "SAME":
-            around[1:3] = map(_around, self.images.shape[1:3], self.size, self.strides, places)
+            around[1:3] = map(same_padding, self.images.shape[1:3], self.size, self.strides, places)
         images = tf.pad(self.images, around) - origin
         height, width = (
             (maps - 1) * stride + 1 for maps, stride in zip(self.size, self.strides, strict=True)
@@ -60,7 +60,7 @@ class ConvolutionBefore:
         ]
 
 
-def _around(images: int, maps: int, stride: int, kernel: int) -> list[int]:
+def same_padding(images: int, maps: int, stride: int, kernel: int) -> list[int]:
     """Zeros before and behind, as TensorFlow's `SAME` has them."""
     total = max((maps - 1) * stride + kernel - images, 0)
     return [total // 2, total - total // 2]

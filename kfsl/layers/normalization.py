@@ -100,7 +100,8 @@ class BatchNormalization(keras.layers.Layer):
         scope = innermost_scope()
         x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
         if self.trainable and scope is not None:
-            # Whoever opened it asks for no gradient of the maps in between, which would have none.
+            # Whoever opened it asks for no gradient of the maps in between, which would have none;
+            # and what is exported, which is not training, needs no double precision.
             alone = not scope.across or replicas.count() == 1
             convolution = convolution_before(x) if training and alone else None
             outputs = self._normalize_in_scope(x, scope, convolution)

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from kfsl.layers.own_moments import normalize_by_own_moments
+from tests.support.derivatives import draw, up_to_third_order
 
 EPSILON = 0.5  # Derivatives of a small one are too large for sines of them to be told apart.
 SHAPE = (2, 3, 4, 5)  # Episodes, images, locations, channels.
@@ -21,30 +22,8 @@ def formula(x, gamma, beta, epsilon, weights=None):
     return gamma * tf.math.rsqrt(variance + epsilon) * (x - mean) + beta, mean, variance
 
 
-def draw(*shape, seed):
-    return tf.constant(np.random.default_rng(seed).normal(size=shape))
-
-
-def up_to_third_order(normalize, weights):
-    """What it returns; then gradients of a function of that, of those gradients, and of those."""
-    arguments = [draw(*SHAPE, seed=1), draw(5, seed=2), draw(5, seed=3)]
-    orders = [normalize(*arguments, EPSILON, weights)]
-    tapes = [tf.GradientTape() for _ in range(3)]
-    for tape in tapes:
-        tape.__enter__()
-        tape.watch(arguments)
-    tensors = normalize(*arguments, EPSILON, weights)
-    for order, tape in enumerate(reversed(tapes)):
-        scalar = tf.add_n(
-            [
-                tf.reduce_sum(tf.sin(2.0 * tensor) * draw(*tensor.shape, seed=10 * order + i))
-                for i, tensor in enumerate(tensors)
-            ]
-        )
-        tape.__exit__(None, None, None)
-        tensors = tape.gradient(scalar, arguments)
-        orders.append(tensors)
-    return orders
+def arguments():
+    return [draw(*SHAPE, seed=1), draw(5, seed=2), draw(5, seed=3)]
 
 
 @pytest.mark.parametrize("traced", [False, True])
@@ -54,9 +33,9 @@ def up_to_third_order(normalize, weights):
 def test_equals_the_formula_to_third_order(mask, traced):
     weights = None if mask is None else tf.constant(mask, "float64")[:, :, None, None]
     run = tf.function(up_to_third_order) if traced else up_to_third_order
-    ours = run(normalize_by_own_moments, weights)
+    ours = run(normalize_by_own_moments, arguments(), EPSILON, weights)
     for order, (found, expected) in enumerate(
-        zip(ours, up_to_third_order(formula, weights), strict=True)
+        zip(ours, up_to_third_order(formula, arguments(), EPSILON, weights), strict=True)
     ):
         for a, b in zip(found, expected, strict=True):
             scale = np.abs(b).max()
