@@ -4,6 +4,7 @@ import os
 import re
 import sysconfig
 from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from gin import config_parser
 
@@ -157,19 +158,56 @@ def _check_file(found: str, including: tuple[str, ...]) -> None:
 
 def _parse(text: str, where: str) -> list:
     try:
-        return list(config_parser.ConfigParser(text, _Names()))
+        return list(config_parser.ConfigParser(text, _References()))
     except SyntaxError as error:
         raise GinFileError(f"{where}, line {error.lineno}: {error.msg}") from None
 
 
-class _Names(config_parser.ParserDelegate):
-    """Keeps references as text: nothing is registered yet."""
+class Macro(NamedTuple):
+    """`%name` in gin text."""
 
-    def configurable_reference(self, scoped_configurable_name: str, evaluate: bool) -> str:
-        return f"@{scoped_configurable_name}{'()' if evaluate else ''}"
+    name: str
 
-    def macro(self, macro_name: str) -> str:
-        return f"%{macro_name}"
+    def __repr__(self) -> str:
+        return f"%{self.name}"
+
+
+class Reference(NamedTuple):
+    """`@name` in gin text, or `@name()` where it is called."""
+
+    name: str
+    called: bool
+
+    def __repr__(self) -> str:
+        return f"@{self.name}{'()' if self.called else ''}"
+
+
+class _References(config_parser.ParserDelegate):
+    """Keeps references apart from words: nothing is registered yet."""
+
+    def configurable_reference(self, scoped_configurable_name: str, evaluate: bool) -> Reference:
+        return Reference(scoped_configurable_name, evaluate)
+
+    def macro(self, macro_name: str) -> Macro:
+        return Macro(macro_name)
+
+
+def bound_values(text: str, where: str) -> dict[tuple[str, str, str], Any]:
+    """What gin text binds, nothing resolved.
+
+    Args:
+        text: str. What gin prints of a configuration.
+        where: str. Whose it is, for messages.
+
+    Returns:
+        dict from scope, name of the configurable and argument to a value, in which `Macro` and
+        `Reference` stand for themselves; a macro's own binding has its name and no argument.
+    """
+    return {
+        (each.scope, each.selector.split(".")[-1], each.arg_name): each.value
+        for each in _parse(text, where)
+        if isinstance(each, config_parser.BindingStatement)
+    }
 
 
 def bindings(text: str) -> list[tuple[str, str, str]]:

@@ -1,28 +1,12 @@
 """Which modes of a mixture a run was trained on, as its configuration says: gin is not asked."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from gin import config_parser
-from kfsl.command_line.gin_files import GinFileError
+from kfsl.command_line.gin_files import Macro, Reference, bound_values
 
 #: Scope, name of the configurable and argument; a macro has its name alone.
-_Place = tuple[str, str, str]
-
-
-class _Macro(NamedTuple):
-    name: str
-
-    def __repr__(self) -> str:
-        return f"%{self.name}"
-
-
-class _Reference(NamedTuple):
-    name: str
-    called: bool
-
-    def __repr__(self) -> str:
-        return f"@{self.name}{'()' if self.called else ''}"
+Place = tuple[str, str, str]
 
 
 def modes_of(config: str, where: str = "the configuration") -> tuple[str, ...] | None:
@@ -49,7 +33,7 @@ def modes_of(config: str, where: str = "the configuration") -> tuple[str, ...] |
     assert modes_of("mixture_episode.modes = None") is None
     ```
     """
-    bound = _bindings(config, where)
+    bound = bound_values(config, where)
     sampler = _resolved(bound.get(("", "Experiment", "sampler")), bound)
     modes = None
     # The narrowest scope decides, and it may say None where a wider one names modes.
@@ -70,24 +54,13 @@ def modes_of(config: str, where: str = "the configuration") -> tuple[str, ...] |
 
 def _scopes(sampler: Any) -> list[str]:
     """The scopes whose bindings a sampler takes, from the widest to its own."""
-    names = sampler.name.split("/")[:-1] if isinstance(sampler, _Reference) else []
+    names = sampler.name.split("/")[:-1] if isinstance(sampler, Reference) else []
     return ["/".join(names[:length]) for length in range(len(names) + 1)]
 
 
-def _bindings(config: str, where: str) -> Mapping[_Place, Any]:
-    try:
-        return {
-            (each.scope, each.selector.split(".")[-1], each.arg_name): each.value
-            for each in config_parser.ConfigParser(config, _References())
-            if isinstance(each, config_parser.BindingStatement)
-        }
-    except SyntaxError as error:
-        raise GinFileError(f"{where}, line {error.lineno}: {error.msg}") from None
-
-
-def _resolved(value: Any, bound: Mapping[_Place, Any]) -> Any:
+def _resolved(value: Any, bound: Mapping[Place, Any]) -> Any:
     """A value with those of macros in their place; a macro that is not bound stays one."""
-    while isinstance(value, _Macro):
+    while isinstance(value, Macro):
         *scope, name = value.name.split("/")
         place = ("/".join(scope), name, "")
         if place not in bound:
@@ -96,13 +69,3 @@ def _resolved(value: Any, bound: Mapping[_Place, Any]) -> Any:
     if type(value) in (list, tuple):
         return type(value)(_resolved(each, bound) for each in value)
     return value
-
-
-class _References(config_parser.ParserDelegate):
-    """Keeps references apart from words: nothing is registered yet."""
-
-    def configurable_reference(self, scoped_configurable_name: str, evaluate: bool) -> _Reference:
-        return _Reference(scoped_configurable_name, evaluate)
-
-    def macro(self, macro_name: str) -> _Macro:
-        return _Macro(macro_name)
