@@ -8,7 +8,8 @@ are those of `meta_step.py`, of every learner that has a peer: `torch` is the st
 PyTorch's own modules, as it comes, `torch_channels_last` with its faster memory format;
 `learn2learn` and `higher` are libraries whose gradient-based learners are used as their examples
 do. Conv-4 of stock modules, Adam. Each round gives every side a process of its own, which times
-steps and a large matrix product in turn.
+steps and a large matrix product in turn. PyTorch has a thread for each core; how kfsl spreads its
+tasks over them, `--parallel_tasks` and `--threads` say.
 
 From Python 3.11 on, learn2learn 0.2.0 does not build as it is published: unpack it, translate its
 `.pyx` files with `cython` (below 3), and install the folder with `--no-build-isolation`.
@@ -191,11 +192,13 @@ def measure_kfsl(learner: str, arguments: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "figures.json"
         command = [sys.executable, script, "--learner", learner, f"--json={output}"]
-        sizes = [f"--filters={arguments.filters}", f"--repeats={arguments.repeats}"]
-        subprocess.run([*command, *sizes], check=True, stdout=subprocess.DEVNULL)
+        passed_on = ("filters", "repeats", "parallel_tasks", "threads")
+        options = [f"--{name}={getattr(arguments, name)}" for name in passed_on]
+        subprocess.run([*command, *options], check=True, stdout=subprocess.DEVNULL)
         (found,) = json.loads(output.read_text())
     keys = ("seconds_median", "first_call_seconds", "matmul_gflop_per_second")
-    return {key: found[key] for key in keys}
+    spread = {name: getattr(arguments, name) for name in ("parallel_tasks", "threads")}
+    return {**spread, **{key: found[key] for key in keys}}
 
 
 def measure_apart(library: str, learner: str, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -255,6 +258,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=10, help="timed steps in a round")
     parser.add_argument("--filters", type=int, default=64)
+    parser.add_argument("--parallel_tasks", type=int, default=1, help="kfsl's tasks at once")
+    parser.add_argument("--threads", type=int, default=0, help="kfsl's threads in an op; 0: all")
     parser.add_argument("--json", help="a file for all figures")
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

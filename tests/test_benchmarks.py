@@ -141,11 +141,14 @@ def test_beside_pytorch(tmp_path):
     python = stand_in(tmp_path, f"echo '{json.dumps(figures)}'")
     output = tmp_path / "figures.json"
     sizes = ["--filters=2", "--rounds=1", "--repeats=1"]
-    done = beside_pytorch(python, "--library", "higher", *sizes, f"--json={output}")
+    spread = ["--parallel_tasks=2", "--threads=1"]
+    done = beside_pytorch(python, "--library", "higher", *sizes, *spread, f"--json={output}")
     assert done.returncode == 0, done.stderr
     found = json.loads(output.read_text())
     assert found["maml"]["higher"] == [figures]
-    seconds = found["maml"]["kfsl"][0]["seconds_median"]
+    (own,) = found["maml"]["kfsl"]
+    assert (own["parallel_tasks"], own["threads"]) == (2, 1)
+    seconds = own["seconds_median"]
     assert "2.000 s, product 3 GFLOP/s" in done.stdout
     assert done.stdout.splitlines()[-1] == f"maml, higher: {2 / seconds:.2f} times kfsl's"
 
