@@ -171,7 +171,7 @@ def histogram_figure(found: Mapping[str, Mapping[str, Mapping[str, Any]]], title
             axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=0))
             axes.tick_params(labelsize=7)
             axes.spines[["top", "right"]].set_visible(False)
-        panes[row][0].set_ylabel("source tasks", fontsize=8)
+        panes[row][0].set_ylabel("pairs of tasks", fontsize=8)
     for axes in panes[-1]:
         axes.set_xlabel("loss after / loss before", fontsize=8)
     figure.suptitle(title, fontsize=9, parse_math=False)
@@ -241,7 +241,7 @@ def analyze(
     }  # fmt: skip
     ends = (source_mode or "train", target_mode or split)
     names = " to ".join(printable(each, 28) for each in ends)
-    title = f"transference, {names}\n{episodes} source tasks, {targets} of {split}"
+    title = f"transference, {names}\n{episodes} source tasks, target tasks of {split}: {targets}"
     asked = {
         "index": index, "episodes": episodes, "targets": targets, "rate": rate,
         "kept_epochs": kept_epochs, "compare": compare,

@@ -159,7 +159,8 @@ def test_bars_hold_every_task_and_one_is_marked():
 def test_words_of_long_names_lie_in_the_figure():
     stage = summary(np.linspace(0.9, 1.05, 200)[:, None])
     long = "two_mode_prototypical_network_5way_1shot_mini_imagenet"
-    title = "transference, omniglot:inverted to mini_imagenet\n300 source tasks, 1 of test"
+    tasks = "300 source tasks, target tasks of test: 1"
+    title = f"transference, omniglot:inverted to mini_imagenet\n{tasks}"
     for stages in (("best",), ("epoch 2", "best")):
         found = {name: dict.fromkeys(stages, stage) for name in (long, "$a_b$")}
         figure = histogram_figure(found, title)
