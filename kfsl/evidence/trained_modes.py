@@ -58,14 +58,17 @@ def _scopes(sampler: Any) -> list[str]:
     return ["/".join(names[:length]) for length in range(len(names) + 1)]
 
 
-def _resolved(value: Any, bound: Mapping[Place, Any]) -> Any:
-    """A value with those of macros in their place; a macro that is not bound stays one."""
-    while isinstance(value, Macro):
+def _resolved(
+    value: Any, bound: Mapping[Place, Any], within: frozenset[Place] = frozenset()
+) -> Any:
+    """A value with those of macros in their place; a macro without a value stays one."""
+    if isinstance(value, Macro):
         *scope, name = value.name.split("/")
         place = ("/".join(scope), name, "")
-        if place not in bound:
+        # One that stands for itself has no value either.
+        if place not in bound or place in within:
             return value
-        value = bound[place]
+        return _resolved(bound[place], bound, within | {place})
     if type(value) in (list, tuple):
-        return type(value)(_resolved(each, bound) for each in value)
+        return type(value)(_resolved(each, bound, within) for each in value)
     return value

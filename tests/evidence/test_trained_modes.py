@@ -86,6 +86,12 @@ def test_what_names_no_modes_is_refused(value):
     assert value in str(told.value)
 
 
+@pytest.mark.parametrize("macros", ["A = %A", "A = %B\nB = %A", "A = (%A,)", "A = %B\nB = (%A,)"])
+def test_a_macro_that_stands_for_itself_is_refused(macros):
+    with pytest.raises(ValueError, match=r"^runs/one: mixture_episode\.modes is bound to '?%A"):
+        modes_of(f"{macros}\nmixture_episode.modes = %A", "runs/one")
+
+
 def test_what_is_no_gin_is_refused():
     with pytest.raises(GinFileError, match=r"^runs/one, line 1: "):
         modes_of("mixture_episode.modes = = 3", "runs/one")

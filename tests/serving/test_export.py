@@ -1,65 +1,22 @@
-"""The SavedModel: what it takes, that it is right, and that it takes its place whole."""
+"""The SavedModel: what it takes, and that it is right."""
 
 import json
 import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras import ops
 
 from kfsl.episodes import EpisodeSpec
-from kfsl.learners.base.learner import Learner
 from kfsl.learners.stanet import STANet
 from kfsl.serving import export as serving
 from tests.support.contract import SERVED, generic
 from tests.support.exported_model import SHAPE, prototypical_network
-from tests.support.served_apart import SAVED_MODEL_PROCESS, served_apart
+from tests.support.one_step import OneStep
+from tests.support.served_apart import run_apart, served_apart
 from tests.support.serving_recipes import recipes
-
-
-class OneStep(Learner):
-    """A linear classifier of pixels whose state is its weights after one gradient step."""
-
-    takes_fewer_ways = False  # Nothing masks the classes that an episode lacks.
-
-    def __init__(self, ways: int = 3, size: int = 256, **kwargs) -> None:
-        super().__init__(ways=ways, **kwargs)
-        self.kernel = self.add_weight((size, ways), "glorot_uniform", name="kernel")
-        self.bias = self.add_weight((ways,), "zeros", name="bias")
-
-    def adapt(self, features, labels, mask=None, seed=None, training=False):
-        one_hot = self.one_hot_support(labels, mask)
-        batch = ops.shape(features)[0]
-        start = [ops.tile(w.value[None], (batch, *[1] * len(w.shape))) for w in self.weights[:2]]
-        with tf.GradientTape() as tape:
-            tape.watch(start)
-            logits = self._logits(*start, features)
-            loss = -ops.sum(ops.mean(ops.log_softmax(logits) * one_hot, axis=1))
-        gradients = tape.gradient(loss, start)
-        fast = [w - 0.5 * g for w, g in zip(start, gradients, strict=True)]
-        return {"fast_kernel": fast[0], "fast_bias": fast[1]}
-
-    def infer(self, state, query_features, training=False):
-        return {"logits": self._logits(state["fast_kernel"], state["fast_bias"], query_features)}
-
-    def _logits(self, kernel, bias, images):
-        shape = ops.shape(images)
-        pixels = ops.reshape(self.preprocessing(images), (shape[0], shape[1], -1))
-        return ops.einsum("bnd,bdc->bnc", pixels, kernel) + bias[:, None]
-
-
-class RandomAdaptation(OneStep):
-    """What cannot be served: other weights at each call."""
-
-    def adapt(self, features, labels, mask=None, seed=None, training=False):
-        state = super().adapt(features, labels)
-        return {key: value + tf.random.normal(tf.shape(value)) for key, value in state.items()}
 
 
 class UnnamedState(OneStep):
@@ -91,12 +48,6 @@ def fast_weights(one_step, tmp_path_factory):
     path = str(tmp_path_factory.mktemp("exports") / "model")
     serving.export(one_step, path, image_shape=SHAPE)
     return path
-
-
-@pytest.fixture
-def earlier(fast_weights, tmp_path):
-    """An earlier export, of another learner."""
-    return shutil.copytree(fast_weights, str(tmp_path / "model"))
 
 
 @pytest.fixture(scope="module")
@@ -193,13 +144,6 @@ def test_the_example_runs_as_shipped(model, tmp_path):
         assert sum(scores) == pytest.approx(1.0, abs=0.004)
 
 
-def run_apart(folder, *arguments):
-    command = [sys.executable, SAVED_MODEL_PROCESS, *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_the_document_runs(model):
     code = "".join(recipes("SavedModel in Python"))
     code = code.replace("runs/prototypical_network/saved_model", model)
@@ -261,85 +205,6 @@ def test_half_precision(tmp_path):
     found = served(tf.saved_model.load(path).signatures, episode_of())
     assert found.dtype == np.float32
     np.testing.assert_allclose(found.sum(axis=-1), 1.0, atol=1e-5)
-
-
-def test_an_export_replaces_another(learner, earlier, tmp_path):
-    serving.export(learner, earlier, image_shape=SHAPE, any_size=False)
-    assert description_of(earlier)["learner"] == "PrototypicalNetwork"
-    assert description_of(earlier)["image"]["shape"] == [16, 16, 1]
-    assert "prototypes" in tf.saved_model.load(earlier).signatures["adapt"].structured_outputs
-    assert os.listdir(tmp_path) == ["model"]
-
-
-@pytest.mark.parametrize(
-    "step",
-    [
-        "saved_model.tf.saved_model.save",
-        "whole_folder.write_text",
-        "export.difference_from_learner",
-    ],
-)
-def test_a_failure_leaves_the_earlier_export(one_step, earlier, tmp_path, monkeypatch, step):
-    before = snapshot(earlier)
-
-    def full(*arguments, **named):
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(f"kfsl.serving.{step}", full)
-    with pytest.raises(OSError, match="No space left"):
-        serving.export(one_step, earlier, image_shape=SHAPE)
-    assert snapshot(earlier) == before
-    assert os.listdir(tmp_path) == ["model"]
-
-
-def test_a_failed_exchange_puts_the_earlier_export_back(one_step, earlier, tmp_path, monkeypatch):
-    before, replace = snapshot(earlier), os.replace
-
-    def refuse_the_new(source, target):
-        if target == earlier and not source.endswith(".old"):
-            raise OSError("Permission denied")
-        replace(source, target)
-
-    monkeypatch.setattr(os, "replace", refuse_the_new)
-    with pytest.raises(OSError, match="Permission denied"):
-        serving.export(one_step, earlier, image_shape=SHAPE)
-    monkeypatch.undo()
-    assert snapshot(earlier) == before
-    assert os.listdir(tmp_path) == ["model"]
-
-
-def snapshot(path):
-    files = [file for file in Path(path).rglob("*") if file.is_file()]
-    return {str(file): file.read_bytes() for file in files}
-
-
-def test_what_is_not_an_export_is_not_replaced(learner, tmp_path):
-    (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(ValueError, match="kfsl did not export"):
-        serving.export(learner, str(tmp_path), image_shape=SHAPE)
-    assert os.listdir(tmp_path) == ["thesis.txt"]
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        tf.errors.ResourceExhaustedError(None, None, "x/variables; No space left on device"),
-        OSError(28, "No space left on device"),
-    ],
-    ids=["TensorFlow", "Python"],
-)
-def test_a_full_disk_is_told_with_its_folder(learner, tmp_path, monkeypatch, error):
-    def full(*arguments, **named):
-        raise error
-
-    monkeypatch.setattr(tf.saved_model, "save", full)
-    path = str(tmp_path / "model")
-    with pytest.raises(OSError, match=r"No space left.*Make space, or name another") as told:
-        serving.export(learner, path, image_shape=SHAPE)
-    assert told.value.errno == 28
-    assert repr(path) in str(told.value)
-    assert "\n" not in str(told.value)
-    assert os.listdir(tmp_path) == []
 
 
 def test_a_state_needs_identifiers(tmp_path):

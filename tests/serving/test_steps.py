@@ -9,9 +9,9 @@ import tensorflow as tf
 from kfsl.episodes import EpisodeSpec
 from kfsl.learners.maml import MAML
 from kfsl.serving.export import export
-from tests.serving.test_export import run_apart
 from tests.support.contract import SERVED
 from tests.support.exported_model import SHAPE, maml
+from tests.support.served_apart import run_apart
 
 
 @pytest.fixture(scope="module")

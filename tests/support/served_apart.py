@@ -27,6 +27,14 @@ def served_apart(model: Path, arrays: dict[str, np.ndarray], folder: Path) -> di
     return {path.name.split(".")[1]: np.load(path) for path in found}
 
 
+def run_apart(folder: Path, *arguments: str) -> str:
+    """What a process of its own prints in `folder`, given a script and its arguments."""
+    command = [sys.executable, SAVED_MODEL_PROCESS, *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @functools.cache
 def _process() -> subprocess.Popen:
     """One for all tests of a worker: importing TensorFlow takes longer than most models."""

@@ -1,0 +1,120 @@
+"""A SavedModel takes its place whole, and what lay there is lost to no failure."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from kfsl.serving import export as serving
+from tests.support.exported_model import SHAPE, prototypical_network
+from tests.support.one_step import OneStep
+
+
+@pytest.fixture(scope="module")
+def learner():
+    return prototypical_network()
+
+
+@pytest.fixture(scope="module")
+def one_step():
+    return OneStep()
+
+
+@pytest.fixture(scope="module")
+def fast_weights(one_step, tmp_path_factory):
+    path = str(tmp_path_factory.mktemp("exports") / "model")
+    serving.export(one_step, path, image_shape=SHAPE)
+    return path
+
+
+@pytest.fixture
+def earlier(fast_weights, tmp_path):
+    """An earlier export, of another learner."""
+    return shutil.copytree(fast_weights, str(tmp_path / "model"))
+
+
+def description_of(path):
+    with open(os.path.join(path, "model.json"), encoding="utf-8") as file:
+        return json.load(file)
+
+
+def test_an_export_replaces_another(learner, earlier, tmp_path):
+    serving.export(learner, earlier, image_shape=SHAPE, any_size=False)
+    assert description_of(earlier)["learner"] == "PrototypicalNetwork"
+    assert description_of(earlier)["image"]["shape"] == [16, 16, 1]
+    assert "prototypes" in tf.saved_model.load(earlier).signatures["adapt"].structured_outputs
+    assert os.listdir(tmp_path) == ["model"]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "saved_model.tf.saved_model.save",
+        "whole_folder.write_text",
+        "export.difference_from_learner",
+    ],
+)
+def test_a_failure_leaves_the_earlier_export(one_step, earlier, tmp_path, monkeypatch, step):
+    before = snapshot(earlier)
+
+    def full(*arguments, **named):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(f"kfsl.serving.{step}", full)
+    with pytest.raises(OSError, match="No space left"):
+        serving.export(one_step, earlier, image_shape=SHAPE)
+    assert snapshot(earlier) == before
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_a_failed_exchange_puts_the_earlier_export_back(one_step, earlier, tmp_path, monkeypatch):
+    before, replace = snapshot(earlier), os.replace
+
+    def refuse_the_new(source, target):
+        if target == earlier and not source.endswith(".old"):
+            raise OSError("Permission denied")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse_the_new)
+    with pytest.raises(OSError, match="Permission denied"):
+        serving.export(one_step, earlier, image_shape=SHAPE)
+    monkeypatch.undo()
+    assert snapshot(earlier) == before
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def snapshot(path):
+    files = [file for file in Path(path).rglob("*") if file.is_file()]
+    return {str(file): file.read_bytes() for file in files}
+
+
+def test_what_is_not_an_export_is_not_replaced(learner, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match="kfsl did not export"):
+        serving.export(learner, str(tmp_path), image_shape=SHAPE)
+    assert os.listdir(tmp_path) == ["thesis.txt"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        tf.errors.ResourceExhaustedError(None, None, "x/variables; No space left on device"),
+        OSError(28, "No space left on device"),
+    ],
+    ids=["TensorFlow", "Python"],
+)
+def test_a_full_disk_is_told_with_its_folder(learner, tmp_path, monkeypatch, error):
+    def full(*arguments, **named):
+        raise error
+
+    monkeypatch.setattr(tf.saved_model, "save", full)
+    path = str(tmp_path / "model")
+    with pytest.raises(OSError, match=r"No space left.*Make space, or name another") as told:
+        serving.export(learner, path, image_shape=SHAPE)
+    assert told.value.errno == 28
+    assert repr(path) in str(told.value)
+    assert "\n" not in str(told.value)
+    assert os.listdir(tmp_path) == []
