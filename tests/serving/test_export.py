@@ -13,7 +13,7 @@ from kfsl.episodes import EpisodeSpec
 from kfsl.learners.stanet import STANet
 from kfsl.serving import export as serving
 from tests.support.contract import SERVED, generic
-from tests.support.exported_model import SHAPE, prototypical_network
+from tests.support.exported_model import SHAPE, description_of, prototypical_network
 from tests.support.one_step import OneStep
 from tests.support.served_apart import run_apart, served_apart
 from tests.support.serving_recipes import recipes
@@ -38,19 +38,6 @@ def model(learner, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def one_step():
-    keras.utils.set_random_seed(1)
-    return OneStep()
-
-
-@pytest.fixture(scope="module")
-def fast_weights(one_step, tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("exports") / "model")
-    serving.export(one_step, path, image_shape=SHAPE)
-    return path
-
-
-@pytest.fixture(scope="module")
 def signatures(model):
     loaded = tf.saved_model.load(model)
     yield loaded.signatures
@@ -68,11 +55,6 @@ def served(signatures, episode):
 
 def expected(learner, episode):
     return tf.nn.softmax(learner(episode)["logits"])[0].numpy()
-
-
-def description_of(path):
-    with open(os.path.join(path, "model.json"), encoding="utf-8") as file:
-        return json.load(file)
 
 
 @pytest.mark.parametrize(

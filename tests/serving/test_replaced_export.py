@@ -1,6 +1,5 @@
 """A SavedModel takes its place whole, and what lay there is lost to no failure."""
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -9,8 +8,7 @@ import pytest
 import tensorflow as tf
 
 from kfsl.serving import export as serving
-from tests.support.exported_model import SHAPE, prototypical_network
-from tests.support.one_step import OneStep
+from tests.support.exported_model import SHAPE, description_of, prototypical_network
 
 
 @pytest.fixture(scope="module")
@@ -18,27 +16,10 @@ def learner():
     return prototypical_network()
 
 
-@pytest.fixture(scope="module")
-def one_step():
-    return OneStep()
-
-
-@pytest.fixture(scope="module")
-def fast_weights(one_step, tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("exports") / "model")
-    serving.export(one_step, path, image_shape=SHAPE)
-    return path
-
-
 @pytest.fixture
 def earlier(fast_weights, tmp_path):
     """An earlier export, of another learner."""
     return shutil.copytree(fast_weights, str(tmp_path / "model"))
-
-
-def description_of(path):
-    with open(os.path.join(path, "model.json"), encoding="utf-8") as file:
-        return json.load(file)
 
 
 def test_an_export_replaces_another(learner, earlier, tmp_path):

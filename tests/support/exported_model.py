@@ -1,6 +1,9 @@
 """A small exported learner that several tests share, and folders of images for it."""
 
+import json
+import os
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -33,6 +36,12 @@ def maml(**arguments) -> MAML:
     backbone = Conv4(image_shape=SHAPE, filters=4, num_pools=2)
     arguments = {"bn_policy": "support", "evaluation_steps": 3, "inner_rate": 0.2, **arguments}
     return generic(MAML(backbone, ways=4, steps=1, **arguments))
+
+
+def description_of(path: str) -> dict[str, Any]:
+    """What an export says of itself."""
+    with open(os.path.join(path, "model.json"), encoding="utf-8") as file:
+        return json.load(file)
 
 
 def draw(pattern: int, drawing: int, size: tuple[int, int] = (32, 32)) -> Image.Image:
