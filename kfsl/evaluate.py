@@ -21,7 +21,6 @@ single process would have written.
 """
 
 import dataclasses
-import hashlib
 import os
 import re
 from typing import Any
@@ -32,9 +31,9 @@ from kfsl.calibration.threshold import KNOWN_ACCEPTED
 from kfsl.calibration.words import calibration_lines, evaluation_lines
 from kfsl.command_line import command, gin_files
 from kfsl.command_line.flags import GIN_FILE, GIN_PARAM, RUN_DIR, refuse, require
-from kfsl.runs.evaluation_record import Evaluation, evaluation_name
-from kfsl.runs.files import write_json
-from kfsl.runs.paired_difference import paired_by_mode, paired_difference
+from kfsl.runs.comparison import compared
+from kfsl.runs.evaluation_name import evaluation_name, overridden_name
+from kfsl.runs.evaluation_record import Evaluation
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import check_trained, fitting_evaluation
 from kfsl.serving.run_cards import refresh_cards
@@ -150,7 +149,7 @@ def evaluate_run(
         arguments["episodes"] = episodes
     if merge:
         name = evaluation_name(arguments["split"], classes == "both", open_set)
-        name = _overridden(name, bindings)
+        name = overridden_name(name, bindings)
         found = part_files.merged(run, name, experiment.learner.objective, weights, episodes)
         lines = _told(found, run)
         part_files.remove(run, name)
@@ -161,12 +160,12 @@ def evaluate_run(
         # The run may train on meanwhile: what counts is the file that was loaded.
         found = dataclasses.replace(found, weights=weights, overrides=bindings)
         if shard is not None:
-            return [part_files.save(found, run, _overridden(found.name, bindings))]
+            return [part_files.save(found, run, overridden_name(found.name, bindings))]
         lines = _told(found, run)
     if against is None:
         return lines
     other = _other(against, found, experiment, arguments, bindings)
-    return [*lines, *_comparison(run, against, found, other)]
+    return [*lines, *compared(run, against, found, other)]
 
 
 def calibrate_run(
@@ -243,42 +242,9 @@ def _other(
     return dataclasses.replace(other, weights=compared.weights)
 
 
-def _comparison(
-    run: RunDirectory, against: RunDirectory, found: Evaluation, other: Evaluation
-) -> list[str]:
-    """Writes the paired difference of two evaluations; lines for people."""
-    difference = paired_difference(found, other)
-    other_name = os.path.basename(against.path.rstrip("/"))
-    path = run.evaluation_path(f"{found.name}_against_{other_name}")
-    values = {
-        "split": found.split,
-        "against": against.path,
-        # Of the same episodes: it may have been evaluated on more.
-        "against_mean": dataclasses.replace(other, values=other.values[: found.episodes]).mean,
-        "weights": found.weights,
-        "against_weights": other.weights,
-        "overrides": found.overrides,
-    }
-    apart = paired_by_mode(found, other)
-    write_json(path, {**values, **dataclasses.asdict(difference), **apart.to_json()})
-    lines = [f"against {against.path}: {other.summary()}", difference.summary()]
-    lines += apart.lines()
-    if found.transductive != other.transductive:
-        which = "this run" if found.transductive else against.path
-        lines.append(f"mind that {which} is transductive: its queries share their statistics")
-    return lines
-
-
-def _overridden(name: str, bindings: list[str]) -> str:
-    """The name of an evaluation whose bindings are not the run's own."""
-    if not bindings:
-        return name
-    return f"{name}_overridden_{hashlib.sha256(chr(10).join(bindings).encode()).hexdigest()[:8]}"
-
-
 def _save(found: Evaluation, run: RunDirectory) -> str:
     """Writes an evaluation, but never over one of the same learner with more episodes."""
-    path = run.evaluation_path(_overridden(found.name, found.overrides))
+    path = run.evaluation_path(overridden_name(found.name, found.overrides))
     if os.path.isfile(path):
         stored = Evaluation.load(path)
         if stored.weights == found.weights and stored.episodes > found.episodes:

@@ -13,7 +13,7 @@ copies a run's evidence there and keeps what `row.json` said already; of the pap
 from absl import flags
 
 from kfsl.command_line import command
-from kfsl.evidence.collection import collect, generate
+from kfsl.evidence.collection import collect, generate, page_beside
 from kfsl.evidence.registry import row_of_folder
 from kfsl.runs.run_directory import RunDirectory
 
@@ -25,7 +25,7 @@ def main() -> None:
     """The console script."""
     # Defined here, not at import: other commands have flags of the same name.
     flags.DEFINE_string("results", "results", "The folder of evidence.")
-    flags.DEFINE_string("output", "RESULTS.md", "The page.")
+    flags.DEFINE_string("output", None, "The page; RESULTS.md beside the evidence by default.")
     flags.DEFINE_bool("check", False, "Fail if the page is stale; write nothing.")
     flags.DEFINE_string("collect", None, "A run directory to take evidence from.")
     flags.DEFINE_string("split", "test", "The evaluation to collect.")
@@ -46,7 +46,8 @@ def _main() -> None:
             RunDirectory(options.collect), options.results, options.row, changes, options.split
         )
         print(f"collected {row.folder}: {row.evaluation.summary()}")
-    print(generate(options.results, options.output, options.check))
+    output = options.output or page_beside(options.results)
+    print(generate(options.results, output, options.check))
 
 
 def _check_changes(row: str | None, changes: dict[str, str | float | None]) -> None:

@@ -89,6 +89,21 @@ def test_against_another_run(run, store, tmp_path):
     assert written["against_mean"] == theirs.mean
 
 
+def test_a_comparison_is_not_lost_to_one_of_other_settings_or_fewer_episodes(run, store, tmp_path):
+    other = letters.trained_run(str(tmp_path / "other"), store, seed=5)
+    path = run.evaluation_path("test_against_other")
+    evaluate_run(run, "test", episodes=12, against=other)
+    with open(path, "rb") as file:
+        first = file.read()
+    evaluate_run(run, "test", episodes=12, against=other, bindings=["fixed_episode.shots = 2"])
+    apart = [name for name in os.listdir(os.path.dirname(path)) if "other_overridden_" in name]
+    assert len(apart) == 1
+    lines = evaluate_run(run, "test", episodes=4, against=other)
+    assert lines[-1] == f"not written: {path} has 12 episodes"
+    with open(path, "rb") as file:
+        assert file.read() == first
+
+
 def test_says_if_only_one_of_two_is_transductive(run, store, tmp_path):
     other = letters.trained_run(
         str(tmp_path / "other"), store, extra="letters_network.bn_policy = 'batch'\n"

@@ -3,6 +3,7 @@
 import pytest
 
 from kfsl.evidence.registry import ROWS
+from kfsl.runs.files import write_text
 from tests.support.commands import refused, run_command
 
 STANET = "omniglot_stanet_5way_1shot_3layers"
@@ -37,6 +38,16 @@ def test_status_of_what_was_not_begun(reproduce):
     runs = sum(len(row.seeds) for row in ROWS)
     assert lines[-1].startswith(f"0 of {runs} runs done; 0.0 h left of 0 that are being trained")
     assert len(lines) == runs + 1
+
+
+def test_a_row_that_has_evidence_is_said_to_be_done(reproduce, tmp_path):
+    row = "omniglot_maml_5way_1shot_mixed"
+    write_text(str(tmp_path / "results" / row / "evaluation.json"), "{}")
+    answer = reproduce(f"--row={row}")
+    assert answer.code == 0, answer
+    assert f"{row} is done: results/{row} has its evidence" in answer.out
+    assert "name another --results and another --runs" in answer.out
+    assert not (tmp_path / "RESULTS.md").exists()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from kfsl.evidence.collection import collect, collect_experts, generate
+from kfsl.evidence.collection import collect, collect_experts, generate, page_beside
 from kfsl.evidence.registry import paper_row
 from kfsl.runs.files import write_json, write_text
 from kfsl.runs.run_directory import RunDirectory
@@ -36,6 +36,11 @@ def table_rows(page):
     return [
         dict(zip(lines[0], line, strict=True)) for line in lines if line[0] not in ("Method", "---")
     ]
+
+
+def test_the_page_is_beside_the_evidence():
+    assert page_beside("results") == "RESULTS.md"
+    assert page_beside("anew/results/") == os.path.join("anew", "RESULTS.md")
 
 
 def test_a_run_becomes_a_row(run, results, page):

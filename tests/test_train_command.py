@@ -82,6 +82,8 @@ def test_training_and_training_again(folder, train_here):
     again = train(folder, "--gin_file=letters.gin")
     assert again.returncode == 0, again.stderr
     assert "is done: trained 6 steps before" in again.stdout
+    # Killed before its end was written, it has its end now.
+    RunDirectory(str(folder / "runs/letters")).reopen()
     without_gin = train_here("--run_dir=runs/letters")
     assert "is done: trained 6 steps before" in without_gin.out, without_gin
     config = (folder / "runs/letters/config.gin").read_text()

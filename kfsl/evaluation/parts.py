@@ -15,7 +15,8 @@ from kfsl.evaluation.probability_tally import ProbabilityTally
 from kfsl.evaluation.tally import EvaluationTally
 from kfsl.objectives.objective import Objective
 from kfsl.runs.environment import environment
-from kfsl.runs.evaluation_record import Evaluation, evaluation_name
+from kfsl.runs.evaluation_name import evaluation_name
+from kfsl.runs.evaluation_record import Evaluation
 from kfsl.runs.files import replaced_file
 
 #: What reading an archive that is cut or damaged raises.

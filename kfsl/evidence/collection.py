@@ -16,6 +16,11 @@ from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import check_trained, stored_evaluation, weights_fingerprint
 
 
+def page_beside(results: str) -> str:
+    """The page of a folder of evidence: `RESULTS.md` beside it."""
+    return os.path.join(os.path.dirname(os.path.normpath(results)), "RESULTS.md")
+
+
 def generate(results: str, output: str, check: bool = False) -> str:
     """Writes the page, or checks that it is what would be written.
 
@@ -75,7 +80,7 @@ def collect(
         raise ValueError(f"--row must name a folder of {results}/; received {row!r}.")
     check_trained(run)
     evaluation = stored_evaluation(run, split)
-    if not run.metadata.get("finished"):
+    if not run.finished:
         raise ValueError(
             f"{run.path!r} is not finished: continue it with "
             f"python -m kfsl.train --run_dir={run.path}"

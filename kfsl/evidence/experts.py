@@ -69,6 +69,8 @@ def merged(experts: Sequence[tuple[tuple[str, ...], Evaluation]]) -> Evaluation:
         learner=f"Multi-{'/'.join(names)}",
         classes={},
         confusions=[],
+        calibration={},
+        open_set={},
         weights="",
         seconds=sum(evaluation.seconds for _, evaluation in experts),
     )

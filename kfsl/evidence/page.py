@@ -15,7 +15,8 @@ per cent, errors are mean squared errors, of which less is better, returns sums 
 over episodes ± its 95 % interval (1.96 · std / √episodes); of several seeds, which meet the same
 episodes, the mean. A row is met when ours and its interval reach the paper's number. A difference
 is one on the same episodes, with its own interval. Training time is that of one run on the named
-machine. `python -m kfsl.reproduce --row=NAME` makes a row anew.
+machine. `python -m kfsl.reproduce --row=NAME --results=FOLDER/results --runs=FOLDER/runs` makes
+a row anew.
 """
 COLUMNS = (
     "Method", "Data and protocol", "Setting", "Paper", "Ours", "Reached", "Beside", "Episodes",

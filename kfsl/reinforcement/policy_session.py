@@ -18,7 +18,6 @@ from kfsl.reinforcement.evaluate_policy import acting_over_updates, evaluate_pol
 from kfsl.reinforcement.meta_policy import MetaPolicy
 from kfsl.reinforcement.navigation import Navigation
 from kfsl.reinforcement.policy_experiment import PolicyExperiment
-from kfsl.runs.environment import now
 from kfsl.runs.measure import half_interval
 from kfsl.runs.run_directory import RunDirectory, RunDirectoryError
 from kfsl.training.callbacks.best_learner import BestLearner
@@ -96,6 +95,7 @@ class PolicySession:
                 or the disk is full. What was saved before is kept.
         """
         if self.done:
+            self._claim.tell_end(self._checkpoint.moved_on, self._trained)
             return {}
         self._claim.take(self._checkpoint.moved_on)
         try:
@@ -105,7 +105,7 @@ class PolicySession:
                 for number in range(self._trained, self._arguments.iterations):
                     logs = self._iterate(number)
                     self._record(number, logs)
-                self._end()
+                self._run.end(self._trained)
                 return logs
         finally:
             self._claim.release()
@@ -131,7 +131,7 @@ class PolicySession:
         self._checkpoint = TrainingCheckpoint(run.checkpoints, learner, self._best)
         self._trained = self._checkpoint.restore() or 0
         begun = run.trained_epochs() > self._arguments.checkpoint_every
-        gone = not self._trained and ("finished" in run.metadata or begun)
+        gone = not self._trained and (run.finished or begun)
         if gone or (self._trained and not os.path.isfile(run.best_learner)):
             raise RunDirectoryError(
                 f"{run.path!r} was trained and its checkpoint or best policy is gone. Put it back "
@@ -205,7 +205,9 @@ class PolicySession:
         arguments, last = self._arguments, number + 1 == self._arguments.iterations
         validated = (number + 1) % arguments.validation_every == 0 or last
         if validated:
+            started = time.perf_counter()
             logs |= self._validated()
+            logs["validation_seconds"] = time.perf_counter() - started
         with self._writer.as_default(step=number + 1):
             for name, value in logs.items():
                 tf.summary.scalar(name, value)
@@ -244,12 +246,6 @@ class PolicySession:
             "val_return_interval": half_interval(found.values),
             "val_return_before": sum(before) / len(before),
         }
-
-    def _end(self) -> None:
-        seconds = self._run.training_seconds()
-        self._run.update_metadata(
-            {"finished": now(), "steps": self._trained, "training_seconds": seconds}
-        )
 
 
 def _paths(experiment: PolicyExperiment) -> Any:

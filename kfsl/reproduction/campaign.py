@@ -11,7 +11,6 @@ from kfsl.evidence.collection import collect, collect_experts, generate
 from kfsl.evidence.paper_row import PaperRow
 from kfsl.evidence.registry import paper_row
 from kfsl.reproduction.row_run import DONE, RowRun
-from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import stored_evaluation, weights_fingerprint
 from kfsl.runs.training_lock import TrainingLock
 
@@ -125,15 +124,15 @@ class Campaign:
         row = paper_row(run.row.starts_from)
         seed = run.seed if run.seed in row.seeds else row.seeds[0]
         directory = RowRun(row, seed, self.runs, self.results).directory
-        if not os.path.isfile(directory.best_learner):
+        if not directory.finished:
             raise CampaignError(
-                f"it begins with the run of {row.name}, which {self.runs!r} does not hold; first "
-                f"run --row={row.name}"
+                f"it begins with the run of {row.name}, which {self.runs!r} does not hold "
+                f"finished; first run --row={row.name}"
             )
         return directory.path
 
     def _evaluate(self, run: RowRun) -> None:
-        if not _evaluated(run.directory):
+        if not _evaluated(run):
             self._command("evaluate", f"--run_dir={run.directory.path}")
 
     def _command(self, name: str, *arguments: str) -> None:
@@ -151,9 +150,11 @@ class Campaign:
             ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
-def _evaluated(run: RunDirectory) -> bool:
-    """Whether the weights as they are now were evaluated."""
+def _evaluated(run: RowRun) -> bool:
+    """Whether the weights as they are now were evaluated, on all episodes."""
     try:
-        return stored_evaluation(run, "test").weights == weights_fingerprint(run)
+        stored = stored_evaluation(run.directory, "test")
     except FileNotFoundError:
         return False
+    current = stored.weights == weights_fingerprint(run.directory)
+    return current and stored.episodes >= run.planned_episodes

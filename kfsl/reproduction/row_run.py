@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+import statistics
 
 from kfsl.command_line import gin_files
 from kfsl.evidence.paper_row import PaperRow
@@ -55,7 +56,7 @@ class RowRun:
         """`done` with evidence, `trained` without, `begun` or `missing`."""
         if os.path.isfile(os.path.join(self.evidence, "evaluation.json")):
             return DONE
-        if self.directory.metadata.get("finished"):
+        if self.directory.finished:
             return TRAINED
         return BEGUN if self.directory.exists else MISSING
 
@@ -76,13 +77,25 @@ class RowRun:
         return _last(text, "train.epochs", 100) * _last(text, "train.steps_per_epoch", 100)
 
     @property
+    def planned_episodes(self) -> int:
+        """Episodes, or tasks, that its evaluation is to have."""
+        if self.row.trainer == "train_policy":
+            return _last(self.directory.config, "evaluate_policy.episodes", 40)
+        return _last(self.directory.config, "evaluate.episodes", 600)
+
+    @property
     def seconds_left(self) -> float | None:
-        """Of training, at the speed measured so far; None where nothing was measured."""
-        trained = self.updates
-        seconds = self.directory.training_seconds()
-        if not trained or not seconds:
+        """Of training and validation, as measured so far; None where nothing was measured."""
+        lines = [line for line in self.directory.metrics() if line.get("seconds")]
+        if not lines:
             return None
-        return (self.planned_updates - trained) * seconds / trained
+        left = (self.planned_updates - self.updates) * lines[-1]["epoch"] / lines[-1]["step"]
+        validations = [line["validation_seconds"] for line in lines if "validation_seconds" in line]
+        # Medians: a process that was stopped for a while is no slower afterwards.
+        seconds = statistics.median(line["seconds"] for line in lines)
+        if validations:
+            seconds += statistics.median(validations) * len(validations) / len(lines)
+        return left * seconds
 
     @property
     def threads(self) -> int | None:

@@ -63,9 +63,10 @@ def _progress(run: RowRun) -> str:
         told = f"{ours}, paper {_number(run.row)}"
     elif state == BEGUN:
         left = run.seconds_left
-        share = 100 * run.updates / run.planned_updates
+        planned = run.planned_updates
+        share = f" ({100 * run.updates / planned:.0f} %)" if planned else ""
         hours = "time left not measured yet" if left is None else f"{left / 3600:.1f} h left"
-        told = f"{run.updates:,} of {run.planned_updates:,} updates ({share:.0f} %), {hours}"
+        told = f"{run.updates:,} of {planned:,} updates{share}, {hours}"
         told += _best(run)
     elif run.row.experts:
         told = f"made of {' and '.join(run.row.experts)}"

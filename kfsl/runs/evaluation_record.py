@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kfsl.runs.evaluation_name import evaluation_name
 from kfsl.runs.files import read_json, write_text
 from kfsl.runs.measure import Measure, half_interval, measure_named
 
@@ -240,20 +241,6 @@ class Evaluation:
             return cls.from_json(values)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"{path!r} is damaged ({error}); {remedy}.") from error
-
-
-def evaluation_name(split: str, base_classes: bool, open_set: bool) -> str:
-    """The name of an evaluation, and of its file.
-
-    Args:
-        split: str.
-        base_classes: bool. Whether queries may be of base classes too.
-        open_set: bool. Whether some are of no class of their episode.
-
-    Returns:
-        str.
-    """
-    return f"{split}{'_and_base' * base_classes}{'_open_set' * open_set}"
 
 
 def mean_over_modes(groups: dict[str, list[float]]) -> tuple[float, float]:

@@ -177,6 +177,16 @@ class RunDirectory:
         growth = {"from": before, "to": after, "when": now()}
         self.update_metadata({"epochs_grown": [*told, growth]})
 
+    @property
+    def finished(self) -> bool:
+        """Whether training came to its end."""
+        return "finished" in self.metadata
+
+    def end(self, steps: int) -> None:
+        """Has the metadata say that training came to its end, after so many steps in all."""
+        told = (now(), steps, self.training_seconds())
+        self.update_metadata(dict(zip(ENDED, told, strict=True)))
+
     def reopen(self) -> None:
         """Takes back that training ended, as the metadata say: it goes on."""
         values = self.metadata

@@ -53,6 +53,24 @@ class ClaimedRun:
                 "command again to go on from there."
             )
 
+    def tell_end(self, moved_on: Callable[[], bool], steps: int) -> None:
+        """Writes the end of a training that was killed between its last checkpoint and its end.
+
+        Args:
+            moved_on: function without arguments, as of `take`.
+            steps: int. All that were trained.
+
+        Raises:
+            RunDirectoryError: if another process trains, or trained, into it.
+        """
+        if self._run.finished or not self._writes:
+            return
+        self.take(moved_on)
+        try:
+            self._run.end(steps)
+        finally:
+            self.release()
+
     def release(self) -> None:
         """Gives it back, if it was taken."""
         self._lock.release()

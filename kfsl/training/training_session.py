@@ -12,7 +12,6 @@ import keras
 from kfsl.distribution import strategy
 from kfsl.experiment import Experiment, check_same_data
 from kfsl.metrics.finite_weights import weight_not_finite
-from kfsl.runs.environment import now
 from kfsl.runs.run_directory import RunDirectory, RunDirectoryError
 from kfsl.training.callbacks.best_learner import BestLearner
 from kfsl.training.callbacks.metrics_log import MetricsLog
@@ -97,6 +96,7 @@ class TrainingSession:
                 before is kept.
         """
         if self.done:
+            self._claim.tell_end(self._checkpoint.moved_on, self._steps)
             return {}
         self._claim.take(self._checkpoint.moved_on)
         try:
@@ -110,7 +110,7 @@ class TrainingSession:
                 self._see_base_images()
                 logs = self._train(operative) if self._arguments.epochs else self._validate()
                 if self.writes:
-                    self._end()
+                    self._run.end(self._steps)
                 return logs
         finally:
             self._claim.release()
@@ -178,7 +178,7 @@ class TrainingSession:
         """Refuses to train anew over what was trained, because a part of it is gone."""
         run = self._run
         told = "Put it back from a copy, or train into another --run_dir"
-        if self._trained is None and ("finished" in run.metadata or run.trained_epochs() > 1):
+        if self._trained is None and (run.finished or run.trained_epochs() > 1):
             raise RunDirectoryError(
                 f"{run.path!r} was trained for {run.trained_epochs()} epochs and has no "
                 f"checkpoint in {run.checkpoints!r} to go on from. {told}; train.start_from = "
@@ -291,7 +291,6 @@ class TrainingSession:
         self._trained = 0
         return logs
 
-    def _end(self) -> None:
-        steps = (self._trained or 0) * self._arguments.steps_per_epoch
-        seconds = self._run.training_seconds()
-        self._run.update_metadata({"finished": now(), "steps": steps, "training_seconds": seconds})
+    @property
+    def _steps(self) -> int:
+        return (self._trained or 0) * self._arguments.steps_per_epoch

@@ -26,6 +26,7 @@ from kfsl.runs.run_directory import RunDirectory, RunDirectoryError
 from kfsl.training.training_session import TrainingError
 from tests.support import forked, policy_process
 from tests.support.policies import KINDS, experiment, policy
+from tests.training.test_train import TIMES
 
 SMALL = {"iterations": 2, "tasks": 2, "validation_every": 2, "validation_tasks": 2}
 
@@ -43,7 +44,7 @@ def lines(run_dir):
 
 def told(run_dir):
     """What was measured, without the time it took."""
-    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines(run_dir)]
+    return [{k: v for k, v in line.items() if k not in TIMES} for line in lines(run_dir)]
 
 
 def test_a_killed_run_ends_with_the_same_bits(tmp_path):

@@ -10,13 +10,16 @@ import pytest
 
 from kfsl.evidence import registry
 from kfsl.evidence.collection import generate
-from kfsl.reproduction.campaign import Campaign, CampaignError
+from kfsl.reproduction.campaign import Campaign, CampaignError, _evaluated
 from kfsl.reproduction.row_run import RowRun
 from kfsl.reproduction.status import status
+from kfsl.runs.files import write_text
 from kfsl.runs.run_directory import RunDirectory
+from kfsl.runs.trained_run import weights_fingerprint
 from kfsl.runs.training_lock import TrainingLock
 from tests.support import letters
 from tests.support.campaign_process import FIRST, NICENESS, OTHER, ROWS, SECOND, campaign
+from tests.support.evidence import evaluation
 from tests.test_train_command import CHECKOUT, GIN
 
 #: How the lines of a campaign begin, among those of its commands.
@@ -135,6 +138,58 @@ def _wait_for(condition, seconds=120):
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+def begun(name, text=""):
+    """A row's run with a learner that was validated, whose training has not ended."""
+    run = RowRun(ROWS[name], 0, "runs", "results")
+    run.directory.start(text)
+    write_text(run.directory.best_learner, "weights")
+    return run
+
+
+def test_no_row_begins_with_weights_that_are_still_trained(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    base = begun(FIRST)
+    beginning = RowRun(ROWS[SECOND], 0, "runs", "results")
+    with pytest.raises(CampaignError, match=f"not hold finished; first run --row={FIRST}"):
+        campaign(*PLACES)._beginning(beginning)
+    base.directory.end(6)
+    assert campaign(*PLACES)._beginning(beginning) == f"runs/{FIRST}"
+
+
+def test_an_evaluation_on_fewer_episodes_is_not_the_rows(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = begun(OTHER, "evaluate.episodes = 4\n")
+    weights = weights_fingerprint(run.directory)
+    path = run.directory.evaluation_path("test")
+    assert not _evaluated(run)
+    evaluation(weights=weights, values=[1.0, 0.9, 0.8]).save(path)
+    assert not _evaluated(run)
+    evaluation(weights=weights).save(path)
+    assert _evaluated(run)
+    evaluation(weights="others").save(path)
+    assert not _evaluated(run)
+
+
+def test_the_time_left_is_with_validation_and_without_pauses(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = begun(OTHER, "train.epochs = 10\ntrain.steps_per_epoch = 5\n")
+    assert run.seconds_left is None
+    assert "0 of 50 updates (0 %), time left not measured yet" in status([run])
+    for epoch, seconds in enumerate((2.0, 2.0, 3600.0, 2.0), start=1):
+        validated = {"validation_seconds": 1.0} if epoch % 2 == 0 else {}
+        line = {"step": 5 * epoch, "epoch": epoch, "seconds": seconds, **validated}
+        run.directory.append_metrics(line)
+    # Six epochs of two seconds, of which three are validated in one.
+    assert run.seconds_left == pytest.approx(15.0)
+    assert "20 of 50 updates (40 %), 0.0 h left" in status([run])
+
+
+def test_a_row_of_no_updates_has_a_status_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = begun(OTHER, "train.epochs = 0\n")
+    assert status([run]).startswith(f"{OTHER}: begun; 0 of 0 updates, time left not measured yet\n")
 
 
 def test_two_campaigns_in_one_folder_exclude_each_other(tmp_path):

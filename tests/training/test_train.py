@@ -26,6 +26,9 @@ from tests.support import forked, letters
 PROCESS = str(Path(__file__).parents[1] / "support" / "training_process.py")
 CHECKOUT = str(Path(__file__).parents[2])
 
+#: What no two trainings have alike.
+TIMES = ("seconds", "steps_per_second", "validation_seconds")
+
 
 def run_process(store, run_dir, *arguments):
     environment = {**os.environ, "PYTHONPATH": CHECKOUT}
@@ -42,8 +45,7 @@ def checkpoint_values(run_dir):
 def metrics(run_dir):
     with open(os.path.join(run_dir, "metrics.jsonl"), encoding="utf-8") as file:
         lines = [json.loads(line) for line in file]
-    timing = ("seconds", "steps_per_second")
-    return [{k: v for k, v in line.items() if k not in timing} for line in lines]
+    return [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
 
 
 @pytest.mark.long

@@ -85,6 +85,25 @@ def test_a_run_that_goes_on_is_not_finished_until_it_ends(store, run, monkeypatc
     assert not {"finished", "steps"} & run.metadata.keys()
 
 
+def test_what_was_killed_before_its_end_was_told_is_told_by_the_next_call(store, run):
+    told = run.metadata
+    run.reopen()
+    assert not run.finished
+    again = session(store, run.path)
+    assert not run.finished, "constructed, a session writes nothing"
+    assert again.done
+    assert again.fit() == {}
+    assert run.finished
+    assert {k: v for k, v in run.metadata.items() if k != "finished"} == {
+        k: v for k, v in told.items() if k != "finished"
+    }
+    # Once is enough, and another may train into it now.
+    ended = run.metadata["finished"]
+    assert again.fit() == {}
+    assert run.metadata["finished"] == ended
+    assert TrainingLock(run.lock_path).acquire() is None
+
+
 # === No epochs ===
 
 

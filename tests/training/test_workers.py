@@ -14,9 +14,9 @@ import tensorflow as tf
 
 from tests.support import forked, letters
 from tests.support.workers_process import KINDS
+from tests.training.test_train import TIMES
 
 MODULE = "tests.support.workers_process"
-TIMES = ("seconds", "steps_per_second")
 
 
 def free_addresses(count):

@@ -5,7 +5,10 @@ from kfsl.evidence.paper_row import PaperRow
 PAPER = "ModGrad (Simon et al., 2020)"
 MINI_IMAGENET = "miniImageNet, 64 / 16 / 20 classes, re-encoded at 84 pixels"
 MULTI_SHOT = "Omniglot, 20 characters of each of 25 / 11 / 10 alphabets"
-TRANSFORMED = "100 inner steps on images transformed anew; moments of the support set in the test"
+TRANSFORMED = (
+    "15 images of each class, where the paper has 1 to 25, and 5 queries; 100 inner steps on "
+    "images transformed anew; moments of the support set in the test"
+)
 REPTILE = "multishot_omniglot_reptile_20way_15shot"
 
 MINI_IMAGENET_ROWS = (

@@ -9,8 +9,8 @@ from keras import ops
 class TrainingSignals(keras.callbacks.Callback):
     """Adds learning rate, weight norm, seconds and steps per second to each epoch's logs.
 
-    It must come before the callbacks that write the logs. The time is that of the training
-    steps: validation and the callbacks after it are not in it.
+    It must come before the callbacks that write the logs. `seconds` are those of the training
+    steps; where an epoch was validated, `validation_seconds` are told besides.
     """
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -31,7 +31,10 @@ class TrainingSignals(keras.callbacks.Callback):
         del epoch
         if logs is None:
             return
-        seconds = (self._ended or time.perf_counter()) - self._started
+        now = time.perf_counter()
+        seconds = (self._ended or now) - self._started
+        if self._ended is not None:
+            logs["validation_seconds"] = now - self._ended
         squares = [ops.sum(ops.square(weight)) for weight in self.model.trainable_weights]
         logs["weight_norm"] = float(ops.sqrt(sum(squares)))
         logs["learning_rate"] = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))

@@ -47,6 +47,13 @@ def test_each_is_asked_about_its_own_mode(tmp_path):
     assert apart["by_mode"]["drawings"]["mean"] == pytest.approx(0.15)
 
 
+def test_what_one_of_them_alone_was_found_to_be_is_not_told_of_all():
+    told = {"classes": {"a": 1}, "calibration": {"raw": {}}, "open_set": {"area": 0.5}}
+    one = dataclasses.replace(FOUND, **told, weights="of one")
+    both = merged([(("photos",), one), (("drawings",), FOUND)])
+    assert (both.classes, both.calibration, both.open_set, both.weights) == ({}, {}, {}, "")
+
+
 @pytest.mark.parametrize(
     ("experts", "message"),
     [
