@@ -44,6 +44,7 @@ from kfsl.prediction.table import MOST_ROWS, PredictionTable
 from kfsl.runs.files import write_text
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.serving.files import (
+    calibration_of,
     chosen_steps,
     read_description,
     read_training_data,
@@ -132,7 +133,7 @@ def predict_folders(
     check_shots(description, dict(zip(support.classes, support.counts, strict=True)))
     if none_of_these:
         check_none_of_these(support.classes, base_classes)
-        check_rejection(description, support.counts)
+        check_rejection(description, support.counts, steps)
     shape = tuple(description["image"]["trained_shape"])
     values = common_values(support, queries)
     support_images, query_images = support.pixels(shape, values), queries.pixels(shape, values)
@@ -156,7 +157,7 @@ def predict_folders(
     words = support_report.leave_one_out_lines(
         support, left_out, transductive, description["shots"]["minimum"]
     )
-    honesty = probabilities_line(description.get("calibration"), base_classes)
+    honesty = probabilities_line(calibration_of(description, steps), base_classes)
     if output:
         beside = {
             "saved_model": saved_model,

@@ -37,7 +37,7 @@ def main() -> None:
     flags.DEFINE_string("output", None, "The page; RESULTS.md beside the evidence by default.")
     flags.DEFINE_integer("threads", 1, "Threads of a run that is begun.")
     flags.DEFINE_integer("niceness", 19, "0 to 19: how far it stands back for other processes.")
-    command.run(_main)
+    command.run(_main, command.RESUMES)
 
 
 def _main() -> None:

@@ -17,7 +17,7 @@ from kfsl.runs.run_directory import RunDirectory
 
 def main() -> None:
     """The console script."""
-    command.run(_main)
+    command.run(_main, command.RESUMES)
 
 
 def _main() -> None:

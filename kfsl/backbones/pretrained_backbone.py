@@ -34,8 +34,8 @@ class PretrainedBackbone(Backbone):
 
     Args:
         network: functional or sequential `keras.Model` of one input and one output, or its
-            serialised form. Prepared images `[n, h, w, 3]` to maps, tokens or vectors. Its layers
-            become the backbone's.
+            serialised form. Prepared images `[n, h, w, 3]`, or grey ones `[n, h, w, 1]`, to maps,
+            tokens or vectors. Its layers become the backbone's.
         image_shape: tuple of three ints, height, width (either may be None) and channels, 1 or 3.
             Of the raw images. Defaults to `(None, None, 3)`.
         image_size: int, pair of ints, or None. What images are resized to inside; see
@@ -93,7 +93,8 @@ class PretrainedBackbone(Backbone):
 
         # === Layers and functional model ===
         images = keras.Input(tuple(image_shape), name="images")
-        pixels = NetworkPixels(image_size, scaling, dtype=dtype, name="pixels")
+        channels = 1 if network.inputs[0].shape[-1] == 1 else 3
+        pixels = NetworkPixels(image_size, scaling, channels, dtype=dtype, name="pixels")
         # `call`, not the network itself: its layers come into this graph one by one.
         features = network.call(pixels(images))
         if pooling and len(features.shape) > 2:

@@ -12,7 +12,7 @@ from kfsl.classifier.class_labels import class_array, label_list
 from kfsl.classifier.image_inputs import ImageInputs
 from kfsl.classifier.labelled_images import labelled_images
 from kfsl.classifier.learnt_support import LearntSupport
-from kfsl.classifier.models import served_model
+from kfsl.classifier.models import served_again, served_model
 from kfsl.classifier.saved_classifier import read_classifier, write_classifier
 from kfsl.classifier.sklearn_protocol import SklearnProtocol
 from kfsl.classifier.support_checks import check_support_set
@@ -304,10 +304,8 @@ class FewShotClassifier(SklearnProtocol):
         self.check_fitted()
         if self._learnt_now is None:
             # It was unpickled.
-            used = self._used
-            names = ("model", "head", "image_size", "steps")
-            served = served_model(*(used[name] for name in names))
-            self._learnt_now = LearntSupport(served, self._support, used["base_classes"])
+            served = served_again(self._used, self._weights)
+            self._learnt_now = LearntSupport(served, self._support, self._used["base_classes"])
         return self._learnt_now
 
     def _learn(
@@ -330,4 +328,5 @@ class FewShotClassifier(SklearnProtocol):
         """All at once: what was refused left the classifier as it was."""
         self._learnt_now, self._support, self.classes_ = learnt, learnt.support, learnt.classes
         self._used = arguments
+        self._weights = learnt.served.description.get("weights")
         return self

@@ -95,7 +95,7 @@ class LearntSupport:
         Raises:
             ValueError: if there is none: the model is not calibrated and the support set small.
         """
-        description = self.served.description
-        check_rejection(description, self.support.counts().values())
-        left_out = None if self.served.transductive else self.left_out.logits
-        return fit_rejection((description.get("calibration") or {}).get("rejection"), left_out)
+        served = self.served
+        check_rejection(served.description, self.support.counts().values(), served.steps)
+        left_out = None if served.transductive else self.left_out.logits
+        return fit_rejection((served.calibration or {}).get("rejection"), left_out)

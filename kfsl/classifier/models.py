@@ -1,6 +1,7 @@
 """What a classifier can be made of: an export, a run, a name, a network, a learner."""
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -75,6 +76,30 @@ def served_model(
     return ServedLearner.of(model, _image_shape(model, image_size), steps)
 
 
+def served_again(arguments: Mapping[str, Any], weights: str | None) -> ServedLearner:
+    """The functions that a support set was learnt with, in another process.
+
+    Args:
+        arguments: mapping, which has those of `served_model`.
+        weights: str or None. What the description said of them then.
+
+    Returns:
+        `ServedLearner`.
+
+    Raises:
+        ValueError: as `served_model`; if the model was trained or replaced meanwhile.
+    """
+    names = ("model", "head", "image_size", "steps")
+    served = served_model(*(arguments[name] for name in names))
+    if served.description.get("weights") != weights:
+        raise ValueError(
+            f"The model {arguments['model']!r} has other weights than when this classifier was "
+            "fitted, and its support set is known by those: `fit` it again. What `save` writes "
+            "keeps its model."
+        )
+    return served
+
+
 def _exported(path: str) -> str | None:
     """The SavedModel that a path stands for; None for a preset or a name."""
     if not os.path.isdir(path):
@@ -104,7 +129,9 @@ def _backbone(model: keras.Model) -> keras.Model:
     """A network that learners take: Keras's own get pixels as they are, 0 to 255."""
     if isinstance(model, Backbone):
         return model
-    return PretrainedBackbone(model, image_shape=model.input_shape[1:])
+    # A subclass of keras.Model has no input shape, and is refused.
+    shape = getattr(model, "input_shape", None) or (None, None, None, 3)
+    return PretrainedBackbone(model, image_shape=shape[1:])
 
 
 def _image_shape(

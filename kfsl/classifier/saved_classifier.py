@@ -125,7 +125,7 @@ def write_classifier(path: str, learnt: LearntSupport, arguments: Mapping[str, A
         {
             CLASSES_FILE: served.trained_on,
             CLASSIFIER_FILE: written,
-            FEATURES_FILE: _bytes(features),
+            FEATURES_FILE: _bytes(features.astype(_kept_dtype(features.dtype))),
         },
         example.__file__,
     )
@@ -144,7 +144,7 @@ def read_classifier(path: str) -> SavedClassifier:
         FileNotFoundError: if there is no such folder.
         ValueError: if it holds no classifier, or is damaged.
     """
-    read_description(path)
+    description = read_description(path)
     file = os.path.join(path, CLASSIFIER_FILE)
     if not os.path.isfile(file):
         raise ValueError(
@@ -161,6 +161,7 @@ def read_classifier(path: str) -> SavedClassifier:
     try:
         with open(os.path.join(path, FEATURES_FILE), "rb") as opened:
             features = np.load(opened, allow_pickle=False)
+        features = features.astype(tf.as_dtype(description["features"]["dtype"]).as_numpy_dtype)
         saved = SavedClassifier.from_json(values, features)
     except (KeyError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"The classifier in {path!r} is damaged ({error}); save it again.") from (
@@ -186,6 +187,11 @@ def _classify(learnt: LearntSupport, state: Mapping[str, tf.Variable]) -> Any:
         return {"probabilities": told["probabilities"][:, : len(learnt.classes)]}
 
     return concrete_function(classify, images=images)
+
+
+def _kept_dtype(dtype: np.dtype) -> Any:
+    """NumPy's files know no bfloat16; float32 holds the same numbers."""
+    return np.float32 if dtype == tf.bfloat16.as_numpy_dtype else dtype
 
 
 def _bytes(features: np.ndarray) -> bytes:

@@ -42,4 +42,4 @@ def check_support_set(
         raise ValueError("`none_label` does not go with `base_classes=True`; leave one out.")
     if none_label in counts:
         raise ValueError(f"none_label={none_label!r} is a class of the support set.")
-    check_rejection(description, counts.values())
+    check_rejection(description, counts.values(), served.steps)

@@ -28,7 +28,11 @@ INTERRUPTED = 130
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def run(main: Callable[[], None]) -> None:
+#: What Ctrl-C is told by a command that keeps what it has done so far.
+RESUMES = "interrupted; the same command continues where the last checkpoint is."
+
+
+def run(main: Callable[[], None], interrupted: str = "interrupted.") -> None:
     """Parses the flags and runs a command.
 
     A user's mistake ends it with one line on standard error and exit code 2; set
@@ -36,6 +40,7 @@ def run(main: Callable[[], None]) -> None:
 
     Args:
         main: callable without arguments.
+        interrupted: str. What Ctrl-C is told.
     """
     # Messages of TensorFlow's libraries would bury the one line that matters.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -48,7 +53,7 @@ def run(main: Callable[[], None]) -> None:
         sys.path.append(os.getcwd())
 
     def guarded(arguments: list[str]) -> None:
-        with mistakes_in_one_line():
+        with mistakes_in_one_line(interrupted):
             refuse_positional(arguments)
             main()
 
@@ -56,15 +61,13 @@ def run(main: Callable[[], None]) -> None:
 
 
 @contextlib.contextmanager
-def mistakes_in_one_line(
-    interrupted: str = "interrupted; the same command continues where the last checkpoint is.",
-) -> Iterator[None]:
+def mistakes_in_one_line(interrupted: str) -> Iterator[None]:
     """Ends the process with one line and exit code 2 where the user made a mistake.
 
     An interruption ends it with exit code 130.
 
     Args:
-        interrupted: str. What Ctrl-C is told; defaults to what holds for a training.
+        interrupted: str. What Ctrl-C is told.
     """
     _print_any_name()
     try:

@@ -56,7 +56,9 @@ def shipped() -> list[str]:
     for folder in (os.path.join(_CHECKOUT, "gin"), os.path.join(_PACKAGE, "configs")):
         if os.path.isdir(folder):
             names = sorted(name for name in os.listdir(folder) if name.endswith(".gin"))
-            return [f"gin/{name}" for name in names]
+            # Beside an installed kfsl lies the package gin, which has none.
+            if names:
+                return [f"gin/{name}" for name in names]
     return []
 
 

@@ -73,7 +73,7 @@ def query_lines(bench: Workbench, table: PredictionTable | None, none_of_these: 
     return [
         *prediction_words.how_lines(served.description, served.steps, len(table.images)),
         *([_rejection_line(bench, table)] if none_of_these else []),
-        probabilities_line(served.description.get("calibration")),
+        probabilities_line(served.calibration),
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from kfsl.episodes import QUERY_INPUTS
+from kfsl.episodes import QUERY_INPUTS, SUPPORT_LABELS
 from kfsl.figures.completion import completion_figure
 from kfsl.figures.episode import episode_figure
 from kfsl.figures.function import function_figure
@@ -33,7 +33,8 @@ def any_episode_figure(
         `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: for functions of more than two numbers, or of arrays.
+        ValueError: for functions of more than two numbers, or of arrays; for images of base
+            classes without a support set.
 
     Example:
     ```python
@@ -45,6 +46,11 @@ def any_episode_figure(
     ```
     """
     if QUERY_INPUTS not in episode:
+        if SUPPORT_LABELS not in episode:
+            raise ValueError(
+                "There is no picture of a plain batch of base classes, which has no support set: "
+                "choose a split that is drawn in episodes, such as val."
+            )
         return episode_figure(learner, episode, targets, class_names)
     shape = tuple(episode[QUERY_INPUTS].shape)
     if len(shape) != 3:

@@ -12,7 +12,7 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="kfsl")
 class NetworkPixels(keras.layers.Layer):
-    """Prepares raw pixels for a network of colour images: grey to RGB, its size, its scale.
+    """Prepares raw pixels for a network: its number of channels, its size, its scale.
 
     The arithmetic is float32 and the result is cast to the compute dtype.
 
@@ -22,9 +22,12 @@ class NetworkPixels(keras.layers.Layer):
         scaling: str, dict or None. A module of `keras.applications`, such as `"resnet50"`, whose
             own `preprocess_input` it is; or `{"scale": a, "offset": b}`, numbers or one a
             channel, for `a * pixels + b`; None leaves 0 to 255. Defaults to None.
+        channels: int. What the network takes: 3, for which grey images are repeated, or 1, of
+            grey images alone. Defaults to 3.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
-    Input: tensor `[n, H, W, C]`, `C` 1 or 3, from 0 to 255. Output: float tensor `[n, h, w, 3]`.
+    Input: tensor `[n, H, W, C]`, `C` 1 or 3, from 0 to 255. Output: float tensor
+    `[n, h, w, channels]`.
 
     Raises:
         ValueError: A size that is not positive, a module or a dict that it does not know, or
@@ -45,13 +48,17 @@ class NetworkPixels(keras.layers.Layer):
         self,
         image_size: int | Sequence[int] | None = None,
         scaling: str | Mapping[str, Any] | None = None,
+        channels: int = 3,
         **kwargs: Any,
     ) -> None:
+        if channels not in (1, 3):
+            raise ValueError(f"channels must be 1 or 3; received {channels}.")
         # Pixels that are floats are not to be rounded to half precision before they are scaled.
         super().__init__(autocast=False, **kwargs)
         self.image_size = pair_of(image_size)
         # A copy of plain numbers: what a configuration file holds.
         self._scaling = _checked_scaling(scaling)
+        self.channels = channels
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         if len(input_shape) != 4 or input_shape[-1] not in (1, 3):
@@ -59,11 +66,16 @@ class NetworkPixels(keras.layers.Layer):
                 "Images must be grey or RGB, [n, H, W, 1] or [n, H, W, 3]; received the shape "
                 f"{tuple(input_shape)}. Say with `image_shape` which they are."
             )
+        if input_shape[-1] > self.channels:
+            raise ValueError(
+                "The network takes grey images, [n, H, W, 1]; received the shape "
+                f"{tuple(input_shape)}. Say with `image_shape` that they have one channel."
+            )
 
     def call(self, inputs: Any) -> Any:
         x = ops.cast(inputs, keras.backend.result_type(self.compute_dtype, "float32"))
-        if inputs.shape[-1] == 1:
-            x = ops.repeat(x, 3, axis=-1)
+        if inputs.shape[-1] < self.channels:
+            x = ops.repeat(x, self.channels, axis=-1)
         if self.image_size is not None and tuple(inputs.shape[1:3]) != self.image_size:
             # Where the size shrinks, every pixel is to count; where it is not known yet, it may.
             shrinks = any(
@@ -81,13 +93,18 @@ class NetworkPixels(keras.layers.Layer):
         return x * scale + offset
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return (input_shape[0], *(self.image_size or input_shape[1:3]), 3)
+        return (input_shape[0], *(self.image_size or input_shape[1:3]), self.channels)
 
     def get_config(self) -> dict[str, Any]:
         scaling = self._scaling
         if isinstance(scaling, tuple):
             scaling = dict(zip(("scale", "offset"), scaling, strict=True))
-        return {**super().get_config(), "image_size": self.image_size, "scaling": scaling}
+        return {
+            **super().get_config(),
+            "image_size": self.image_size,
+            "scaling": scaling,
+            "channels": self.channels,
+        }
 
 
 def application(module: str) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 from kfsl.calibration.threshold import fewest_scores
 from kfsl.prediction.rejection import NONE, no_threshold
-from kfsl.serving.files import EXAMPLE_FILE
+from kfsl.serving.files import EXAMPLE_FILE, calibration_of
 
 OUTPUT_ENDINGS = (".csv", ".json")
 
@@ -100,17 +100,20 @@ def check_shots(description: Mapping[str, Any], counts: Mapping[Any, int]) -> No
             )
 
 
-def check_rejection(description: Mapping[str, Any], counts: Iterable[int]) -> None:
+def check_rejection(
+    description: Mapping[str, Any], counts: Iterable[int], steps: int | None
+) -> None:
     """Refuses to call an image none of the classes where no line could be drawn.
 
     Args:
         description: mapping, from `model.json`.
         counts: iterable of int. Images of each class of the support set.
+        steps: int or None. As `chosen_steps` gives them.
 
     Raises:
         ValueError: naming what is missing.
     """
-    if (description.get("calibration") or {}).get("rejection"):
+    if (calibration_of(description, steps) or {}).get("rejection"):
         return
     smallest = description["shots"]["minimum"]
     left_out = sum(count for count in counts if count > smallest)

@@ -8,7 +8,12 @@ import tensorflow as tf
 
 from kfsl.learners.base.learner import Learner
 from kfsl.prediction.left_out import LeftOut
-from kfsl.serving.files import chosen_steps, read_description, read_training_data
+from kfsl.serving.files import (
+    calibration_of,
+    chosen_steps,
+    read_description,
+    read_training_data,
+)
 from kfsl.serving.saved_model import variables_of
 from kfsl.serving.signatures import INFER_JOINTLY
 from kfsl.serving.traced import traced
@@ -111,6 +116,11 @@ class ServedLearner:
     def transductive(self) -> bool:
         """Queries influence each other, so they are classified at once."""
         return self.description["transductive"]
+
+    @property
+    def calibration(self) -> dict[str, Any] | None:
+        """What was fitted on validation episodes, if it holds for `steps`."""
+        return calibration_of(self.description, self.steps)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

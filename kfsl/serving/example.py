@@ -15,13 +15,25 @@ import tensorflow as tf
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp")
+PNG = b"\x89PNG"  # How such files begin, whatever they are called.
 
 
 def read_image(path, shape):
-    """One PNG, JPEG or BMP file as uint8 [height, width, channels], pixels 0 to 255."""
-    image = tf.io.decode_image(tf.io.read_file(str(path)), shape[2], expand_animations=False)
-    image = tf.image.resize(image, shape[:2], method="area")
-    return tf.cast(tf.round(image), tf.uint8).numpy()
+    """One PNG, JPEG or BMP file as uint8 [height, width, channels], pixels 0 to 255.
+
+    As in training, what is transparent is white. Photographs must lie upright: TensorFlow does
+    not read the orientation that cameras write beside the pixels.
+    """
+    data = tf.io.read_file(str(path))
+    if data.numpy().startswith(PNG):
+        pixels = tf.cast(tf.io.decode_png(data, 4), tf.float32)
+        opacity = pixels[..., 3:] / 255
+        image = pixels[..., :3] * opacity + 255 * (1 - opacity)
+        image = tf.image.rgb_to_grayscale(image) if shape[2] == 1 else image
+    else:
+        image = tf.io.decode_image(data, shape[2], expand_animations=False)
+    image = tf.image.resize(image, shape[:2], method="lanczos3", antialias=True)
+    return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8).numpy()
 
 
 def image_files(folder):

@@ -12,7 +12,7 @@ import sys
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-from PIL import Image
+from PIL import Image, ImageOps
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp")
@@ -20,10 +20,17 @@ MODES = {1: "L", 3: "RGB"}
 
 
 def read_image(path, shape):
-    """One PNG, JPEG or BMP file as uint8 [height, width, channels], pixels 0 to 255."""
+    """One PNG, JPEG or BMP file as uint8 [height, width, channels], pixels 0 to 255.
+
+    As in training: turned as the camera says, on white where it is transparent.
+    """
     with Image.open(path) as file:
-        scaled = file.convert(MODES[shape[2]]).resize((shape[1], shape[0]), Image.Resampling.BOX)
-    return np.asarray(scaled, "uint8").reshape(shape)
+        image = ImageOps.exif_transpose(file)
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    image = image.convert(MODES[shape[2]]).resize((shape[1], shape[0]), Image.Resampling.LANCZOS)
+    return np.asarray(image, "uint8").reshape(shape)
 
 
 def image_files(folder):

@@ -73,6 +73,20 @@ def read_training_data(path: str) -> dict[str, Any]:
     return read_json(file, "export again") if os.path.isfile(file) else {}
 
 
+def calibration_of(description: Mapping[str, Any], steps: int | None) -> dict[str, Any] | None:
+    """What was fitted on validation episodes for a model that takes so many steps.
+
+    Args:
+        description: mapping, from `model.json`.
+        steps: int or None. As `chosen_steps` gives them.
+
+    Returns:
+        dict, `calibration` in `model.json`; None if nothing was fitted, or for other steps.
+    """
+    default = (description.get("steps") or {"default": None})["default"]
+    return description.get("calibration") if steps in (None, default) else None
+
+
 def chosen_steps(description: Mapping[str, Any], steps: int | None) -> int | None:
     """The number of gradient steps to ask a model for; None where it cannot be asked.
 

@@ -225,6 +225,18 @@ def test_pickles_keep_the_support_set(fitted, queries):
     np.testing.assert_array_equal(copy.predict_proba(queries), fitted.predict_proba(queries))
 
 
+def test_a_pickle_does_not_meet_other_weights(support, queries, tmp_path):
+    path = str(tmp_path / "model")
+    export(prototypical_network(SHAPE), path, image_shape=SHAPE, weights="first")
+    pickled = pickle.dumps(FewShotClassifier(path).fit(support))
+    assert pickle.loads(pickled).predict(queries).tolist() == NAMES
+    export(prototypical_network(SHAPE), path, image_shape=SHAPE, weights="second")
+    unpickled = pickle.loads(pickled)
+    with pytest.raises(ValueError, match="has other weights than when this classifier was fitted"):
+        unpickled.predict(queries)
+    assert unpickled.fit(support).predict(queries).tolist() == NAMES
+
+
 def test_arguments_that_are_changed_are_for_the_next_fit(drawings, queries, tmp_path):
     images, names = drawings
     classifier = FewShotClassifier(maml(), steps=1).fit(images, names)

@@ -51,6 +51,26 @@ def test_a_network_gets_the_head_that_is_named(head, drawings):
     assert classifier.predict_proba(images).shape == (9, 3)
 
 
+def test_a_network_of_grey_images_gets_them(drawings):
+    images, names = drawings
+    network = plain_network((24, 24, 1))
+    classifier = FewShotClassifier(network).fit(images, names)
+    assert classifier.predict_proba(images).shape == (9, 3)
+    served = served_model(network)
+    assert served.image_shape == (24, 24, 1)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 24, 24, 1), "uint8")
+    np.testing.assert_allclose(served.embed(pixels), network(pixels.astype("float32")), atol=1e-6)
+
+
+def test_a_network_without_a_graph_is_refused():
+    class Own(keras.Model):
+        def call(self, inputs):
+            return inputs
+
+    with pytest.raises(ValueError, match="must be a functional or sequential Keras model"):
+        served_model(Own(), None, 24)
+
+
 def test_simple_shot_is_the_default():
     assert served_model(plain_network(), None, 24).description["learner"] == "SimpleShot"
 

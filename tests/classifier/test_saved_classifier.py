@@ -9,6 +9,7 @@ import pytest
 from kfsl import FewShotClassifier
 from kfsl.backbones.conv4 import Conv4
 from kfsl.learners.dense_classification import DenseClassification
+from kfsl.learners.prototypical_network import PrototypicalNetwork
 from kfsl.serving.export import export
 from tests.support.exported_model import SHAPE, draw, maml, prototypical_network
 from tests.support.served_apart import served_apart
@@ -30,6 +31,17 @@ def test_it_answers_alike(saved, model, support, queries):
     same(loaded, FewShotClassifier(model).fit(support), queries)
     assert loaded.classes_.tolist() == ["ant", "bee", "cat"]
     assert loaded.model == saved
+
+
+def test_features_that_numpys_files_do_not_know(support, queries, tmp_path):
+    learner = PrototypicalNetwork(Conv4(image_shape=SHAPE, filters=4, dtype="mixed_bfloat16"))
+    fitted = FewShotClassifier(learner).fit(support)
+    assert fitted._support.features.dtype == "bfloat16"
+    fitted.save(tmp_path / "model")
+    loaded = FewShotClassifier.load(tmp_path / "model")
+    assert loaded._support.features.dtype == "bfloat16"
+    np.testing.assert_array_equal(loaded._support.features, fitted._support.features)
+    same(loaded, fitted, queries)
 
 
 def test_no_pickles(saved):

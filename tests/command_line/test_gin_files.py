@@ -18,6 +18,15 @@ def test_files_are_found_from_any_folder(tmp_path, monkeypatch):
     assert gin_files.find("gin/stanet.gin") == "gin/stanet.gin"
 
 
+def test_the_package_gin_beside_an_installed_kfsl_is_none_of_its_files(tmp_path, monkeypatch):
+    for name in ("gin/config.py", "kfsl/configs/stanet.gin", "kfsl/configs/data/cifar100.gin"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.setattr(gin_files, "_CHECKOUT", str(tmp_path))
+    monkeypatch.setattr(gin_files, "_PACKAGE", str(tmp_path / "kfsl"))
+    assert gin_files.shipped() == ["gin/stanet.gin"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -10,6 +10,7 @@ from kfsl.prediction.image_folders import find_queries, find_support
 from kfsl.prediction.served_learner import MOST_LEFT_OUT, ServedLearner, most_left_out
 from kfsl.serving.export import export
 from kfsl.serving.files import chosen_steps
+from tests.support.calibrations import calibration
 from tests.support.exported_model import CLASSES, SHAPE, draw, maml, said, write_folder
 from tests.support.refusals import refusal
 
@@ -51,6 +52,24 @@ def test_three_classes_in_a_model_of_four_ways(model, folders, tmp_path, steps):
     scores /= scores.sum(axis=-1, keepdims=True)
     rows = [list(row["probabilities"].values()) for row in found["predictions"]]
     np.testing.assert_allclose(rows, scores[:, :3], atol=1e-5)
+
+
+@pytest.mark.parametrize(("steps", "holds"), [(None, True), (3, True), (6, False)])
+def test_what_was_fitted_for_other_steps_does_not_count(folders, tmp_path, steps, holds):
+    path = str(tmp_path / "model")
+    fitted = calibration(2.5)
+    export(maml(), path, image_shape=SHAPE, calibration=fitted)
+    lines = predict_folders(path, *folders, None, steps)
+    assert said(lines, "calibrated by the temperature 2.5") == holds
+    assert said(lines, "not calibrated") != holds
+    served = ServedLearner.load(path, steps)
+    assert (served.calibration is not None) == holds
+    # Nine images are too few to draw the line by themselves.
+    if holds:
+        assert said(predict_folders(path, *folders, None, steps, False, True), "validation")
+    else:
+        with pytest.raises(ValueError, match="the model has no threshold"):
+            predict_folders(path, *folders, None, steps, False, True)
 
 
 def test_more_classes_than_ways(model, folders, tmp_path):

@@ -7,24 +7,14 @@ import pytest
 import tensorflow as tf
 
 from kfsl.backbones.mlp import MLP
-from kfsl.calibration.record import Calibration
 from kfsl.learners.base.settings import settings_fingerprint
 from kfsl.learners.maml import MAML
 from kfsl.objectives import Regression
 from kfsl.prediction.served_learner import ServedLearner
 from kfsl.serving.check import difference_from_learner
 from kfsl.serving.export import export
+from tests.support.calibrations import REJECTION, calibration
 from tests.support.exported_model import SHAPE, maml, prototypical_network
-
-REJECTION = {"score": "max_logit", "threshold": -1.5, "known_accepted": 0.95}
-
-
-def calibration(temperature: float) -> Calibration:
-    return Calibration(
-        temperature=temperature, split="val", episodes=600, ways=5, shots=1, queries=15, seed=0,
-        dataset="patterns", dataset_fingerprint="", weights="", settings="", overrides=[],
-        before={"ece": 0.1, "bins": [[1, 0.5, 1.0]]}, after={"ece": 0.01}, rejection=REJECTION,
-    )  # fmt: skip
 
 
 def task(ways=4):

@@ -4,8 +4,9 @@ import importlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
+from data_pipelines.datasets.image_files import read_image
 from tests.support.formats import needs
 
 MODULES = ["kfsl.serving.example"] + [
@@ -36,3 +37,25 @@ def test_what_systems_leave_behind_is_no_image_and_no_class(module, tmp_path):
     np.testing.assert_array_equal(labels, [0, 0, 1])
     np.testing.assert_array_equal(images[:, 0, 0, 0], [20, 10, 0])
     np.testing.assert_array_equal(asked, np.full((1, 4, 4, 1), 200))
+
+
+@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_is_transparent_is_white(module, channels, tmp_path):
+    pixels = np.zeros((4, 4, 4), "uint8")
+    pixels[:2, ..., 3] = 255
+    Image.fromarray(pixels).save(tmp_path / "icon.png")
+    found = importlib.import_module(module).read_image(tmp_path / "icon.png", [4, 4, channels])
+    np.testing.assert_array_equal(found, read_image(tmp_path / "icon.png", (4, 4, channels)))
+    assert (found[:2].max(), found[2:].min()) == (0, 255)
+
+
+@pytest.mark.parametrize("module", MODULES[1:])
+def test_photographs_are_turned_as_the_camera_says(module, tmp_path):
+    image = Image.fromarray(np.arange(0, 240, 10, "uint8").reshape(4, 6))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    image.save(tmp_path / "photograph.jpg", exif=exif, quality=100)
+    found = importlib.import_module(module).read_image(tmp_path / "photograph.jpg", [6, 4, 1])
+    np.testing.assert_array_equal(found, read_image(tmp_path / "photograph.jpg", (6, 4, 1)))
+    assert found[0, 0, 0] > found[0, -1, 0] + 100

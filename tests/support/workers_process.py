@@ -17,7 +17,7 @@ import keras
 import tensorflow as tf
 
 from data_pipelines.samplers import base_batch, fixed_episode
-from kfsl.command_line.command import mistakes_in_one_line
+from kfsl.command_line.command import RESUMES, mistakes_in_one_line
 from kfsl.distribution import strategy
 from kfsl.experiment import Experiment
 from kfsl.layers.normalization import BatchNormalization
@@ -141,7 +141,7 @@ if __name__ == "__main__":
         cpu = tf.config.list_physical_devices("CPU")[0]
         two = [tf.config.LogicalDeviceConfiguration()] * 2
         tf.config.set_logical_device_configuration(cpu, two)
-    with mistakes_in_one_line():
+    with mistakes_in_one_line(RESUMES):
         process.set_up(threads=1, strategy=None if chosen == "alone" else chosen)
         for job in jobs:
             kind, count, *name = job.split(":")

@@ -94,6 +94,15 @@ def test_base_batches_through_train_on_the_command_line(folder):
 
 
 @pytest.mark.long
+def test_a_batch_without_support_set_has_no_picture(folder):
+    done = run(folder, "show", "--split=train")
+    assert done.returncode == 2
+    assert "There is no picture of a plain batch of base classes" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert run(folder, "show", "--split=val").returncode == 0
+
+
+@pytest.mark.long
 def test_base_classes_are_measured_on_images_that_training_did_not_see(folder):
     sampler = "--gin_param=Experiment.evaluation_sampler = @base_batch"
     size = "--gin_param=base_batch.batch_size = 15"
