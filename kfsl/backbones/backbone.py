@@ -19,7 +19,8 @@ class Backbone(keras.Model):
         features: Keras tensor `[n, h, w, c]`, its output.
         image_shape: tuple of three ints, height, width (either may be None) and channels.
         dtype: str or `keras.DTypePolicy`. The policy the graph's layers were built with.
-        **kwargs: Arguments of `keras.Model`: `name` and `trainable`.
+        **kwargs: Arguments of `keras.Model`: `name` and `trainable`; and `frozen`, names of
+            layers that are not trained where the others are.
 
     Raises:
         TypeError: for another argument, which Keras would ignore.
@@ -28,24 +29,30 @@ class Backbone(keras.Model):
     def __init__(
         self, images: Any, features: Any, image_shape: Sequence[int | None], dtype: Any, **kwargs
     ) -> None:
-        unknown = sorted(set(kwargs) - {"name", "trainable"})
+        unknown = sorted(set(kwargs) - {"name", "trainable", "frozen"})
         if unknown:
             raise TypeError(f"{type(self).__name__} has no argument {unknown[0]!r}.")
         # Not by Keras's constructor, which tells the layers nothing of it.
-        trainable = kwargs.pop("trainable", True)
+        trainable, frozen = kwargs.pop("trainable", True), kwargs.pop("frozen", ())
         super().__init__(inputs=images, outputs=features, **kwargs)
-        self.trainable = trainable
+        if not trainable:
+            # True would be told to layers that are frozen themselves.
+            self.trainable = False
+        for name in frozen:
+            self.get_layer(name).trainable = False
         # A functional model takes no policy of its own from its layers.
         self.dtype_policy = keras.dtype_policies.get(dtype)
         self.image_shape = tuple(image_shape)
 
     def get_config(self) -> dict[str, Any]:
-        return {
+        config = {
             "image_shape": self.image_shape,
             "name": self.name,
             "trainable": self.trainable,
             "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
         }
+        frozen = [layer.name for layer in self.layers if layer.weights and not layer.trainable]
+        return {**config, "frozen": frozen} if self.trainable and frozen else config
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Backbone:

@@ -15,6 +15,13 @@ from kfsl.layers.network_pixels import NetworkPixels
 from kfsl.layers.pixel_range import check_pixel_range
 
 POOLINGS = ("average", None)
+#: Layers that act in training alone.
+NOISE = (
+    keras.layers.Dropout,
+    keras.layers.AlphaDropout,
+    keras.layers.GaussianDropout,
+    keras.layers.GaussianNoise,
+)
 
 
 @keras.saving.register_keras_serializable(package="kfsl")
@@ -26,9 +33,10 @@ class PretrainedBackbone(Backbone):
     under their names, so that implants and modulations find them.
 
     Frozen means frozen: no weight is trained, batch normalisation keeps its averages and dropout
-    is off, in training too. Keras's own batch normalisation, which the networks of
-    `keras.applications` and KerasHub have, knows nothing of episodes; trained, such a network
-    needs a learner with `bn_policy="running", moments="meta_batch"`.
+    is left out. Layers of a `trainable` network that were frozen before stay so. Keras's own
+    batch normalisation, which the networks of `keras.applications` and KerasHub have, knows
+    nothing of episodes; trained, such a network needs a learner with `bn_policy="running",
+    moments="meta_batch"`.
 
     `kfsl.backbones.pretrained` makes one by name or path.
 
@@ -91,6 +99,12 @@ class PretrainedBackbone(Backbone):
         self._network = json.dumps(keras.saving.serialize_keras_object(network))
         dtype = keras.dtype_policies.get(kwargs.pop("dtype", None) or _policy(network))
 
+        if not trainable:
+            # Not by the mode it is called in: learners call its layers one by one, too.
+            network = _without_noise(network)
+        elif not network.trainable:
+            network.trainable = True
+
         # === Layers and functional model ===
         images = keras.Input(tuple(image_shape), name="images")
         channels = 1 if network.inputs[0].shape[-1] == 1 else 3
@@ -111,7 +125,7 @@ class PretrainedBackbone(Backbone):
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         check_pixel_range(inputs, 1 / 255)
-        # Keras freezes weights and averages; dropout would go on.
+        # Keras freezes weights and averages; layers that drop inside would go on.
         return super().call(inputs, training=training and self.trainable, mask=mask)
 
     def get_config(self) -> dict[str, Any]:
@@ -132,6 +146,36 @@ def _restored(network: Any) -> Any:
         import_keras_hub()
     # Keras changes what it is given while it reads it.
     return keras.saving.deserialize_keras_object(copy.deepcopy(dict(network)))
+
+
+def _without_noise(network: keras.Model) -> keras.Model:
+    """The same layers, but for those that act in training alone."""
+
+    def kept(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if isinstance(layer, keras.Model):
+            return _without_noise(layer)
+        if isinstance(layer, NOISE):
+            return keras.layers.Activation("linear", name=layer.name, dtype=layer.dtype_policy)
+        return layer
+
+    if not _has_noise(network):
+        return network
+    if isinstance(network, keras.Sequential):
+        return keras.models.clone_model(network, clone_function=kept)
+    return keras.models.clone_model(network, clone_function=kept, call_function=_called)
+
+
+def _has_noise(network: keras.Model) -> bool:
+    return any(
+        isinstance(layer, NOISE) or (isinstance(layer, keras.Model) and _has_noise(layer))
+        for layer in network.layers
+    )
+
+
+def _called(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
+    if isinstance(layer, keras.layers.Activation):
+        kwargs.pop("training", None)
+    return layer(*args, **kwargs)
 
 
 def _check(network: Any) -> None:

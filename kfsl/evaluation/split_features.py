@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from data_pipelines.class_split import ClassSplit
 from data_pipelines.dataset import FewShotDataset
+from kfsl.learners.base.given_layers import takes_pixels
 from kfsl.learners.base.learner import Learner
 
 #: Images embedded at once; a network that was trained elsewhere makes far larger ones of them.
@@ -63,7 +64,7 @@ def embed_split(learner: Learner, dataset: FewShotDataset, split: str) -> SplitF
     def embed(batch: tf.Tensor) -> tf.Tensor:
         return learner.embed(tf.gather(images, batch)[None], training=False)[0]
 
-    enlarges = getattr(getattr(learner, "backbone", None), "takes_pixels", False)
+    enlarges = takes_pixels(getattr(learner, "backbone", None))
     size = ENLARGED_BATCH if enlarges else BATCH
     batches = [rows[start : start + size] for start in range(0, len(rows), size)]
     return SplitFeatures(classes, tf.concat([embed(batch) for batch in batches], axis=0))

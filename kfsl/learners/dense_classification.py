@@ -160,8 +160,7 @@ class DenseClassification(MetricLearner):
             return super().loss_parts(episode, query_labels, outputs)
         labels = ops.cast(query_labels, "int32")[..., None]
         labels = ops.broadcast_to(labels, ops.shape(logits)[:-1])
-        losses = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-        return {"task": ops.mean(losses)}
+        return {"task": self.objective.loss(labels, logits)}
 
     # === New classes ===
 

@@ -7,7 +7,7 @@ from keras import ops
 
 from kfsl.layers.task_encoder import TaskEncoder
 from kfsl.learners.base.argument_checks import check_choice, check_numbers, check_whole_numbers
-from kfsl.learners.base.given_layers import given_network
+from kfsl.learners.base.given_layers import given_network, preparation
 from kfsl.learners.base.learner import BN_POLICIES
 from kfsl.learners.base.policy_network import PolicyNetwork
 from kfsl.learners.base.task_loop import map_tasks
@@ -22,6 +22,9 @@ from kfsl.networks.modulated_network import (
 from kfsl.networks.weight_modulation import WeightModulation
 from kfsl.objectives.classification import mask_absent
 
+#: Columns where nothing says how many.
+WAYS = 5
+
 
 @keras.saving.register_keras_serializable(package="kfsl")
 class ModulatedPrototypicalNetwork(TaskwiseLearner):
@@ -35,7 +38,8 @@ class ModulatedPrototypicalNetwork(TaskwiseLearner):
     Args:
         backbone: functional `keras.Model`. Float images `[n, H, W, C]` to features `[n, ...]`.
         encoder: `keras.Model`. Float images to maps or vectors.
-        ways: int or None. Columns of the logits in training. Defaults to `5`.
+        ways: int or None. Columns of the logits in training. Defaults to `5`, or to what an
+            `objective` says.
         generator: str. `"factorised"`: KML, two vectors and their outer product for each kernel;
             `"full"`: KML, a number for each entry of a kernel; `"film"`: MProtoNet, a factor and
             an offset for each channel behind batch normalisation. Defaults to `"factorised"`.
@@ -80,7 +84,7 @@ class ModulatedPrototypicalNetwork(TaskwiseLearner):
         backbone: keras.Model,
         encoder: keras.Model,
         *,
-        ways: int | None = 5,
+        ways: int | None = WAYS,
         generator: str = "factorised",
         embedding_size: int = 128,
         dense: bool = False,
@@ -93,6 +97,9 @@ class ModulatedPrototypicalNetwork(TaskwiseLearner):
         check_choice("bn_policy", bn_policy, BN_POLICIES)
         check_whole_numbers(1, embedding_size=embedding_size)
         check_numbers(scale=scale)
+        if ways == WAYS and kwargs.get("objective") is not None:
+            ways = None  # The default is for learners without one.
+        kwargs["preprocessing"] = preparation(backbone, kwargs.get("preprocessing"))
         # Modulated weights stay float32: the backbone's own layers cast them.
         super().__init__(ways=ways, bn_policy=bn_policy, autocast=False, **kwargs)
         self.backbone = given_network("backbone", backbone)

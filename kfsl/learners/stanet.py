@@ -14,7 +14,6 @@ from kfsl.learners.base.argument_checks import check_numbers, check_whole_number
 from kfsl.learners.base.episode_checks import check_support_labels, class_ids
 from kfsl.learners.base.metric_learner import MetricLearner
 from kfsl.metrics.attention_entropy import AttentionEntropy
-from kfsl.objectives.classification import cross_entropy
 
 #: Relative entropy above which attention is no choice.
 UNIFORM = 0.9999
@@ -47,7 +46,7 @@ class STANet(MetricLearner):
 
     Args:
         backbone: `keras.Model`. Images to feature maps `[n, h, w, C]`.
-        ways: int. Classes per episode.
+        ways: int. Classes per episode; None where an `objective` says it.
         num_layers: int. Attention layers, each with its own weights. Defaults to `3`.
         spatial_key_dim: int. Size `d_ks`. Defaults to `64`; the paper gives none of the three.
         task_key_dim: int. Size `d_kt`. Defaults to `64`.
@@ -91,7 +90,7 @@ class STANet(MetricLearner):
     def __init__(
         self,
         backbone: keras.Model,
-        ways: int,
+        ways: int | None = None,
         *,
         num_layers: int = 3,
         spatial_key_dim: int = 64,
@@ -104,10 +103,6 @@ class STANet(MetricLearner):
         moments: str = "meta_batch",
         **kwargs: Any,
     ) -> None:
-        if ways is None:
-            raise ValueError(
-                "STANet needs a fixed number of `ways`: its weights are tied to it; received None."
-            )
         check_whole_numbers(
             1,
             num_layers=num_layers,
@@ -121,6 +116,10 @@ class STANet(MetricLearner):
             # Before the base's constructor, which makes a metric for each.
             self.loss_names = ("task", "semantic")
         super().__init__(backbone, ways=ways, moments=moments, **kwargs)
+        if self.ways is None:
+            raise ValueError(
+                "STANet needs a fixed number of `ways`: its weights are tied to it; received None."
+            )
         self.num_layers = num_layers
         self.spatial_key_dim = spatial_key_dim
         self.task_key_dim = task_key_dim
@@ -263,7 +262,7 @@ class STANet(MetricLearner):
         Outside training the outputs have no semantic logits: classes of other splits have no
         place in the branch.
         """
-        parts = {"task": cross_entropy(query_labels, outputs["logits"])}
+        parts = {"task": self.objective.loss(query_labels, outputs["logits"])}
         if "semantic_support_logits" in outputs:
             parts["semantic"] = self.semantic_weight * self._semantic_loss(episode, outputs)
         return parts

@@ -4,6 +4,7 @@ import inspect
 import re
 from typing import Any
 
+from kfsl.learners.base.given_layers import takes_pixels
 from kfsl.learners.base.learner import Learner
 
 
@@ -25,7 +26,7 @@ def about(learner: Learner) -> dict[str, Any]:
         "summary": " ".join(document.split("\n\n")[0].split()),
         "reference": _reference(document),
         "backbone": None if backbone is None else type(backbone).__name__,
-        "pretrained": bool(getattr(backbone, "takes_pixels", False)),
+        "pretrained": takes_pixels(backbone),
         "parameters": int(learner.count_params()),
         "trainable": sum(weight.shape.num_elements() for weight in _values(learner)),
     }

@@ -128,6 +128,22 @@ def test_frozen_it_stays_frozen_when_it_is_saved_and_loaded(cls, arguments, tmp_
 
 
 @basic_backbones
+def test_layers_that_are_frozen_alone_stay_frozen(cls, arguments, tmp_path):
+    backbone = built(cls, arguments)
+    chosen = [layer for layer in backbone.layers if layer.weights][:2]
+    for layer in chosen:
+        layer.trainable = False
+    kept = len(backbone.trainable_weights)
+    assert 0 < kept < len(built(cls, arguments).trainable_weights)
+    backbone.save(tmp_path / "backbone.keras")
+    loaded = keras.saving.load_model(tmp_path / "backbone.keras")
+    assert [w.path for w in loaded.trainable_weights] == [
+        w.path for w in backbone.trainable_weights
+    ]
+    assert not any(loaded.get_layer(layer.name).trainable for layer in chosen)
+
+
+@basic_backbones
 def test_free_image_size_is_the_same_network(cls, arguments):
     free, fixed = built(cls, arguments), built(cls, arguments, image_shape=(28, 28, 3))
     assert free.output_shape[:3] == (None, None, None)

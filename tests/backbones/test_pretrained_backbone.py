@@ -53,6 +53,32 @@ def test_frozen_it_does_not_move_and_drops_nothing(images):
     assert len(backbone.weights) == 6
 
 
+def test_frozen_layers_of_a_trained_network_stay_so(images):
+    inner = network()
+    inner.get_layer("bn").trainable = False
+    backbone = PretrainedBackbone(inner, scaling=SCALING, trainable=True)
+    assert [weight.name for weight in backbone.trainable_weights] == ["kernel", "bias"]
+    copy = PretrainedBackbone.from_config(backbone.get_config())
+    assert len(copy.trainable_weights) == 2
+    # Frozen as a whole it was not meant: what is asked for is training.
+    inner = network()
+    inner.trainable = False
+    assert len(PretrainedBackbone(inner, trainable=True).trainable_weights) == 4
+
+
+def test_a_functional_network_drops_nothing_either(images):
+    inputs = keras.Input((None, None, 3))
+    maps = keras.layers.Conv2D(6, 3)(inputs)
+    dropped = keras.layers.SpatialDropout2D(0.5, name="drop")(maps, training=True)
+    inner = keras.Model(inputs, keras.Sequential([keras.layers.GaussianNoise(1.0)])(dropped))
+    backbone = PretrainedBackbone(inner, scaling=SCALING)
+    expected = np.mean(keras.Model(inputs, maps)(images / np.float32(255)), axis=(1, 2))
+    np.testing.assert_allclose(backbone(images, training=True), expected, atol=1e-5)
+    assert backbone.get_layer("drop").trainable_weights == []
+    copy = PretrainedBackbone.from_config({**backbone.get_config(), "trainable": True})
+    assert isinstance(copy.get_layer("drop"), keras.layers.SpatialDropout2D)
+
+
 def test_trained_it_learns(images):
     backbone = PretrainedBackbone(network(), scaling=SCALING, trainable=True)
     assert len(backbone.trainable_weights) == 4

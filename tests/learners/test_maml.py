@@ -197,6 +197,14 @@ def test_a_class_without_support_images_gets_no_probability():
     assert np.max(np.abs(change[:, :2])) > 1e-3
 
 
+def test_moments_of_the_support_set_are_not_promised_for_keras_normalisation():
+    message = "layer 'block1_bn' is Keras's BatchNormalization, which cannot be given the support"
+    for exactness in ({"first_order": True}, {"require_exact": False}):
+        with pytest.raises(ValueError, match=message):
+            small_learner("stock", bn_policy="support", **exactness)
+        assert small_learner("stock", bn_policy="batch", **exactness).transductive
+
+
 def test_wrong_arguments():
     with pytest.raises(ValueError, match="`rates` must be one of"):
         small_learner(rates="own")

@@ -9,10 +9,19 @@ import keras
 import numpy as np
 import pytest
 
+from kfsl.episodes import EpisodeSpec
+from kfsl.learners import (
+    MAML,
+    DenseClassification,
+    ModulatedPrototypicalNetwork,
+    PrototypicalNetwork,
+    STANet,
+)
 from kfsl.objectives import Classification, Regression
 from kfsl.runs.evaluation_record import Evaluation
 from kfsl.runs.measure import Measure, make_known, measure_named, measures
 from tests.support import letters
+from tests.support.backbones import two_blocks
 from tests.support.forked import python
 
 ROOT = Path(__file__).parents[2]
@@ -118,3 +127,43 @@ def test_an_own_objective_of_classes_is_saved_with_its_learner(tmp_path, ways):
         assert loaded.ways == ways
         loss = float(loaded.objective.loss(labels, logits))
         assert abs(loss - 2 * np.log(3)) < 1e-6
+
+
+def maps():
+    keras.utils.set_random_seed(0)
+    return two_blocks((8, 8, 1), filters=4)
+
+
+def doubled(make, ways):
+    """A learner with the objective, and what its loss is of the learner's own logits."""
+    episode, labels = EpisodeSpec(3, 2, 2, (8, 8, 1)).random_episode()
+    plain, own = make(ways=ways), make(objective=DoubleLosses(ways))
+    losses = [each.compute_loss(episode, labels, each(episode)) for each in (plain, own)]
+    return own, losses
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **how: STANet(maps(), num_layers=1, **how),
+        lambda **how: ModulatedPrototypicalNetwork(maps(), maps(), embedding_size=4, **how),
+        lambda **how: PrototypicalNetwork(maps(), **how),
+        lambda **how: MAML(maps(), steps=0, **how),
+    ],
+    ids=["stanet", "modulated", "prototypical", "maml"],
+)
+def test_an_own_objective_of_classes_is_what_training_minimises(make, tmp_path):
+    own, (plain, twice) = doubled(make, 3)
+    np.testing.assert_allclose(twice, 2 * plain, rtol=1e-5)
+    own.save(tmp_path / "own.keras")
+    assert keras.saving.load_model(tmp_path / "own.keras").ways == 3
+
+
+def test_an_own_objective_holds_for_every_location_of_base_classes():
+    batch = {"query_images": np.random.default_rng(0).integers(0, 256, (1, 6, 8, 8, 1), "uint8")}
+    labels = np.arange(6)[None] % 4
+    losses = []
+    for how in ({}, {"objective": DoubleLosses()}):
+        learner = DenseClassification(maps(), base_classes=4, **how)
+        losses.append(learner.loss_parts(batch, labels, learner(batch, training=True))["task"])
+    np.testing.assert_allclose(losses[1], 2 * losses[0], rtol=1e-5)

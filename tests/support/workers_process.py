@@ -23,6 +23,7 @@ from kfsl.experiment import Experiment
 from kfsl.layers.normalization import BatchNormalization
 from kfsl.learners import (
     MAML,
+    CrossModulationPrototypicalNetwork,
     DenseClassification,
     ModulatedPrototypicalNetwork,
     PrototypicalNetwork,
@@ -33,6 +34,7 @@ from kfsl.training import process
 from kfsl.training import train as training
 from kfsl.training.lost_worker import lost_worker_told
 from tests.support import letters
+from tests.support.backbones import two_blocks
 from tests.support.training_process import Die
 
 UNVALIDATED = {"validation_episodes": 0}
@@ -77,6 +79,15 @@ def modulated() -> tuple[Experiment, dict]:
     return letters_experiment(learner), UNVALIDATED
 
 
+def cross_modulated() -> tuple[Experiment, dict]:
+    """Layers behind the modulation see pairs, normalised together."""
+    learner = CrossModulationPrototypicalNetwork(
+        two_blocks(letters.SHAPE, filters=3), modulated=["block1_bn"],
+        bn_policy="running", moments="meta_batch",
+    )  # fmt: skip
+    return letters_experiment(learner), UNVALIDATED
+
+
 def base_classes() -> tuple[Experiment, dict]:
     """Batches of base classes, normalised together; the backbone has an optimiser of its own."""
     sampler = functools.partial(base_batch, batch_size=10)
@@ -91,7 +102,7 @@ def backbone_of_maps() -> keras.Model:
     return keras.Model(whole.input, whole.layers[-2].output)
 
 
-MADE = (metric, single, second_order, modulated, drawn, base_classes)
+MADE = (metric, single, second_order, modulated, cross_modulated, drawn, base_classes)
 KINDS = {each.__name__: each for each in MADE}
 
 

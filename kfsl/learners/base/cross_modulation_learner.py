@@ -238,8 +238,9 @@ class CrossModulationLearner(MetricLearner):
             pairs = ops.logical_and(rows[:, :, None], support_mask[:, None, :])
             mask = ops.reshape(pairs, (-1,))
         running = self._bn_policy == "running"
-        groups = 1 if running and self.moments == "meta_batch" else batch
-        return moments_scope(groups, mask=mask, update=running)
+        together = running and self.moments == "meta_batch"
+        groups = 1 if together else batch
+        return moments_scope(groups, mask=mask, update=running, across=together)
 
     def get_config(self) -> dict[str, Any]:
         return {

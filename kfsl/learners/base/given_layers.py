@@ -5,6 +5,22 @@ from typing import Any
 import keras
 
 from kfsl.argument_checks import check_made
+from kfsl.layers.network_pixels import NetworkPixels
+from kfsl.layers.raw_pixels import RawPixels
+from kfsl.networks.keras_private import flat_layers
+
+
+def takes_pixels(backbone: Any) -> bool:
+    """Whether a backbone takes raw pixels, and its own layers prepare them.
+
+    Args:
+        backbone: `keras.Model`, its serialised form, or None.
+    """
+    if getattr(backbone, "takes_pixels", False):
+        return True
+    # A copy of such a network's graph, as `kfsl.networks.exact` makes it, has its layers.
+    layers = flat_layers(backbone) if isinstance(backbone, keras.Model) else []
+    return any(isinstance(layer, NetworkPixels) for layer in layers)
 
 
 def preparation(backbone: Any, preprocessing: Any) -> Any:
@@ -18,8 +34,8 @@ def preparation(backbone: Any, preprocessing: Any) -> Any:
         Layer that leaves pixels as they are, where the backbone takes them raw and nothing was
         asked for; `preprocessing` elsewhere.
     """
-    if preprocessing is None and getattr(backbone, "takes_pixels", False):
-        return keras.layers.Identity()
+    if preprocessing is None and takes_pixels(backbone):
+        return RawPixels()
     return preprocessing
 
 
