@@ -30,6 +30,8 @@ class ClassSplit:
         mode_names: tuple of str. The datasets of a mixture.
         mode_rotations: tuple of int. As `rotations`, of each dataset of a mixture.
         image_shape: tuple of three ints or None. Height, width and channels of the images.
+        stored_counts: int64 array `[num_classes]` or None. Of a part of the images: how many the
+            store has of each class.
 
     Example:
     ```python
@@ -56,6 +58,7 @@ class ClassSplit:
     mode_names: tuple[str, ...] = ()
     mode_rotations: tuple[int, ...] = ()
     image_shape: tuple[int, int, int] | None = None
+    stored_counts: np.ndarray | None = None
 
     def part(
         self, first: int | None, last: int | None = None, name: str | None = None
@@ -82,7 +85,11 @@ class ClassSplit:
                 f"{self.class_names[smallest]!r} has {self.counts[smallest]} images, none there."
             )
         return dataclasses.replace(
-            self, name=name or self.name, counts=ends - starts, offsets=self.offsets + starts
+            self,
+            name=name or self.name,
+            counts=ends - starts,
+            offsets=self.offsets + starts,
+            stored_counts=self.counts if self.stored_counts is None else self.stored_counts,
         )
 
     @property

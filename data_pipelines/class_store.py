@@ -3,7 +3,9 @@
 import hashlib
 import io
 import json
+import mmap
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -12,6 +14,8 @@ import numpy as np
 
 from data_pipelines.stored_names import StoredNames
 
+#: Of Linux; Python knows it from 3.13 on.
+MAP_NORESERVE = 0x4000
 IMAGES_FILE = "images.npy"
 DESCRIPTION_FILE = "store.json"
 #: One record a class, and the names of all classes, one after another.
@@ -115,7 +119,7 @@ class ClassStore:
             if known:
                 images = np.load(path / IMAGES_FILE, mmap_mode="r", allow_pickle=False)
                 store = cls(path, description, images)
-        except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
+        except (ValueError, KeyError, TypeError, EOFError, FileNotFoundError) as error:
             raise ValueError(
                 f"The class store in {path} is damaged ({error}). Delete the folder and prepare "
                 "the dataset again."
@@ -171,7 +175,7 @@ class ClassStore:
         import tensorflow as tf
 
         # DLPack refuses read-only arrays; copy-on-write pages are never written to.
-        images = np.load(self.path / IMAGES_FILE, mmap_mode="c", allow_pickle=False)
+        images = writable_pages(self.path / IMAGES_FILE)
         return tf.experimental.dlpack.from_dlpack(images.__dlpack__())
 
     def compute_fingerprint(self) -> str:
@@ -186,6 +190,25 @@ class ClassStore:
             file.seek(header_size(self.image_shape))
             update_from_file(digest, file)
         return digest.hexdigest()
+
+
+def writable_pages(path: Path) -> np.ndarray:
+    """An array whose file is mapped, which may be larger than the memory; writes are not kept.
+
+    NumPy's own mode for this has the system set memory aside for every page, in case all are
+    written.
+
+    Args:
+        path: `pathlib.Path`. A `.npy` file.
+
+    Returns:
+        Array of the file's shape and type.
+    """
+    found = np.load(path, mmap_mode="r", allow_pickle=False)
+    flags = mmap.MAP_PRIVATE | (MAP_NORESERVE if sys.platform == "linux" else 0)
+    with open(path, "rb") as file:
+        pages = mmap.mmap(file.fileno(), 0, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+    return np.ndarray(found.shape, found.dtype, pages, offset=found.offset)
 
 
 def _classes(path: Path, description: dict[str, Any]) -> tuple[np.ndarray, StoredNames]:

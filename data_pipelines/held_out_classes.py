@@ -17,7 +17,8 @@ def hold_out(
 
     A class moves with all its rotations, and counts as one. Of a mixture each mode gives a share
     in proportion to its train classes, at least one class, and keeps at least one; a mode that
-    has a single one keeps it.
+    has a single one keeps it. Where modes are one dataset in several styles, a class moves in all
+    of them.
 
     Args:
         name: str. The dataset's, for messages.
@@ -52,12 +53,20 @@ def hold_out(
     by_name = np.array(sorted(range(len(names)), key=names.__getitem__))
     # RandomState: its stream is frozen, so the held-out classes never change with NumPy.
     order = by_name[np.random.RandomState(seed).permutation(len(names))]
-    kept, moved, first = [], [], 0
+    kept, moved, first, places = [], [], 0, {}
     for classes, share in zip(train, shares, strict=True):
         last = first + len(classes.groups)
-        drawn = classes.groups[order[(order >= first) & (order < last)] - first]
-        moved.append(drawn[:share].reshape(-1))
-        kept.append(drawn[share:].reshape(-1))
+        drawn = order[(order >= first) & (order < last)] - first
+        # The first of several styles decides for all.
+        drawn, same = places.setdefault(_part(store, classes), (drawn, share))
+        if share != same:
+            raise ValueError(
+                f"held_out={held_out}: modes of {name} have the same images in several styles, "
+                f"and each is to give as many classes; received {same} and {share}. Choose a "
+                "number that is shared out evenly."
+            )
+        moved.append(classes.groups[drawn[:share]].reshape(-1))
+        kept.append(classes.groups[drawn[share:]].reshape(-1))
         first = last
     return {
         "train": np.sort(np.concatenate(kept)),
@@ -72,6 +81,11 @@ def _by_mode(
     indices = np.sort(splits[split])
     check_whole_classes(name, split, store, indices)
     return classes_by_mode(store, indices)
+
+
+def _part(store: ClassStore, classes: ModeClasses) -> str | None:
+    """What is the same of modes that have the same classes of the same images."""
+    return store.metadata.get("parts", {}).get(classes.mode, classes.mode)
 
 
 def _names(store: ClassStore, classes: ModeClasses) -> list[str]:

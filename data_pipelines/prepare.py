@@ -11,6 +11,7 @@ from typing import Any
 from absl import flags
 
 from data_pipelines.datasets.beam_runner import BeamRunner
+from data_pipelines.function_dataset import FUNCTIONS
 from data_pipelines.load_dataset import DATASETS, NAMED, dataset_module, store_dir
 from data_pipelines.preparation import Preparation
 from kfsl.command_line import command
@@ -138,6 +139,8 @@ def _own_name(options: flags.FlagValues) -> str:
     name = options.name or options.dataset
     if name in DATASETS and name != options.dataset:
         raise ValueError(f"--name={name} is the name of a known dataset; choose another.")
+    if name in FUNCTIONS:
+        raise ValueError(f"--name={name} is the name of drawn functions; choose another.")
     if name != Path(name).name or name.startswith("."):
         raise ValueError(f"--name={name!r} must be a plain folder name.")
     return name

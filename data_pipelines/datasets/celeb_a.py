@@ -18,6 +18,8 @@ from data_pipelines.datasets.tfds_builders import read_tfds, stock_builder
 IMAGES = "img_align_celeba"
 PARTITION = "list_eval_partition.txt"
 LAYOUT = f"{IMAGES}/*.jpg and {PARTITION}, a line `<file> <0, 1 or 2>` for each image"
+#: What reads the page that Google Drive puts before a large file.
+NEEDS = {"bs4": "beautifulsoup4"}
 #: TFDS's names of the three parts.
 TFDS_SPLITS = {"train": "train", "val": "validation", "test": "test"}
 
@@ -125,7 +127,7 @@ def read_partition(path: Path) -> dict[str, str]:
 
 
 def _tfds_reader() -> DatasetReader:
-    builder = stock_builder("celeb_a", "drive.google.com")
+    builder = stock_builder("celeb_a", "drive.google.com", NEEDS)
     counts = {part: builder.info.splits[name].num_examples for part, name in TFDS_SPLITS.items()}
 
     def images() -> Iterator[tuple[int, np.ndarray]]:

@@ -16,6 +16,8 @@ from data_pipelines.datasets.tfds_builders import read_tfds, stock_builder
 
 LAYOUT = "CUB_200_2011/images/<number>.<species>/*.jpg, or what lies in one of these folders"
 TFDS_SPLITS = ("train", "test")
+#: TFDS decodes the masks too, which nobody asks for here.
+NEEDS = {"cv2": "opencv-python-headless"}
 
 INFO = DatasetInfo(
     name="cub",
@@ -95,7 +97,7 @@ def find_files(source: Path) -> dict[str, list[Path]]:
 
 
 def _tfds_reader() -> DatasetReader:
-    builder = stock_builder("caltech_birds2011", "data.caltech.edu")
+    builder = stock_builder("caltech_birds2011", "data.caltech.edu", NEEDS)
     # Its labels are the numbers of the species, from 0, without names.
     counts = np.zeros(len(species()), "int64")
     for part in TFDS_SPLITS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -153,6 +154,7 @@ def reader(
         "citation": "; ".join(dict.fromkeys(_told(data, "citation") for _, data in opened)),
     }
     notes = [note for name in SPLITS if (note := _left_out(name, opened))]
+    notes += _shared_between_splits(opened, splits)
     return DatasetReader(classes, pixels, image_shape, metadata, notes=notes)
 
 
@@ -166,6 +168,26 @@ def _left_out(split: str, opened: Sequence[tuple[MixturePart, FewShotDataset]]) 
     return (
         f"Split {split} is left out, with its classes: {' and '.join(lacking)} {have} none.{remedy}"
     )
+
+
+def _shared_between_splits(
+    opened: Sequence[tuple[MixturePart, FewShotDataset]], splits: Sequence[str]
+) -> list[str]:
+    """What the user should know of one store's classes that parts divide otherwise."""
+    notes = []
+    for (one, first), (other, second) in itertools.combinations(opened, 2):
+        if first.store.fingerprint != second.store.fingerprint:
+            continue
+        for split, others in itertools.permutations(splits, 2):
+            shared = np.intersect1d(first.splits[split], second.splits[others])
+            if shared.size:
+                notes.append(
+                    f"Warning: {one.text} and {other.text} have the same images, and "
+                    f"{shared.size:,} classes, such as {first.store.class_names[shared[0]]!r}, "
+                    f"are in {split} of the one and in {others} of the other, so what is learnt "
+                    "is tested on. Divide both alike: --parts=NAME@SPLIT."
+                )
+    return notes
 
 
 class _Member:

@@ -27,6 +27,9 @@ SPLIT_FOLDERS = {
     "testing": "test",
 }
 
+#: Folders that are called after what lies in them, not after a class, in small letters.
+IMAGE_FOLDERS = {"image", "images", "img", "imgs", "photos", "pictures", "jpeg", "jpg", "png"}
+
 _WORDS = re.compile(r"[\W\d_]+")
 
 
@@ -65,6 +68,7 @@ def find_classes(source: Path, merge: bool = False) -> FoundClasses:
         split = SPLIT_FOLDERS[folder.name.lower()]
         inner, others = _classes_in(folder)
         _refuse_divided_images(folder, inner)
+        _refuse_images_without_class(folder, inner)
         left_out += others
         for name in inner:
             if name in files and not merge:
@@ -122,6 +126,16 @@ def _refuse_divided_images(root: Path, files: dict[str, list[Path]]) -> None:
             )
 
 
+def _refuse_images_without_class(root: Path, files: dict[str, list[Path]]) -> None:
+    """`val/images/*`, whose labels stand in a text file, is no class named images."""
+    if len(files) == 1 and next(iter(files)).lower() in IMAGE_FOLDERS:
+        name = next(iter(files))
+        raise ValueError(
+            f"{root / name} holds images of all classes, and nothing says of which each is; sort "
+            f"them into a folder for each class, or remove {root}. Expected {LAYOUT}."
+        )
+
+
 def _classes_in(root: Path) -> tuple[dict[str, list[Path]], Counter[str]]:
     files: dict[str, list[Path]] = {}
     found = list_folder(root)
@@ -131,6 +145,9 @@ def _classes_in(root: Path) -> tuple[dict[str, list[Path]], Counter[str]]:
         found = list_class(folder)
         left_out += Counter(found.left_out)
         inner = {f"{name}/{printable(entry.name)}": entry for entry in found.folders}
+        if len(inner) == 1 and found.folders[0].name.lower() in IMAGE_FOLDERS:
+            # `<class>/images/*`, as in Tiny ImageNet.
+            inner = {name: found.folders[0]}
         for label, entry in (inner or {name: folder}).items():
             if inner:
                 found = list_class(entry)

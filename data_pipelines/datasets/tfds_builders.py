@@ -1,11 +1,12 @@
 """Building and reading TensorFlow Datasets, quietly and without hanging."""
 
 import contextlib
+import importlib.util
 import os
 import shutil
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,20 +43,25 @@ def build(builder: Any, data_dir: Path, beam: BeamRunner | None = None) -> Any:
     return builder
 
 
-def stock_builder(name: str, host: str) -> Any:
+def stock_builder(name: str, host: str, needs: Mapping[str, str] | None = None) -> Any:
     """TFDS's own dataset, downloaded if TFDS does not have it yet.
 
     Args:
         name: str. Name in the TFDS catalogue.
         host: str. Where the archives lie; reached for before TFDS starts, because TFDS retries
             for minutes when there is no network.
+        needs: mapping or None. Modules that TFDS needs to read this dataset and does not require
+            itself, and what `pip install` calls them.
 
     Returns:
         A prepared `tfds.core.DatasetBuilder`, in TFDS's own data directory.
 
     Raises:
         ConnectionError: the dataset is not there and cannot be downloaded.
+        ValueError: a module that it needs is missing.
     """
+    if not _is_there(_stock_dir(name)):
+        _require_modules(name, needs or {})
     require_network(name, host, already_there=_stock_dir(name))
     import requests
     import tensorflow_datasets as tfds
@@ -66,7 +72,11 @@ def stock_builder(name: str, host: str) -> Any:
     try:
         with _quiet_stdout():
             builder.download_and_prepare(file_format="tfrecord")
-    except (tfds.download.DownloadError, requests.RequestException) as error:
+    except Exception as error:
+        known = isinstance(error, tfds.download.DownloadError | requests.RequestException)
+        # TFDS does not export this one.
+        if not known and type(error).__name__ != "NonMatchingChecksumError":
+            raise
         raise ConnectionError(
             f"Downloading {name} failed: {error}. Try again, or give a folder with the images: "
             "--source=PATH."
@@ -80,7 +90,7 @@ def require_network(name: str, host: str, already_there: Path | None = None) -> 
     Raises:
         ConnectionError: the host does not answer; the message names `--source`.
     """
-    if already_there is not None and any(already_there.glob("*/dataset_info.json")):
+    if already_there is not None and _is_there(already_there):
         return
     problem = _connection_problem(f"https://{host}")
     if problem:
@@ -139,6 +149,19 @@ def read_labelled(builder: Any) -> Iterator[tuple[str, np.ndarray]]:
     for split in builder.info.splits:
         for example in read_tfds(builder, split):
             yield names[int(example["label"])], example["image"]
+
+
+def _require_modules(name: str, needs: Mapping[str, str]) -> None:
+    for module, package in needs.items():
+        if importlib.util.find_spec(module) is None:
+            raise ValueError(
+                f"TFDS needs {package} to read {name}: pip install {package}. Or give a folder "
+                "with the images: --source=PATH."
+            )
+
+
+def _is_there(folder: Path) -> bool:
+    return any(folder.glob("*/dataset_info.json"))
 
 
 def _stock_dir(name: str) -> Path:

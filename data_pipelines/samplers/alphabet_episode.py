@@ -99,7 +99,8 @@ def alphabet_episode(
     assert set(episode["query_indices"].numpy() % 20) == {0, 1, 2, 3, 4}
     ```
     """
-    check_sizes(ways=ways, shots=shots, queries=queries, min_shots=min_shots or 1)
+    least = shots if min_shots is None else min_shots
+    check_sizes(ways=ways, shots=shots, queries=queries, min_shots=least)
     check_flag("fixed_queries", fixed_queries)
     if min_shots is not None and min_shots > shots:
         raise ValueError(f"min_shots={min_shots} must not exceed shots={shots}.")

@@ -26,17 +26,19 @@ class ClassPool(NamedTuple):
     """The classes an episode can draw from.
 
     Class `i` of `size` stands at position `i * stride` of the split; it may take any of the
-    `turns` rotations stored from there on.
+    `turns` rotations stored from there on. Of a mixture, whose datasets have rotations or none,
+    it stands at `places[i]` and has `turns[i]`.
     """
 
     size: int
     stride: int
-    turns: int
+    turns: int | np.ndarray
+    places: np.ndarray | None = None
 
     @property
     def positions(self) -> np.ndarray:
         """Positions in the split, upright images only where a stride leaves rotations out."""
-        return np.arange(self.size) * self.stride
+        return np.arange(self.size) * self.stride if self.places is None else self.places
 
 
 def class_pool(split: ClassSplit, rotations: str) -> ClassPool:
@@ -55,6 +57,8 @@ def class_pool(split: ClassSplit, rotations: str) -> ClassPool:
         ValueError: for another name, or `"episode"` on a split without rotations.
     """
     check_rotations(rotations)
+    if split.modes is not None and rotations != "class":
+        return _pool_of_mixture(split, rotations)
     total, turns = len(split.counts), int(split.rotations)
     if turns == 1 and rotations == "episode":
         raise ValueError(
@@ -65,15 +69,27 @@ def class_pool(split: ClassSplit, rotations: str) -> ClassPool:
         return ClassPool(size=total, stride=1, turns=1)
     # A store keeps the rotations of a class one behind the other; a split that tore them
     # apart would give one class the images of another.
+    stored = split.counts if split.stored_counts is None else split.stored_counts
     if total % turns or np.any(
         np.diff(np.reshape(split.offsets, (-1, turns)), axis=1)
-        != np.reshape(split.counts, (-1, turns))[:, :-1]
+        != np.reshape(stored, (-1, turns))[:, :-1]
     ):
         raise ValueError(
             f"rotations={rotations!r} needs all {turns} rotations of each class side by side; "
             f"split {split.name!r} has {total} classes that are not. Use rotations='class'."
         )
     return ClassPool(total // turns, stride=turns, turns=turns if rotations == "episode" else 1)
+
+
+def _pool_of_mixture(split: ClassSplit, rotations: str) -> ClassPool:
+    modes, stored = np.asarray(split.modes), np.asarray(split.mode_rotations)
+    # Rotations of a class stand side by side, the upright one in front.
+    within = np.concatenate(
+        [np.arange(int(np.sum(modes == mode))) % stored[mode] for mode in range(len(stored))]
+    )
+    upright = np.sort(np.argsort(modes, kind="stable")[within == 0])
+    turns = 1 if rotations == "none" else stored[modes[upright]]
+    return ClassPool(len(upright), stride=1, turns=turns, places=upright)
 
 
 def stream_seed(
@@ -163,9 +179,17 @@ def few_classes(seed: tf.Tensor, size: int, k: int) -> tf.Tensor:
 
 def positions_in_split(pool: ClassPool, chosen: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Turns classes of the pool, int32 `[ways]`, into positions, each with its rotation."""
-    positions = chosen * pool.stride if pool.stride > 1 else chosen
-    if pool.turns > 1:
-        positions += uniform_integers(seed, chosen.shape.as_list(), 0, pool.turns - 1)
+    if pool.places is not None:
+        positions = tf.gather(table(pool.places, "int32"), chosen)
+    else:
+        positions = chosen * pool.stride if pool.stride > 1 else chosen
+    most = int(np.max(pool.turns))
+    if most > 1:
+        turn = uniform_integers(seed, chosen.shape.as_list(), 0, most - 1)
+        if pool.places is not None:
+            # There are 4 rotations or 1, so that every turn is as likely.
+            turn %= tf.gather(table(pool.turns, "int32"), chosen)
+        positions += turn
     return positions
 
 

@@ -11,8 +11,9 @@ import tensorflow as tf
 from data_pipelines.samplers.draws import (
     ALGORITHM,
     check_images,
-    check_rotations,
     check_sizes,
+    class_pool,
+    positions_in_split,
     random_order,
     stream_seed,
     substreams,
@@ -88,7 +89,8 @@ def mixture_episode(
     """
     check_sizes(ways=ways, shots=shots, queries=queries)
     drawn_from = _chosen_modes(split, modes)
-    positions, turns = _pool(split, rotations)
+    pool = class_pool(split, rotations)
+    positions = pool.positions
     modes_of = np.asarray(split.modes)[positions]
     _check_classes(split, modes_of, drawn_from, ways)
     can_occur = positions[np.isin(modes_of, drawn_from)]
@@ -103,10 +105,8 @@ def mixture_episode(
     else:
         place = _weighted(mode_seed, weights, len(drawn_from))
     mode = tf.gather(drawn_from, place)
-    chosen = random_order(class_seed, [len(positions)], ways, valid=modes_of == mode)
-    class_ids = tf.gather(positions.astype("int32"), chosen)
-    most = tf.gather(np.asarray(turns, "int32"), mode)
-    class_ids += uniform_integers(rotation_seed, [ways], 0, most - 1)
+    chosen = random_order(class_seed, [pool.size], ways, valid=modes_of == mode)
+    class_ids = positions_in_split(pool, chosen, rotation_seed)
     episode = sized_episode(split, class_ids, image_seed, shots, queries)
     return {**episode, "mode": mode}
 
@@ -125,22 +125,6 @@ def _chosen_modes(split: ClassSplit, modes: Sequence[str] | None) -> np.ndarray:
         )
     places = range(len(names)) if modes is None else [names.index(mode) for mode in modes]
     return np.array(places, "int32")
-
-
-def _pool(split: ClassSplit, rotations: str) -> tuple[np.ndarray, list[int]]:
-    """Positions that can be drawn, and of how many rotations each mode draws one."""
-    check_rotations(rotations)
-    modes = np.asarray(split.modes)
-    stored = np.asarray(split.mode_rotations)
-    if rotations == "class":
-        return np.arange(split.num_classes), [1] * len(stored)
-    # Rotations of a class stand side by side, the upright one in front.
-    within = np.concatenate(
-        [np.arange(int(np.sum(modes == mode))) % stored[mode] for mode in range(len(stored))]
-    )
-    order = np.argsort(modes, kind="stable")
-    upright = np.sort(order[within == 0])
-    return upright, [1] * len(stored) if rotations == "none" else stored.tolist()
 
 
 def _check_classes(

@@ -53,7 +53,7 @@ def test_a_bad_partition_is_one_line(run, stores, tmp_path, text, message):
 
 
 def test_tfds(run, stores, tmp_path, monkeypatch):
-    monkeypatch.setattr(celeb_a, "stock_builder", lambda name, host: faces_builder(tmp_path / "x"))
+    monkeypatch.setattr(celeb_a, "stock_builder", lambda *_: faces_builder(tmp_path / "x"))
     code, out, error = run("--dataset=celeb_a")
     assert code == 0, error
     assert "5 images of 32x32x3" in out

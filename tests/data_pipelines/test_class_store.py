@@ -2,12 +2,14 @@
 
 import errno
 import json
+import math
 import os
+import sys
 
 import numpy as np
 import pytest
 
-from data_pipelines.class_store import ClassStore, StoredClass
+from data_pipelines.class_store import ClassStore, StoredClass, writable_pages, write_header
 from data_pipelines.class_store_writer import write_class_store
 from data_pipelines.dataset import FewShotDataset
 
@@ -49,6 +51,23 @@ def test_images_lie_sorted_by_class_in_order_of_arrival(store):
 def test_images_are_mapped_and_read_only(store):
     assert isinstance(store.images, np.memmap)
     assert not store.images.flags.writeable
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux how much memory there is")
+def test_a_store_may_be_larger_than_the_memory(tmp_path):
+    """Pages are set aside for none of it, and written to for none."""
+    with open("/proc/meminfo", encoding="ascii") as file:
+        memory = 1024 * int(file.readline().split()[1])
+    shape = (2 * memory // (84 * 84 * 3), 84, 84, 3)
+    path = tmp_path / "images.npy"
+    with open(path, "wb") as file:
+        write_header(file, shape)
+        file.truncate(file.tell() + math.prod(shape))  # A hole: nothing is stored.
+    pages = writable_pages(path)
+    assert pages.nbytes > memory
+    assert pages[-1].max() == 0
+    pages[0] = 1
+    assert writable_pages(path)[0].max() == 0, "what is written is not kept"
 
 
 def test_fingerprint_depends_on_pixels_and_names(store, tmp_path):
@@ -122,6 +141,8 @@ def test_a_store_is_never_overwritten(store):
         ("classes.npy", lambda file: _rewritten(file, _one_image_more), "damaged: images"),
         ("names.npy", lambda file: _rewritten(file, lambda a: a[:-1]), "2 bytes"),
         ("names.npy", os.remove, "damaged.*names.npy"),
+        ("names.npy", lambda file: file.write_bytes(b""), "damaged"),
+        ("images.npy", lambda file: file.write_bytes(b""), "damaged"),
     ],
 )
 def test_damaged_stores_are_named(store, name, damage, message):

@@ -48,7 +48,7 @@ def test_a_missing_species_is_named(run, stores, tmp_path, small_cub):
 @pytest.mark.usefixtures("small_cub")
 def test_tfds(run, stores, tmp_path, monkeypatch):
     """Pictures of any size, labels without names, and masks that nobody needs."""
-    monkeypatch.setattr(cub, "stock_builder", lambda name, host: birds_builder(tmp_path / "tfds"))
+    monkeypatch.setattr(cub, "stock_builder", lambda *_: birds_builder(tmp_path / "tfds"))
     code, out, error = run("--dataset=cub")
     assert code == 0, error
     assert "201 images of 84x84x3" in out

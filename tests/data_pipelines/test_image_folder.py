@@ -130,6 +130,7 @@ def test_the_same_classes_in_train_and_test_are_merged_when_asked(run_folder, st
         (["--channels=2"], "expected 3"),
         (["--min_images_per_class=4"], "'class0' has 3 images, --min_images_per_class=4"),
         (["--name=omniglot"], "is the name of a known dataset"),
+        (["--name=sinusoids"], "is the name of drawn functions"),
         (["--name=a/b"], "plain folder name"),
         (["--colour=3"], "Unknown command line flag 'colour'"),
         (["surplus"], "Unexpected argument 'surplus'"),

@@ -191,3 +191,13 @@ def test_flags_of_other_datasets_are_refused(tmp_path):
     assert "--parts is for --dataset=mixture only" in said
     said = refusal(tmp_path, "data_pipelines.prepare", "--dataset=mixture", "--split_ratio=0.5,0.5")
     assert "--split_ratio is for --dataset=image_folder only" in said
+
+
+def test_one_store_divided_in_two_ways_is_told_of(tmp_path):
+    write_part(tmp_path, "photos", (8, 8, 1))
+    other = {"train": ["a", "b", "c"], "val": ["d", "e"], "test": ["f"]}
+    write_part(tmp_path, "again", (8, 8, 1), splits=other)
+    message = prepare(tmp_path, "photos,again:inverted", size=8)
+    assert "photos and again:inverted have the same images, and 1 classes, such as 'd'" in message
+    assert "in train of the one and in val of the other" in message
+    assert "same images" not in prepare(tmp_path, "photos,photos:inverted", size=8, name="alike")

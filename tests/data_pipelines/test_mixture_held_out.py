@@ -60,6 +60,21 @@ def test_episodes_are_of_different_characters_of_one_mode(folder, name):
         assert set(split.modes[classes]) == {int(episode["mode"])}
 
 
+def test_a_class_is_held_out_of_all_the_styles_that_it_has(tmp_path):
+    write_part(tmp_path, "photos", (8, 8, 1), splits=without_val(PHOTOS))
+    write_part(tmp_path, "turned", (8, 8, 1), 4, seed=1, splits=without_val(CHARACTERS))
+    prepare(tmp_path, "turned,photos,turned:inverted", size=8)
+    val = load_dataset("mixed", data_dir=tmp_path, held_out=8).split("val")
+    plain, inverted = (
+        {name.partition("/")[2] for name in val.class_names if name.startswith(part)}
+        for part in ("turned/", "turned:inverted/")
+    )
+    assert len(plain) == 2 * 4
+    assert plain == inverted
+    with pytest.raises(ValueError, match="each is to give as many classes; received 2 and 1"):
+        load_dataset("mixed", data_dir=tmp_path, held_out=6)
+
+
 def test_which_classes_are_held_out_depends_on_the_seed_alone(folder):
     first, again, other = (
         load_dataset("mixed", data_dir=folder, held_out=6, held_out_seed=seed) for seed in (0, 0, 1)

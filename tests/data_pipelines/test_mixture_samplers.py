@@ -74,6 +74,18 @@ def test_batches_of_base_classes_are_of_all_modes(mixed):
     assert np.unique(labels).tolist() == list(range(mixed.split("train").num_classes))
 
 
+def test_batches_of_upright_images_have_no_others(mixed):
+    train = mixed.split("train")
+    upright = [
+        i for i, name in enumerate(train.class_names) if "/rot" not in name or name.endswith("rot0")
+    ]
+    total = int(train.counts[upright].sum())
+    sampler = functools.partial(base_batch, batch_size=total, rotations="none")
+    _, labels = episode_at(mixed, "train", sampler, 0, 0)
+    assert np.unique(labels).tolist() == upright
+    assert 0 < len(upright) < train.num_classes
+
+
 def test_single_images_are_completed_in_any_mode(mixed):
     episode, colours = episode_at(mixed, "train", functools.partial(pixel_episode, points=3), 0, 0)
     assert episode["support_inputs"].shape == (1, 3, 2)

@@ -38,6 +38,26 @@ def test_half_a_division_is_refused(run_folder, stores, tmp_path, folders, messa
     assert list(stores.iterdir()) == []
 
 
+def test_a_folder_of_images_in_each_class_is_no_class(run_folder, stores, tmp_path):
+    """As Tiny ImageNet is unpacked, whose val/ and test/ have no classes."""
+    classes = ["train/n01/images", "train/n02/images", "val/n03/Images", "test/n04/images"]
+    write_tree(tmp_path / "images", classes)
+    assert run_folder()[0] == 0
+    data = load_dataset("pets", data_dir=stores)
+    assert data.split("train").class_names == ("n01", "n02")
+    assert data.split("val").class_names == ("n03",)
+    assert data.store.superclass_names == ("all",)
+
+
+@pytest.mark.parametrize("options", [(), ("--split_ratio=0.5,0.5",)])
+def test_images_of_all_classes_in_one_folder_are_no_class(run_folder, stores, tmp_path, options):
+    write_tree(tmp_path / "images", ["train/n01/images", "train/n02/images", "val/images"])
+    code, _, error = run_folder(*options)
+    assert code == 2
+    assert "val/images holds images of all classes, and nothing says of which each is" in error
+    assert list(stores.iterdir()) == []
+
+
 def test_a_class_may_be_called_train(run_folder, stores, tmp_path):
     write_tree(tmp_path / "images", ["bus", "train", "tram", "test_tube"])
     assert run_folder("--split_ratio=0.5,0.5")[0] == 0

@@ -97,6 +97,7 @@ def test_imbalance():
     [
         ({"ways": 5}, "5 ways asked within one superclass of split 'test', whose largest has 4"),
         ({"shots": 16}, "can need 21 of a class"),
+        ({"min_shots": 0}, "min_shots must be a whole number of at least 1; received min_shots=0"),
         ({"min_shots": 16}, "min_shots=16 must not exceed shots=15"),
         ({"rotations": "episode"}, "not for alphabets"),
         ({"affine": "both"}, "affine must be one of none, queries, all; received affine='both'"),

@@ -219,6 +219,21 @@ def test_without_rotations_only_upright_images_are_drawn():
     )
 
 
+@pytest.mark.parametrize(("first", "last", "held"), [(0, -2, {0, 1, 2}), (-2, None, {3, 4})])
+def test_rotations_of_a_part_of_the_images(first, last, held):
+    """Of what is held out of training, and of what is left."""
+    whole = toy_split([5] * 12, rotations=4)
+    split = whole.part(first, last)
+    drawn = many(fixed_episode, split, 60, ways=3, shots=1, queries=1, rotations="episode")
+    assert all(len(set(row // 4)) == 3 for row in drawn["support_class_ids"])
+    rows, ids = (drawn[f"support_{name}"].ravel() for name in ("indices", "class_ids"))
+    assert np.array_equal(class_of_rows(whole, rows), ids)
+    assert set(rows - whole.offsets[ids]) == held
+    size = 3 * len(held)
+    batch = base_batch(split, 0, 0, batch_size=size, rotations="none")
+    assert sorted(set(batch["query_labels"].numpy())) == [0, 4, 8]
+
+
 def test_a_batch_epoch_uses_every_image_once():
     split = toy_split([3, 8, 5, 2])
     drawn = many(base_batch, split, 12, batch_size=6)  # 18 images: 3 batches an epoch

@@ -137,6 +137,25 @@ def test_of_a_mixture_they_are_of_the_episodes_mode():
     assert seen == {0, 1}
 
 
+@pytest.mark.parametrize(("rotations", "upright"), [("none", True), ("episode", False)])
+def test_of_a_mixture_known_and_unknown_are_turned_alike(rotations, upright):
+    split = split_of(
+        24, modes=np.arange(24, dtype="int32") // 12, mode_names=("a", "b"), mode_rotations=(1, 4)
+    )
+    known = functools.partial(mixture_episode, ways=2, queries=2, shots=1, rotations=rotations)
+    turned, drawn_from = set(), set()
+    for index in range(40):
+        episode = drawn(split, index, known, unknown_ways=1, unknown_queries=1, rotations=rotations)
+        (unknown,), _ = unknown_part(episode)
+        drawn_from.add(int(unknown))
+        if episode["mode"] == 1:
+            turned |= {int(unknown) % 4, *(episode["support_class_ids"] % 4).tolist()}
+            assert unknown // 4 not in set(episode["support_class_ids"] // 4)
+    assert turned == ({0} if upright else {0, 1, 2, 3})
+    # Of a mode without rotations every class counts.
+    assert {unknown % 4 for unknown in drawn_from if unknown < 12} == {0, 1, 2, 3}
+
+
 def test_of_padded_episodes_the_padding_is_no_class():
     known = functools.partial(
         variable_episode, min_ways=2, max_ways=4, min_shots=1, max_shots=2, total_queries=4
