@@ -77,7 +77,8 @@ class KernelModulation(keras.layers.Layer):
     def _head(self, size: int, number: int) -> keras.layers.Dense:
         return keras.layers.Dense(
             size,
-            # Uniform within sqrt(1 / inputs) of zero, PyTorch's default.
+            # Uniform within sqrt(1 / inputs) of zero, PyTorch's default; PyTorch draws biases so
+            # too, here they begin at 0.
             kernel_initializer=keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform"),
             dtype=self.dtype_policy,
             name=f"head{number + 1}",

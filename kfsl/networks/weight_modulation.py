@@ -131,7 +131,7 @@ class WeightModulation:
         by_output = _by_output(layer.kernel.shape, layer)
         generator = FiLMGenerator(
             channels=by_output[-1],
-            # PyTorch's default, as of the other generators.
+            # PyTorch's default but for biases, as of the other generators.
             kernel_initializer=keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform"),
             dtype=dtype,
             name=f"film_{place.name}",
