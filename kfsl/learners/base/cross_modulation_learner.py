@@ -264,4 +264,6 @@ def _names(argument: str, names: Sequence[str]) -> tuple[str, ...]:
 
 def _flat(features: Any) -> Any:
     shape = ops.shape(features)
-    return ops.cast(ops.reshape(features, (*shape[:3], -1)), "float32")
+    # Never less than single precision, and double where all is.
+    dtype = keras.backend.result_type(features.dtype, "float32")
+    return ops.cast(ops.reshape(features, (*shape[:3], -1)), dtype)
