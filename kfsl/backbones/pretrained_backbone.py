@@ -33,10 +33,11 @@ class PretrainedBackbone(Backbone):
     under their names, so that implants and modulations find them.
 
     Frozen means frozen: no weight is trained, batch normalisation keeps its averages and dropout
-    is left out. Layers of a `trainable` network that were frozen before stay so. Keras's own
-    batch normalisation, which the networks of `keras.applications` and KerasHub have, knows
-    nothing of episodes; trained, such a network needs a learner with `bn_policy="running",
-    moments="meta_batch"`.
+    does nothing. Where a learner calls the layers one by one, what drops inside a layer of another
+    kind (attention, stochastic depth) still does in training. Layers of a `trainable` network that
+    were frozen before stay so. Keras's own batch normalisation, which the networks of
+    `keras.applications` and KerasHub have, knows nothing of episodes; trained, such a network
+    needs a learner with `bn_policy="running", moments="meta_batch"`.
 
     `kfsl.backbones.pretrained` makes one by name or path.
 
@@ -149,33 +150,33 @@ def _restored(network: Any) -> Any:
 
 
 def _without_noise(network: keras.Model) -> keras.Model:
-    """The same layers, but for those that act in training alone."""
-
-    def kept(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if isinstance(layer, keras.Model):
-            return _without_noise(layer)
-        if isinstance(layer, NOISE):
-            return keras.layers.Activation("linear", name=layer.name, dtype=layer.dtype_policy)
-        return layer
-
+    """The same layers, but copies that do nothing of those that act in training alone."""
     if not _has_noise(network):
         return network
-    if isinstance(network, keras.Sequential):
-        return keras.models.clone_model(network, clone_function=kept)
-    return keras.models.clone_model(network, clone_function=kept, call_function=_called)
+    return keras.models.clone_model(network, clone_function=_silent)
+
+
+def _silent(layer: keras.layers.Layer) -> keras.layers.Layer:
+    if _is_graph(layer):
+        return _without_noise(layer)
+    if not isinstance(layer, NOISE):
+        return layer
+    silent = layer.__class__.from_config(layer.get_config())
+    # Set, not given: so it has its random state, which checkpoints have.
+    setattr(silent, "stddev" if hasattr(silent, "stddev") else "rate", 0.0)
+    return silent
 
 
 def _has_noise(network: keras.Model) -> bool:
     return any(
-        isinstance(layer, NOISE) or (isinstance(layer, keras.Model) and _has_noise(layer))
+        isinstance(layer, NOISE) or (_is_graph(layer) and _has_noise(layer))
         for layer in network.layers
     )
 
 
-def _called(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
-    if isinstance(layer, keras.layers.Activation):
-        kwargs.pop("training", None)
-    return layer(*args, **kwargs)
+def _is_graph(layer: Any) -> bool:
+    """Whether it is a functional or sequential model, whose layers are seen."""
+    return isinstance(layer, keras.Model) and bool(getattr(layer, "inputs", None))
 
 
 def _check(network: Any) -> None:

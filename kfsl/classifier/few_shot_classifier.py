@@ -12,7 +12,7 @@ from kfsl.classifier.class_labels import class_array, label_list
 from kfsl.classifier.image_inputs import ImageInputs
 from kfsl.classifier.labelled_images import labelled_images
 from kfsl.classifier.learnt_support import LearntSupport
-from kfsl.classifier.models import served_again, served_model
+from kfsl.classifier.models import served_again, served_model, weights_of
 from kfsl.classifier.saved_classifier import read_classifier, write_classifier
 from kfsl.classifier.sklearn_protocol import SklearnProtocol
 from kfsl.classifier.support_checks import check_support_set
@@ -111,7 +111,7 @@ class FewShotClassifier(SklearnProtocol):
         """
         served = served_model(self.model, self.head, self.image_size, self.steps)
         labelled = labelled_images(X, y, least=2)
-        return self._learn(served, SupportSet.empty(), *labelled, self._arguments())
+        return self._learn(served, SupportSet.empty(), *labelled, self._arguments(served))
 
     def partial_fit(
         self, X: Any, y: Any = None, classes: Iterable[Hashable] | None = None
@@ -286,7 +286,7 @@ class FewShotClassifier(SklearnProtocol):
         classifier = cls(os.fspath(path), **saved.arguments)
         served = served_model(classifier.model, steps=classifier.steps)
         learnt = LearntSupport(served, saved.support, classifier.base_classes)
-        return classifier._keep(learnt, classifier._arguments())
+        return classifier._keep(learnt, classifier._arguments(served))
 
     @property
     def transductive(self) -> bool:
@@ -295,16 +295,17 @@ class FewShotClassifier(SklearnProtocol):
 
     # === What was learnt ===
 
-    def _arguments(self) -> dict[str, Any]:
-        """Those above as they are now, whatever arguments a subclass has."""
-        return {name: getattr(self, name) for name in ARGUMENTS}
+    def _arguments(self, served: ServedLearner) -> dict[str, Any]:
+        """Those above as they are now, whatever a subclass has, and which weights they mean."""
+        weights = weights_of(self.model, served)
+        return {**{name: getattr(self, name) for name in ARGUMENTS}, "weights": weights}
 
     @property
     def _learnt(self) -> LearntSupport:
         self.check_fitted()
         if self._learnt_now is None:
             # It was unpickled.
-            served = served_again(self._used, self._weights)
+            served = served_again(self._used)
             self._learnt_now = LearntSupport(served, self._support, self._used["base_classes"])
         return self._learnt_now
 
@@ -328,5 +329,4 @@ class FewShotClassifier(SklearnProtocol):
         """All at once: what was refused left the classifier as it was."""
         self._learnt_now, self._support, self.classes_ = learnt, learnt.support, learnt.classes
         self._used = arguments
-        self._weights = learnt.served.description.get("weights")
         return self

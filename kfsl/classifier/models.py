@@ -1,5 +1,6 @@
 """What a classifier can be made of: an export, a run, a name, a network, a learner."""
 
+import glob
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,7 @@ from kfsl.learners import LogisticRegression, PrototypicalNetwork, SimpleShot
 from kfsl.learners.base.learner import Learner
 from kfsl.prediction.request_checks import check_images
 from kfsl.prediction.served_learner import ServedLearner
+from kfsl.runs.learner_file import file_fingerprint
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.serving.files import GRAPH_FILE, MODEL_FILE, read_description
 
@@ -76,12 +78,29 @@ def served_model(
     return ServedLearner.of(model, _image_shape(model, image_size), steps)
 
 
-def served_again(arguments: Mapping[str, Any], weights: str | None) -> ServedLearner:
+def weights_of(model: Any, served: ServedLearner) -> str | None:
+    """What tells the weights of a folder from others; None where they cannot change.
+
+    Args:
+        model: as `served_model` takes it.
+        served: `ServedLearner`, made of it.
+
+    Returns:
+        str, SHA-256 (hex), or None.
+    """
+    told = served.description.get("weights")
+    if told or not isinstance(model, str | os.PathLike):
+        return told
+    # An export that was written from Python does not say of which weights it is.
+    files = sorted(glob.glob(os.path.join(glob.escape(os.fspath(model)), "variables", "*.data*")))
+    return "".join(map(file_fingerprint, files)) or None
+
+
+def served_again(arguments: Mapping[str, Any]) -> ServedLearner:
     """The functions that a support set was learnt with, in another process.
 
     Args:
-        arguments: mapping, which has those of `served_model`.
-        weights: str or None. What the description said of them then.
+        arguments: mapping, which has those of `served_model`, and what `weights_of` said then.
 
     Returns:
         `ServedLearner`.
@@ -91,7 +110,8 @@ def served_again(arguments: Mapping[str, Any], weights: str | None) -> ServedLea
     """
     names = ("model", "head", "image_size", "steps")
     served = served_model(*(arguments[name] for name in names))
-    if served.description.get("weights") != weights:
+    weights = weights_of(arguments["model"], served)
+    if weights != arguments.get("weights", weights):
         raise ValueError(
             f"The model {arguments['model']!r} has other weights than when this classifier was "
             "fitted, and its support set is known by those: `fit` it again. What `save` writes "

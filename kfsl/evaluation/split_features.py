@@ -26,7 +26,9 @@ class SplitFeatures:
 
     def __init__(self, classes: ClassSplit, features: tf.Tensor) -> None:
         counts = np.asarray(classes.counts)
-        self._classes = dataclasses.replace(classes, offsets=np.cumsum(counts) - counts)
+        self._classes = dataclasses.replace(
+            classes, offsets=np.cumsum(counts) - counts, stored_counts=None
+        )
         self._features = features
 
     @property

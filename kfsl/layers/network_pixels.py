@@ -99,12 +99,8 @@ class NetworkPixels(keras.layers.Layer):
         scaling = self._scaling
         if isinstance(scaling, tuple):
             scaling = dict(zip(("scale", "offset"), scaling, strict=True))
-        return {
-            **super().get_config(),
-            "image_size": self.image_size,
-            "scaling": scaling,
-            "channels": self.channels,
-        }
+        config = {**super().get_config(), "image_size": self.image_size, "scaling": scaling}
+        return config if self.channels == 3 else {**config, "channels": self.channels}
 
 
 def application(module: str) -> Any:

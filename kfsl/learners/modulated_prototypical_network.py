@@ -7,7 +7,7 @@ from keras import ops
 
 from kfsl.layers.task_encoder import TaskEncoder
 from kfsl.learners.base.argument_checks import check_choice, check_numbers, check_whole_numbers
-from kfsl.learners.base.given_layers import given_network, preparation
+from kfsl.learners.base.given_layers import given_network, preparation, takes_pixels
 from kfsl.learners.base.learner import BN_POLICIES
 from kfsl.learners.base.policy_network import PolicyNetwork
 from kfsl.learners.base.task_loop import map_tasks
@@ -99,6 +99,11 @@ class ModulatedPrototypicalNetwork(TaskwiseLearner):
         check_numbers(scale=scale)
         if ways == WAYS and kwargs.get("objective") is not None:
             ways = None  # The default is for learners without one.
+        if kwargs.get("preprocessing") is None and takes_pixels(backbone) != takes_pixels(encoder):
+            raise ValueError(
+                "`backbone` and `encoder` see the same images, and one of them takes raw pixels, "
+                "the other floats from 0 to 1. Give two networks of one kind, or `preprocessing`."
+            )
         kwargs["preprocessing"] = preparation(backbone, kwargs.get("preprocessing"))
         # Modulated weights stay float32: the backbone's own layers cast them.
         super().__init__(ways=ways, bn_policy=bn_policy, autocast=False, **kwargs)

@@ -141,19 +141,6 @@ class Classification(Objective):
         return {"ways": self.ways}
 
 
-def cross_entropy(labels: Any, logits: Any) -> Any:
-    """Mean of -log softmax(logits)[label] over all queries.
-
-    Args:
-        labels: int tensor, `[B, Q]`.
-        logits: float tensor, `[B, Q, ways]`.
-
-    Returns:
-        Scalar.
-    """
-    return ops.mean(Classification().losses(labels, logits))
-
-
 def mask_absent(logits: Any, support_counts: Any) -> Any:
     """Logits with the classes that have no support image made impossible.
 

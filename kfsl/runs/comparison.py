@@ -44,7 +44,7 @@ def compared(
     lines = [f"against {against.path}: {other.summary()}", difference.summary()]
     lines += apart.lines()
     known = read_json(path) if os.path.isfile(path) else {}
-    same = all(known.get(key) == values[key] for key in ("weights", "against_weights"))
+    same = all(known.get(key) == values[key] for key in ("weights", "against_weights", "overrides"))
     if same and known.get("episodes", 0) > difference.episodes:
         lines.append(f"not written: {path} has {known['episodes']} episodes")
     else:

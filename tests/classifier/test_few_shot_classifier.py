@@ -225,16 +225,22 @@ def test_pickles_keep_the_support_set(fitted, queries):
     np.testing.assert_array_equal(copy.predict_proba(queries), fitted.predict_proba(queries))
 
 
-def test_a_pickle_does_not_meet_other_weights(support, queries, tmp_path):
-    path = str(tmp_path / "model")
-    export(prototypical_network(SHAPE), path, image_shape=SHAPE, weights="first")
+@pytest.mark.parametrize("weights", [("first", "second"), ("", "")])
+def test_a_pickle_does_not_meet_other_weights(support, queries, tmp_path, weights):
+    path, learner = str(tmp_path / "model"), prototypical_network(SHAPE)
+    export(learner, path, image_shape=SHAPE, weights=weights[0])
     pickled = pickle.dumps(FewShotClassifier(path).fit(support))
+    export(learner, path, image_shape=SHAPE, weights=weights[0])
     assert pickle.loads(pickled).predict(queries).tolist() == NAMES
-    export(prototypical_network(SHAPE), path, image_shape=SHAPE, weights="second")
+    learner.trainable_weights[0].assign(2 * learner.trainable_weights[0])
+    export(learner, path, image_shape=SHAPE, weights=weights[1])
     unpickled = pickle.loads(pickled)
     with pytest.raises(ValueError, match="has other weights than when this classifier was fitted"):
         unpickled.predict(queries)
     assert unpickled.fit(support).predict(queries).tolist() == NAMES
+    # Pickles of earlier releases do not say which weights they are of.
+    del unpickled._used["weights"]
+    assert pickle.loads(pickle.dumps(unpickled)).predict(queries).tolist() == NAMES
 
 
 def test_arguments_that_are_changed_are_for_the_next_fit(drawings, queries, tmp_path):

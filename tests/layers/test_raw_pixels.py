@@ -7,7 +7,14 @@ import pytest
 from kfsl.backbones.pretrained_backbone import PretrainedBackbone
 from kfsl.episodes import EpisodeSpec
 from kfsl.layers.raw_pixels import RawPixels
-from kfsl.learners import MAML, CrossModulationNetwork, ModulatedPrototypicalNetwork
+from kfsl.learners import (
+    MAML,
+    CrossModulationNetwork,
+    ModulatedPrototypicalNetwork,
+    PrototypicalNetwork,
+)
+from kfsl.learners.base.given_layers import takes_pixels
+from kfsl.learners.base.settings import settings_fingerprint
 from kfsl.networks import exact
 from tests.support.backbones import two_blocks
 
@@ -43,7 +50,7 @@ LEARNERS = {
     "frozen": lambda: MAML(pretrained(), ways=3, first_order=True),
     "exact": lambda: MAML(exact(pretrained()), ways=3),
     "modulated": lambda: ModulatedPrototypicalNetwork(
-        pretrained(pooling=None), two_blocks((8, 8, 1), filters=4), ways=3, embedding_size=4
+        pretrained(pooling=None), pretrained(pooling=None), ways=3, embedding_size=4
     ),
     "cross_modulated": lambda: CrossModulationNetwork(pretrained(pooling=None), modulated=["conv"]),
 }
@@ -70,3 +77,30 @@ def test_frozen_nothing_is_dropped_however_the_layers_are_called(name):
     episode, _ = EpisodeSpec(3, 1, 2, (8, 8, 1)).random_episode()
     first, second = (learner(episode, training=True)["logits"] for _ in range(2))
     np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("first", ["backbone", "encoder"])
+def test_two_networks_that_take_different_pixels_are_refused(first):
+    networks = [pretrained(pooling=None), two_blocks((8, 8, 1), filters=4)]
+    if first == "encoder":
+        networks.reverse()
+    with pytest.raises(ValueError, match="one of them takes raw pixels"):
+        ModulatedPrototypicalNetwork(*networks, ways=3, embedding_size=4)
+    given = keras.layers.Rescaling(1.0)
+    ModulatedPrototypicalNetwork(*networks, ways=3, embedding_size=4, preprocessing=given)
+
+
+def test_a_network_with_such_a_one_inside_gets_floats():
+    images = keras.Input((8, 8, 1))
+    network = keras.Model(images, pretrained()(keras.layers.Rescaling(255.0)(images)))
+    assert takes_pixels(exact(pretrained()))
+    assert not takes_pixels(network)
+    assert not takes_pixels(None)
+
+
+def test_what_was_calibrated_with_identity_holds():
+    plain = PrototypicalNetwork(pretrained(), name="one")
+    before = PrototypicalNetwork(pretrained(), preprocessing=keras.layers.Identity(), name="two")
+    assert settings_fingerprint(plain) == settings_fingerprint(before)
+    other = PrototypicalNetwork(pretrained(), preprocessing=keras.layers.Rescaling(1.0))
+    assert settings_fingerprint(plain) != settings_fingerprint(other)

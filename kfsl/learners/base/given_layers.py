@@ -7,7 +7,7 @@ import keras
 from kfsl.argument_checks import check_made
 from kfsl.layers.network_pixels import NetworkPixels
 from kfsl.layers.raw_pixels import RawPixels
-from kfsl.networks.keras_private import flat_layers
+from kfsl.networks.keras_private import graph_of, nodes
 
 
 def takes_pixels(backbone: Any) -> bool:
@@ -19,8 +19,12 @@ def takes_pixels(backbone: Any) -> bool:
     if getattr(backbone, "takes_pixels", False):
         return True
     # A copy of such a network's graph, as `kfsl.networks.exact` makes it, has its layers.
-    layers = flat_layers(backbone) if isinstance(backbone, keras.Model) else []
-    return any(isinstance(layer, NetworkPixels) for layer in layers)
+    graph = graph_of(backbone)
+    inputs = {id(tensor) for tensor in graph.inputs} if graph is not None else set()
+    return any(
+        isinstance(node.operation, NetworkPixels) and id(node.input_tensors[0]) in inputs
+        for node in (nodes(graph) if inputs else ())
+    )
 
 
 def preparation(backbone: Any, preprocessing: Any) -> Any:

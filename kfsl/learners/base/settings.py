@@ -10,6 +10,7 @@ from kfsl.learners.base.learner import Learner
 
 #: What a configuration has besides arguments.
 UNSETTLED = ("name", "build_config", "compile_config")
+IDENTITY = {"module": "keras.layers", "class_name": "Identity", "registered_name": None}
 
 
 def settings_fingerprint(learner: Learner) -> str:
@@ -43,6 +44,9 @@ def settings_fingerprint(learner: Learner) -> str:
 
 def _settled(value: Any) -> Any:
     if isinstance(value, dict):
+        if value.get("registered_name") == "kfsl>RawPixels":
+            # It gives what stood in its place, and calibrations of that hold.
+            value = {**value, **IDENTITY}
         return {key: _settled(each) for key, each in value.items() if key not in UNSETTLED}
     if isinstance(value, list | tuple):
         return [_settled(each) for each in value]
