@@ -45,7 +45,7 @@ def _main() -> None:
     session = configurables.command_of("train", experiment)(experiment, run)
     configurables.check_used("train")
     if session.done:
-        session.fit()
+        session.fit()  # Trains nothing; it tells the end of a training that was killed before it.
         print(f"{run.path} is done: {_trained(run)} before. Nothing to do.")
         return
     if session.writes:

@@ -24,12 +24,10 @@ GIN_NOTE = "\n  In call to configurable '"
 
 #: What a shell makes of SIGINT.
 INTERRUPTED = 130
-
-_ANSI = re.compile(r"\x1b\[[0-9;]*m")
-
-
 #: What Ctrl-C is told by a command that keeps what it has done so far.
 RESUMES = "interrupted; the same command continues where the last checkpoint is."
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def run(main: Callable[[], None], interrupted: str = "interrupted.") -> None:

@@ -17,8 +17,8 @@ from kfsl.networks.head import check_graph
 from kfsl.networks.modulated_network import (
     EMBEDDING,
     ModulatedNetwork,
-    refuse_stock_normalization,
 )
+from kfsl.networks.stock_normalization import refuse_stock_normalization
 from kfsl.networks.weight_modulation import WeightModulation
 from kfsl.objectives.classification import mask_absent
 

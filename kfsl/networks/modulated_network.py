@@ -14,7 +14,7 @@ from kfsl.layers.moments_scope import moments_scope
 from kfsl.layers.task_encoder import TaskEncoder
 from kfsl.networks.adapted_network import AdaptedNetwork
 from kfsl.networks.replaced_weights import all_variables, call_with, starting_weights
-from kfsl.networks.stock_normalization import stock_normalization
+from kfsl.networks.stock_normalization import refuse_stock_normalization
 from kfsl.networks.weight_modulation import WeightModulation
 
 EMBEDDING = "task_embedding"
@@ -100,22 +100,3 @@ def embedding_of(encoder: TaskEncoder, task: Mapping[str, Any], policy: str) -> 
         embedding = encoder(task["inputs"], mask, training=training)
     # The weights that it modulates are not of half precision either.
     return keras.ops.cast(embedding, keras.backend.result_type(embedding.dtype, "float32"))
-
-
-def refuse_stock_normalization(name: str, network: keras.Model) -> None:
-    """Refuses a network whose moments would not be those of one task's images.
-
-    Args:
-        name: str. Of the argument that it was.
-        network: `keras.Model`.
-
-    Raises:
-        ValueError: if a layer of it is Keras's own batch normalisation and not frozen.
-    """
-    layer = stock_normalization(network)
-    if layer is not None:
-        raise ValueError(
-            f"`{name}` must normalise the images of one task by the moments that bn_policy names; "
-            f"its layer {layer.name!r} is Keras's BatchNormalization, which knows nothing of "
-            f"tasks. Give kfsl.networks.exact({name}), or freeze the layer."
-        )

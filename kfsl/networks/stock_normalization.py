@@ -29,3 +29,22 @@ def stock_normalization(network: keras.layers.Layer) -> keras.layers.BatchNormal
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
             return layer
     return None
+
+
+def refuse_stock_normalization(name: str, network: keras.Model) -> None:
+    """Refuses a network whose moments would not be those of one task's images.
+
+    Args:
+        name: str. Of the argument that it was.
+        network: `keras.Model`.
+
+    Raises:
+        ValueError: if a layer of it is Keras's own batch normalisation and not frozen.
+    """
+    layer = stock_normalization(network)
+    if layer is not None:
+        raise ValueError(
+            f"`{name}` must normalise the images of one task by the moments that bn_policy names; "
+            f"its layer {layer.name!r} is Keras's BatchNormalization, which knows nothing of "
+            f"tasks. Give kfsl.networks.exact({name}), or freeze the layer."
+        )

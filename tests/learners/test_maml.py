@@ -198,7 +198,7 @@ def test_a_class_without_support_images_gets_no_probability():
 
 
 def test_moments_of_the_support_set_are_not_promised_for_keras_normalisation():
-    message = "layer 'block1_bn' is Keras's BatchNormalization, which cannot be given the support"
+    message = "by the moments that bn_policy names; its layer 'block1_bn' is Keras's Batch"
     for exactness in ({"first_order": True}, {"require_exact": False}):
         with pytest.raises(ValueError, match=message):
             small_learner("stock", bn_policy="support", **exactness)

@@ -20,7 +20,7 @@ from kfsl.learners.base.taskwise_learner import TaskwiseLearner
 from kfsl.networks.adapted_network import NetworkMaker, network_of_paths
 from kfsl.networks.exact_layers import check_exact
 from kfsl.networks.head import POOLINGS, Head
-from kfsl.networks.stock_normalization import stock_normalization
+from kfsl.networks.stock_normalization import refuse_stock_normalization
 
 
 class GradientLearner(TaskwiseLearner):
@@ -115,7 +115,9 @@ class GradientLearner(TaskwiseLearner):
         self.adapted_network = make(self.backbone, head)
         self.network = self.adapted_network.network
         self.policy_network = PolicyNetwork(self.adapted_network, bn_policy)
-        self._refuse_stock_normalization(bn_policy)
+        if bn_policy == "support":
+            # Keras's own cannot be given the support set's moments.
+            refuse_stock_normalization("backbone", self.network)
         self.steps = steps
         self.evaluation_steps = evaluation_steps
         self.first_order = first_order
@@ -128,16 +130,6 @@ class GradientLearner(TaskwiseLearner):
         if require_exact and not first_order:
             check_exact(self.network)
         self.draws = keras.random.SeedGenerator(0) if self.draws_at_adaptation else None
-
-    def _refuse_stock_normalization(self, bn_policy: str) -> None:
-        layer = stock_normalization(self.network) if bn_policy == "support" else None
-        if layer is not None:
-            raise ValueError(
-                f"The backbone's layer {layer.name!r} is Keras's BatchNormalization, which cannot "
-                "be given the support set's moments, as bn_policy='support' asks for. Use "
-                "kfsl.layers.normalization.BatchNormalization (kfsl.networks.exact puts it in), "
-                "or bn_policy='batch'."
-            )
 
     @property
     def bn_policy(self) -> str:
