@@ -7,7 +7,7 @@ from keras import ops
 
 from kfsl.layers.task_encoder import TaskEncoder
 from kfsl.learners.base.argument_checks import check_choice, check_numbers, check_whole_numbers
-from kfsl.learners.base.given_layers import given_network, preparation, takes_pixels
+from kfsl.learners.base.given_layers import given_network, shared_preparation
 from kfsl.learners.base.learner import BN_POLICIES
 from kfsl.learners.base.policy_network import PolicyNetwork
 from kfsl.learners.base.task_loop import map_tasks
@@ -59,8 +59,9 @@ class ModulatedPrototypicalNetwork(TaskwiseLearner):
         **kwargs: see `TaskwiseLearner` and `Learner`.
 
     Raises:
-        ValueError: if an argument is out of range, the backbone has nothing to modulate, or it or
-            the encoder has Keras's own batch normalisation, not frozen.
+        ValueError: if an argument is out of range, the backbone has nothing to modulate, it or the
+            encoder has Keras's own batch normalisation, not frozen, or one of the two takes raw
+            pixels and no `preprocessing` is given.
 
     Reference:
         [Abdollahzadeh et al., 2021](https://arxiv.org/abs/2110.14202);
@@ -99,12 +100,7 @@ class ModulatedPrototypicalNetwork(TaskwiseLearner):
         check_numbers(scale=scale)
         if ways == WAYS and kwargs.get("objective") is not None:
             ways = None  # The default is for learners without one.
-        if kwargs.get("preprocessing") is None and takes_pixels(backbone) != takes_pixels(encoder):
-            raise ValueError(
-                "`backbone` and `encoder` see the same images, and one of them takes raw pixels, "
-                "the other floats from 0 to 1. Give two networks of one kind, or `preprocessing`."
-            )
-        kwargs["preprocessing"] = preparation(backbone, kwargs.get("preprocessing"))
+        kwargs["preprocessing"] = shared_preparation(backbone, encoder, kwargs.get("preprocessing"))
         # Modulated weights stay float32: the backbone's own layers cast them.
         super().__init__(ways=ways, bn_policy=bn_policy, autocast=False, **kwargs)
         self.backbone = given_network("backbone", backbone)

@@ -6,7 +6,7 @@ import keras
 
 from kfsl.layers.task_encoder import TaskEncoder
 from kfsl.learners.base.argument_checks import check_whole_numbers
-from kfsl.learners.base.given_layers import given_network
+from kfsl.learners.base.given_layers import given_network, shared_preparation
 from kfsl.learners.maml import MAML
 from kfsl.networks.adapted_network import backbone_with_head, chosen_positions
 from kfsl.networks.head import Head
@@ -38,7 +38,8 @@ class MultimodalMAML(MAML):
         **kwargs: see `MAML`.
 
     Raises:
-        ValueError: if an argument is out of range, or the backbone has nothing to modulate.
+        ValueError: if an argument is out of range, the backbone has nothing to modulate, or one of
+            it and the encoder takes raw pixels and no `preprocessing` is given.
 
     Reference:
         [Vuorio et al., 2019](https://arxiv.org/abs/1910.13616);
@@ -74,6 +75,7 @@ class MultimodalMAML(MAML):
     ) -> None:
         check_whole_numbers(1, embedding_size=embedding_size)
         policy = keras.dtype_policies.get(dtype)
+        kwargs["preprocessing"] = shared_preparation(backbone, encoder, kwargs.get("preprocessing"))
         encoder = given_network("encoder", encoder)
         task_encoder = TaskEncoder(encoder, embedding_size, dtype=policy, name="task_encoder")
         adapted = kwargs.get("adapted")

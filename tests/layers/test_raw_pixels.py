@@ -11,6 +11,7 @@ from kfsl.learners import (
     MAML,
     CrossModulationNetwork,
     ModulatedPrototypicalNetwork,
+    MultimodalMAML,
     PrototypicalNetwork,
 )
 from kfsl.learners.base.given_layers import takes_pixels
@@ -79,15 +80,16 @@ def test_frozen_nothing_is_dropped_however_the_layers_are_called(name):
     np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.parametrize("learner", [ModulatedPrototypicalNetwork, MultimodalMAML])
 @pytest.mark.parametrize("first", ["backbone", "encoder"])
-def test_two_networks_that_take_different_pixels_are_refused(first):
-    networks = [pretrained(pooling=None), two_blocks((8, 8, 1), filters=4)]
+def test_two_networks_that_take_different_pixels_are_refused(first, learner):
+    networks = [exact(pretrained(pooling=None)), two_blocks((8, 8, 1), filters=4)]
     if first == "encoder":
         networks.reverse()
     with pytest.raises(ValueError, match="one of them takes raw pixels"):
-        ModulatedPrototypicalNetwork(*networks, ways=3, embedding_size=4)
+        learner(*networks, ways=3, embedding_size=4)
     given = keras.layers.Rescaling(1.0)
-    ModulatedPrototypicalNetwork(*networks, ways=3, embedding_size=4, preprocessing=given)
+    learner(*networks, ways=3, embedding_size=4, preprocessing=given)
 
 
 def test_a_network_with_such_a_one_inside_gets_floats():

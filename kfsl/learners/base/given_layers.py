@@ -43,6 +43,27 @@ def preparation(backbone: Any, preprocessing: Any) -> Any:
     return preprocessing
 
 
+def shared_preparation(backbone: Any, encoder: Any, preprocessing: Any) -> Any:
+    """The preprocessing of a learner whose backbone and task encoder see the same images.
+
+    Args:
+        backbone, encoder: `keras.Model`, or their serialised forms.
+        preprocessing: `keras.layers.Layer` or None, what a user asked for.
+
+    Returns:
+        As `preparation`.
+
+    Raises:
+        ValueError: if nothing was asked for and one of the two takes raw pixels.
+    """
+    if preprocessing is None and takes_pixels(backbone) != takes_pixels(encoder):
+        raise ValueError(
+            "`backbone` and `encoder` see the same images, and one of them takes raw pixels, "
+            "the other floats from 0 to 1. Give two networks of one kind, or `preprocessing`."
+        )
+    return preparation(backbone, preprocessing)
+
+
 def given_network(argument: str, network: Any) -> Any:
     """A network, from itself or from its serialised form.
 
