@@ -22,8 +22,8 @@ TENSORFLOW_ERRORS = ("ResourceExhaustedError", "PermissionDeniedError", "DataLos
 GIN_NOTE = "\n  In call to configurable '"
 
 
-#: What a shell makes of SIGINT.
-INTERRUPTED = 130
+#: What a shell makes of SIGINT, and of SIGPIPE.
+INTERRUPTED, UNREAD = 130, 141
 #: What Ctrl-C is told by a command that keeps what it has done so far.
 RESUMES = "interrupted; the same command continues where the last checkpoint is."
 
@@ -62,7 +62,8 @@ def run(main: Callable[[], None], interrupted: str = "interrupted.") -> None:
 def mistakes_in_one_line(interrupted: str) -> Iterator[None]:
     """Ends the process with one line and exit code 2 where the user made a mistake.
 
-    An interruption ends it with exit code 130.
+    An interruption ends it with exit code 130. Where nobody reads its output any more, as after
+    `| head`, it ends with 141, and silently unless there is something to go on with.
 
     Args:
         interrupted: str. What Ctrl-C is told.
@@ -70,6 +71,9 @@ def mistakes_in_one_line(interrupted: str) -> Iterator[None]:
     _print_any_name()
     try:
         yield
+        sys.stdout.flush()  # Left to the interpreter's end, a closed pipe would be told of there.
+    except BrokenPipeError:
+        _end_unread(interrupted)
     except USER_ERRORS as error:
         if os.environ.get("KFSL_TRACEBACK"):
             traceback.print_exc()
@@ -122,6 +126,13 @@ def one_line(error: BaseException) -> str:
         return f"No permission for {error.filename}."
     text = _ANSI.sub("", str(error).split(GIN_NOTE)[0]).split("Arguments received by")[0]
     return " ".join(text.split()) or type(error).__name__
+
+
+def _end_unread(interrupted: str) -> NoReturn:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if interrupted == RESUMES:
+        fail(f"nobody reads what it prints any more: {interrupted}", UNREAD)
+    sys.exit(UNREAD)
 
 
 def _is_of_tensorflow(error: Exception) -> bool:

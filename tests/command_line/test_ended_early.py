@@ -1,0 +1,60 @@
+"""Commands that are stopped, or whose output nobody reads: what they kept, and no more."""
+
+import importlib
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.commands import run_command
+
+
+@pytest.mark.parametrize(
+    ("module", "told"),
+    [
+        ("kfsl.evaluate", "interrupted."),
+        ("kfsl.predict", "interrupted."),
+        ("kfsl.train", "interrupted; the same command continues where the last checkpoint is."),
+        ("kfsl.reproduce", "interrupted; the same command continues where the last checkpoint is."),
+    ],
+)
+def test_an_interrupted_command_says_what_goes_on(monkeypatch, capsys, module, told):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib.import_module(module), "_main", interrupt)
+    answer = run_command(monkeypatch, capsys, module)
+    assert answer.code == 130
+    assert answer.err == f"kfsl {module.removeprefix('kfsl.')}: {told}\n"
+
+
+UNREAD = """
+from kfsl.command_line import command
+def main():
+    print("a line", flush={flush})
+command.run(main{resumes})
+"""
+
+
+@pytest.mark.parametrize("flush", [True, False])
+@pytest.mark.parametrize(
+    ("resumes", "told"),
+    [
+        ("", ""),
+        (
+            ", command.RESUMES",
+            "kfsl -c: nobody reads what it prints any more: interrupted; the same command "
+            "continues where the last checkpoint is.\n",
+        ),
+    ],
+)
+def test_a_command_whose_output_nobody_reads_ends(flush, resumes, told):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as unread:
+        program = UNREAD.format(flush=flush, resumes=resumes)
+        ended = subprocess.run(
+            [sys.executable, "-c", program], stdout=unread, stderr=subprocess.PIPE, text=True
+        )
+    assert (ended.returncode, ended.stderr) == (141, told)
