@@ -37,7 +37,7 @@ def main() -> None:
     flags.DEFINE_string("output", None, "The page; RESULTS.md beside the evidence by default.")
     flags.DEFINE_integer("threads", 1, "Threads of a run that is begun.")
     flags.DEFINE_integer("niceness", 19, "0 to 19: how far it stands back for other processes.")
-    command.run(_main, command.RESUMES)
+    command.run(_main)
 
 
 def _main() -> None:
@@ -55,10 +55,11 @@ def _main() -> None:
     elif not asked:
         print(listing(row_runs))
     else:
-        if options.row:
-            _tell_done(row_runs)
-        for line in campaign.work(row_runs):
-            print(line, flush=True)
+        with command.mistakes_in_one_line(command.RESUMES):  # A listing has nothing to resume.
+            if options.row:
+                _tell_done(row_runs)
+            for line in campaign.work(row_runs):
+                print(line, flush=True)
 
 
 def _tell_done(row_runs: Sequence[RowRun]) -> None:

@@ -16,7 +16,7 @@ from tests.support.commands import run_command
         ("kfsl.evaluate", "interrupted."),
         ("kfsl.predict", "interrupted."),
         ("kfsl.train", "interrupted; the same command continues where the last checkpoint is."),
-        ("kfsl.reproduce", "interrupted; the same command continues where the last checkpoint is."),
+        ("kfsl.reproduce", "interrupted."),
     ],
 )
 def test_an_interrupted_command_says_what_goes_on(monkeypatch, capsys, module, told):
@@ -27,6 +27,19 @@ def test_an_interrupted_command_says_what_goes_on(monkeypatch, capsys, module, t
     answer = run_command(monkeypatch, capsys, module)
     assert answer.code == 130
     assert answer.err == f"kfsl {module.removeprefix('kfsl.')}: {told}\n"
+
+
+def test_an_interrupted_campaign_says_that_it_goes_on(monkeypatch, capsys, tmp_path):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kfsl.reproduce.Campaign.work", interrupt)
+    folders = f"--runs={tmp_path}/runs", f"--results={tmp_path}/results"
+    answer = run_command(monkeypatch, capsys, "kfsl.reproduce", "--all", *folders)
+    assert answer.code == 130
+    assert answer.err == (
+        "kfsl reproduce: interrupted; the same command continues where the last checkpoint is.\n"
+    )
 
 
 UNREAD = """
