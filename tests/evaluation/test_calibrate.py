@@ -91,7 +91,12 @@ def test_unknown_queries_leave_the_known_ones_as_they_are(made):
     assert before.episodes_fingerprint == closed.episodes_fingerprint
     assert before.classes == closed.classes
     assert before.confusions == closed.confusions
-    assert before.calibration["raw"] == closed.calibration["raw"]
+    beside, alone = before.calibration["raw"], closed.calibration["raw"]
+    assert beside.keys() == alone.keys()
+    for name, numbers in alone.items():
+        # In another batch a processor may round an image's logits otherwise.
+        found, expected = (np.asarray(values, float) for values in (beside[name], numbers))
+        np.testing.assert_allclose(found, expected, rtol=1e-7, err_msg=name)
     assert closed.open_set == {}
 
 
