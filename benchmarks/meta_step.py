@@ -1,9 +1,9 @@
 """Seconds of a whole training step of each learner: `python benchmarks/meta_step.py`.
 
 Times `train_step` in a `tf.function`: Conv-4, 28x28x1 noise, 5-way 1-shot, 15 queries a class, a
-meta-batch of 4, five inner steps where a method has steps of its own choosing. After every step a
-large matrix product is timed, so that both meet the same machine; each learner has a process of
-its own, so that first call and peak memory are its own.
+meta-batch of 4, or as the arguments say, and five inner steps where a method has steps of its own
+choosing. After every step a large matrix product is timed, so that both meet the same machine; each
+learner has a process of its own, so that first call and peak memory are its own.
 
 FLOP are two for each multiplication of a convolution or matrix product, counted in the graph of
 one task's loss and gradients and multiplied by the tasks; all else (normalisation, activations,
@@ -42,7 +42,7 @@ LEARNERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "modgrad_5": ("modgrad", "ModGrad", {"steps": 5}),
     "prototypical_network": ("prototypical_network", "PrototypicalNetwork", {}),
 }
-WAYS, SHOTS, QUERIES = 5, 1, 15
+WAYS, SHOTS = 5, 1
 
 
 def make_learner(name: str, arguments: argparse.Namespace) -> Any:
@@ -90,7 +90,7 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
     set_up(deterministic=arguments.deterministic, threads=arguments.threads)
     learner = make_learner(name, arguments)
-    spec = EpisodeSpec(WAYS, SHOTS, QUERIES, (arguments.size, arguments.size, 1))
+    spec = EpisodeSpec(WAYS, SHOTS, arguments.queries, (arguments.size, arguments.size, 1))
     episode, labels = spec.random_episode(meta_batch=arguments.meta_batch)
     data = tf.nest.map_structure(tf.constant, (episode, labels))
     train_step = tf.function(learner.train_step, autograph=False)
@@ -148,6 +148,7 @@ def main() -> None:
     parser.add_argument("--json", help="a file for all figures")
     parser.add_argument("--repeats", type=int, default=10, help="timed steps of each learner")
     parser.add_argument("--meta_batch", type=int, default=4, help="tasks of a step")
+    parser.add_argument("--queries", type=int, default=15, help="of each class of a task")
     parser.add_argument("--filters", type=int, default=64, help="filters of Conv-4")
     parser.add_argument("--size", type=int, default=28, help="height and width of an image")
     parser.add_argument("--matrix", type=int, default=2048, help="rows of the matrix product")
