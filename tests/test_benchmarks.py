@@ -28,7 +28,14 @@ HAS_MUJOCO = all(importlib.util.find_spec(name) for name in ("gymnasium", "mujoc
 @pytest.mark.long
 def test_meta_step(tmp_path):
     output = tmp_path / "figures.json"
-    sizes = ["--filters=4", "--size=16", "--meta_batch=3", "--repeats=1", "--matrix=64"]
+    sizes = [
+        "--filters=4",
+        "--size=16",
+        "--meta_batch=3",
+        "--repeats=1",
+        "--matrix=64",
+        "--queries=7",
+    ]
     command = [sys.executable, BENCHMARKS / "meta_step.py", "--learner", "maml_first_order", *sizes]
     done = subprocess.run(
         [*command, f"--json={output}"], capture_output=True, text=True, timeout=300
@@ -41,7 +48,7 @@ def test_meta_step(tmp_path):
     # 16, 8, 4 and 2 pixels a side; then a head of 5 on 4 numbers.
     first = 2 * 9 * 4 * 16**2
     forward = first + 2 * 9 * 4 * 4 * (8**2 + 4**2 + 2**2) + 2 * 4 * 5
-    support, queries = 5 * 5, 75
+    support, queries = 5 * 5, 35
     # Forward, to maps, to weights; but the images have no gradient.
     expected = 3 * (support + queries) * (3 * forward - first)
     # Normalisation's sums, two forward and two in the gradient, are products with ones.
