@@ -164,7 +164,7 @@ def evaluate_run(
         lines = _told(found, run)
     if against is None:
         return lines
-    other = _other(against, found, experiment, arguments, bindings)
+    other = _other(run, against, found, experiment, arguments, bindings)
     return [*lines, *compared(run, against, found, other)]
 
 
@@ -218,6 +218,7 @@ def _told(found: Evaluation, run: RunDirectory) -> list[str]:
 
 
 def _other(
+    run: RunDirectory,
     against: RunDirectory,
     found: Evaluation,
     experiment: Any,
@@ -225,17 +226,24 @@ def _other(
     bindings: list[str],
 ) -> Evaluation:
     """What another run's learner finds on the same episodes."""
+    from data_pipelines.dataset import BASE_TEST
     from kfsl import configurables
 
     other = fitting_evaluation(against, found)
     if other is not None:
         return other
     # The process has its threads by now; the other run may name another number.
-    compared = configurables.trained_experiment(against, [*bindings, "set_up.threads = 0"])
+    own_bindings = [*bindings, "set_up.threads = 0"]
+    compared = configurables.trained_experiment(against, own_bindings)
+    splits = [arguments["split"], *([BASE_TEST] if arguments.get("base_queries") else [])]
+    configurables.check_comparison(against, compared, experiment, splits, own_bindings)
     arguments = {name: value for name, value in arguments.items() if name != "calibration"}
     if found.after_updates:
         arguments = arguments | {"updates": len(found.after_updates) - 1, "rollouts": found.shots}
-    other = configurables.command_of("evaluate", experiment, with_bindings=False)(
+    # How tasks are evaluated is bound with the sampler, how a policy is updated with the policy.
+    if configurables.is_of_episodes(experiment):
+        configurables.parse_text(run.config, bindings)
+    other = configurables.command_of("evaluate", experiment)(
         dataclasses.replace(experiment, learner=compared.learner),
         **{**arguments, "episodes": found.episodes, "seed": found.seed},
     )

@@ -2,7 +2,6 @@
 
 import dataclasses
 import inspect
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,6 @@ from data_pipelines.dataset import FewShotDataset
 from data_pipelines.function_dataset import FunctionDataset
 from kfsl.argument_checks import check_made, told
 from kfsl.learners.base.learner import Learner
-from kfsl.runs.run_directory import RunDirectory
 
 #: What a sampler is given, in this order.
 DRAWN_BY = ("split", "seed", "index")
@@ -84,97 +82,6 @@ def _check_sampler(argument: str, sampler: Any) -> None:
         f"Experiment.{argument} must be a function of (split, seed, index) that draws episodes, "
         f"such as @fixed_episode without brackets; received {told(sampler)}."
     )
-
-
-def same_data(run: RunDirectory, dataset: FewShotDataset) -> bool:
-    """Whether data are those of a run: the same pixels, names and division.
-
-    Args:
-        run: `RunDirectory`; one that was never trained has no data yet.
-        dataset: `FewShotDataset`.
-
-    Returns:
-        bool.
-    """
-    return run.metadata.get("dataset_fingerprint") in (None, dataset.fingerprint)
-
-
-def check_same_data(run: RunDirectory, dataset: FewShotDataset, what: str, remedy: str) -> None:
-    """Refuses data that are not those of a run.
-
-    Args:
-        run: `RunDirectory`.
-        dataset: `FewShotDataset`.
-        what: str. What the run has with its data, for the message.
-        remedy: str. What to do about it, for the message.
-
-    Raises:
-        ValueError: if they differ.
-    """
-    if not same_data(run, dataset):
-        raise ValueError(
-            f"{run.path} {what}: the dataset {dataset.name!r} or its division has changed since. "
-            f"{remedy}"
-        )
-
-
-def check_not_trained_on(
-    run: RunDirectory, trained_on: FewShotDataset, dataset: FewShotDataset
-) -> None:
-    """Refuses data that hold out a class which a run was trained on.
-
-    Args:
-        run: `RunDirectory`.
-        trained_on: `FewShotDataset`. Its data.
-        dataset: `FewShotDataset`. Other data, on which its learner is to be measured.
-
-    Raises:
-        ValueError: naming the first such class.
-    """
-    if dataset.held_out_images != trained_on.held_out_images:
-        raise ValueError(
-            f"{run.path} was trained with held_out_images={trained_on.held_out_images}, and these "
-            f"data hold out {dataset.held_out_images}: images of base_test may be among those it "
-            "learnt from. Leave the binding out, or train anew."
-        )
-    _check_classes(run, trained_on, dataset)
-
-
-def check_start_data(
-    run: RunDirectory, trained_on: FewShotDataset, dataset: FewShotDataset
-) -> None:
-    """Refuses to begin with weights of a run that learnt from what these data hold out.
-
-    Args:
-        run: `RunDirectory`. Whose weights they are.
-        trained_on: `FewShotDataset`. Its data.
-        dataset: `FewShotDataset`. The data of the training that is to begin.
-
-    Raises:
-        ValueError: naming the first such class, or the images.
-    """
-    more = dataset.held_out_images > trained_on.held_out_images
-    # Of classes that the other data do not have, it learnt from no image.
-    if more and _base_names(dataset, "train") & _base_names(trained_on, "train"):
-        check_not_trained_on(run, trained_on, dataset)
-    _check_classes(run, trained_on, dataset)
-
-
-def _check_classes(run: RunDirectory, trained_on: FewShotDataset, dataset: FewShotDataset) -> None:
-    known = _base_names(trained_on, "train")
-    for split in dataset.splits:
-        names = _base_names(dataset, split)
-        if split != "train" and (learnt := sorted(names & known)):
-            raise ValueError(
-                f"{len(learnt)} of the {len(names)} {split} classes of these data, such as "
-                f"{learnt[0]!r}, are among those that {run.path} learnt from. Bind data and a "
-                "division that hold out others, or train anew."
-            )
-
-
-def _base_names(dataset: FewShotDataset, split: str) -> set[str]:
-    """The names of a split's classes, without the turn of the rotated copies of them."""
-    return {re.sub(r"/rot\d+$", "", name) for name in dataset.split(split).class_names}
 
 
 def _check_image_shape(learner: Learner, dataset: FewShotDataset | FunctionDataset) -> None:

@@ -10,6 +10,7 @@ import pytest
 from kfsl import configurables
 from kfsl.command_line.command import one_line
 from kfsl.evaluate import evaluate_run
+from kfsl.evaluation import evaluate as evaluation
 from kfsl.runs.evaluation_record import Evaluation
 from kfsl.runs.learner_file import file_fingerprint
 from kfsl.runs.run_directory import RunDirectory
@@ -102,6 +103,37 @@ def test_a_comparison_is_not_lost_to_one_of_other_settings_or_fewer_episodes(run
     assert lines[-1] == f"not written: {path} has 12 episodes"
     with open(path, "rb") as file:
         assert file.read() == first
+
+
+def test_another_run_meets_no_classes_that_it_learnt_from(run, store, tmp_path):
+    paths = {turned: str(tmp_path / f"turned_{turned}") for turned in (1, 2)}
+    of_val, of_test = (letters.trained_run(paths[t], store, turned=t) for t in paths)
+    with pytest.raises(ValueError, match=rf"5 of the 5 test classes .*'c02', .*{of_test.path} le"):
+        evaluate_run(run, "test", episodes=2, against=of_test)
+    with pytest.raises(ValueError, match="5 of the 5 val classes"):
+        evaluate_run(run, "val", episodes=2, against=of_val)
+    assert not os.path.exists(run.evaluation_path("test_against_turned_2"))
+    # Of the classes that are asked about it learnt nothing.
+    lines = evaluate_run(run, "test", episodes=2, against=of_val)
+    assert lines[-1].startswith("difference on the same 2 episodes")
+    # It began with one that did.
+    heir = letters.trained_run(str(tmp_path / "heir"), store, turned=1, start_from=of_test.path)
+    with pytest.raises(ValueError, match=rf"5 of the 5 test classes .*{of_test.path} learnt from"):
+        evaluate_run(run, "test", episodes=2, against=heir)
+
+
+def test_how_tasks_are_evaluated_holds_for_both(run, store, tmp_path, monkeypatch):
+    meta_batches = []
+
+    class Watched(evaluation.EvaluationStreams):
+        def __init__(self, *arguments, **named):
+            meta_batches.append(named["meta_batch"])
+            super().__init__(*arguments, **named)
+
+    monkeypatch.setattr(evaluation, "EvaluationStreams", Watched)
+    first = letters.trained_run(str(tmp_path / "first"), store, extra="evaluate.meta_batch = 3\n")
+    evaluate_run(first, "test", episodes=2, against=run)
+    assert meta_batches == [3, 3]
 
 
 def test_says_if_only_one_of_two_is_transductive(run, store, tmp_path):

@@ -19,13 +19,14 @@ AnyLearner = TypeVar("AnyLearner", bound="Learner")
 
 
 def gradient_learners(
-    request: AnalysisRequest, compare: tuple[RunDirectory, ...] = (), *kinds: str
+    request: AnalysisRequest, compare: tuple[RunDirectory, ...], split: str, *kinds: str
 ) -> tuple[Experiment, dict[str, GradientLearner]]:
     """As `compared`, of learners that gradient steps adapt.
 
     Args:
         request: `AnalysisRequest`.
         compare: tuple of `RunDirectory`. Further runs.
+        split: str. Where their tasks are drawn from.
         *kinds: str. As in `compared`.
 
     Returns:
@@ -35,14 +36,14 @@ def gradient_learners(
         FileNotFoundError: if a run has no trained learner.
         ValueError: if a run's learner takes no gradient steps.
     """
-    experiment, learners = compared(request, compare, *kinds)
+    experiment, learners = compared(request, compare, split, *kinds)
     for run in (request.run, *compare):
         checked(learners[run.path], run)
     return experiment, learners
 
 
 def compared(
-    request: AnalysisRequest, compare: tuple[RunDirectory, ...] = (), *kinds: str
+    request: AnalysisRequest, compare: tuple[RunDirectory, ...], split: str, *kinds: str
 ) -> tuple[Experiment, dict[str, Learner]]:
     """The experiment of a request's run, and the learners of all its runs.
 
@@ -51,6 +52,7 @@ def compared(
     Args:
         request: `AnalysisRequest`.
         compare: tuple of `RunDirectory`. Further runs.
+        split: str. Where their tasks are drawn from.
         *kinds: str. What learners may be asked; see `AnalysisRequest.experiment`.
 
     Returns:
@@ -59,8 +61,8 @@ def compared(
 
     Raises:
         FileNotFoundError: if a run has no trained learner.
-        ValueError: if a run's learner is of another kind, or takes images of another shape than
-            the first run's.
+        ValueError: if a run's learner is of another kind, takes images of another shape than
+            the first run's, or learnt from classes of the split.
     """
     for run in compare:
         check_trained(run)
@@ -71,7 +73,9 @@ def compared(
     for run in compare:
         # The process has its threads by now; the other run may name another number.
         bindings = [*request.bindings, "set_up.threads = 0"]
-        learners[run.path] = trained_experiment(run, bindings, *kinds).learner
+        trained = trained_experiment(run, bindings, *kinds)
+        learners[run.path] = trained.learner
+        configurables.check_comparison(run, trained, experiment, (split,), bindings)
         _check_shapes(request.run, experiment, run, learners[run.path])
     configurables.parse_text(request.run.config, request.bindings)
     return experiment, learners

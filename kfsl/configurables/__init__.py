@@ -9,6 +9,7 @@ from kfsl.configurables.bindings import (
     parse_text,
 )
 from kfsl.configurables.experiments import (
+    check_comparison,
     check_start,
     command_of,
     experiment,
@@ -20,6 +21,7 @@ from kfsl.configurables.registry import bound, register
 __all__ = [
     "BindingError",
     "bound",
+    "check_comparison",
     "check_overrides",
     "check_start",
     "check_used",

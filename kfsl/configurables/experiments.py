@@ -11,16 +11,17 @@ from kfsl.command_line.command import GIN_NOTE, one_line
 from kfsl.configurables.bindings import BindingError, bound_kind, is_bound, parse_text
 from kfsl.configurables.kinds import KINDS, AnyExperiment
 from kfsl.configurables.registry import bound
-from kfsl.experiment import (
-    Experiment,
-    check_not_trained_on,
-    check_same_data,
-    check_start_data,
-    same_data,
-)
+from kfsl.experiment import Experiment
 from kfsl.runs.learner_file import load_weights
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import check_trained
+from kfsl.training.learnt_classes import (
+    check_not_trained_on,
+    check_same_data,
+    check_start_data,
+    check_unseen,
+    same_data,
+)
 from kfsl.training.process import set_up
 
 
@@ -49,19 +50,17 @@ def is_of_episodes(experiment: AnyExperiment) -> bool:
     return isinstance(experiment, Experiment)
 
 
-def command_of(command: str, experiment: AnyExperiment, with_bindings: bool = True) -> Callable:
-    """What a command runs for an experiment.
+def command_of(command: str, experiment: AnyExperiment) -> Callable:
+    """What a command runs for an experiment; gin's bindings are applied when it is called.
 
     Args:
         command: str. `"train"` or `"evaluate"`.
         experiment: `Experiment`, or `PolicyExperiment`.
-        with_bindings: bool. Whether gin's bindings are applied when it is called.
 
     Returns:
         Function of the experiment and its own arguments.
     """
-    function = KINDS[type(experiment)].commands[command]
-    return bound(function) if with_bindings else function
+    return bound(KINDS[type(experiment)].commands[command])
 
 
 def trained_experiment(run: RunDirectory, bindings: Sequence[str] = ()) -> AnyExperiment:
@@ -90,11 +89,44 @@ def trained_experiment(run: RunDirectory, bindings: Sequence[str] = ()) -> AnyEx
     trained = experiment()
     if isinstance(trained, Experiment) and not same_data(run, trained.dataset):
         check_not_trained_on(run, _own_data(run, bindings), trained.dataset)
+        for start in _starts(run.metadata.get("start_from")):
+            _check_start(start, trained.dataset)
         # What was used is asked for later, and gin has forgotten it by now.
         parse_text(run.config, bindings)
         trained = experiment()
     trained.weights = load_weights(trained.learner, run.best_learner)
     return trained
+
+
+def check_comparison(
+    run: RunDirectory,
+    trained: AnyExperiment,
+    experiment: AnyExperiment,
+    splits: Sequence[str],
+    bindings: Sequence[str] = (),
+) -> None:
+    """Refuses to ask a run's learner about classes of another run's data that it learnt from.
+
+    What is bound afterwards may be the configuration of `run`.
+
+    Args:
+        run: `RunDirectory`.
+        trained: `Experiment` or `PolicyExperiment`. Its own, as `trained_experiment` gave it.
+        experiment: likewise. Of the run whose episodes both meet.
+        splits: sequence of str. Where those are drawn from.
+        bindings: sequence of str. That `trained` was made with.
+
+    Raises:
+        ValueError: naming such a class.
+    """
+    if not isinstance(experiment, Experiment) or not isinstance(trained, Experiment):
+        return  # Policies meet no classes; of tasks of another kind the learner tells itself.
+    data = trained.dataset if same_data(run, trained.dataset) else _own_data(run, bindings)
+    if not isinstance(data, FewShotDataset) or not isinstance(experiment.dataset, FewShotDataset):
+        return
+    check_unseen(run, data, experiment.dataset, splits)
+    for start in _starts(run.metadata.get("start_from")):
+        _check_start(start, experiment.dataset, splits)
 
 
 def check_start(config: str, run: RunDirectory) -> None:
@@ -136,7 +168,9 @@ def _starts(source: object) -> Iterator[RunDirectory]:
         source = run.metadata.get("start_from")
 
 
-def _check_start(start: RunDirectory, data: FewShotDataset) -> None:
+def _check_start(
+    start: RunDirectory, data: FewShotDataset, splits: Sequence[str] | None = None
+) -> None:
     if same_data(start, data):
         return
     try:
@@ -145,7 +179,7 @@ def _check_start(start: RunDirectory, data: FewShotDataset) -> None:
         print(f"Mind that {one_line(error)}")
         return
     if isinstance(learnt_from, FewShotDataset):
-        check_start_data(start, learnt_from, data)
+        check_start_data(start, learnt_from, data, splits)
 
 
 def _bound_data(config: str) -> FewShotDataset | FunctionDataset:

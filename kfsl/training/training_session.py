@@ -10,7 +10,7 @@ import zlib
 import keras
 
 from kfsl.distribution import strategy
-from kfsl.experiment import Experiment, check_same_data
+from kfsl.experiment import Experiment
 from kfsl.metrics.finite_weights import weight_not_finite
 from kfsl.runs.run_directory import RunDirectory, RunDirectoryError
 from kfsl.training.callbacks.best_learner import BestLearner
@@ -19,6 +19,7 @@ from kfsl.training.callbacks.training_checkpoint import TrainingCheckpoint
 from kfsl.training.claimed_run import ClaimedRun
 from kfsl.training.disk_space import full_disk_told
 from kfsl.training.initial_weights import InitialWeights, copy_initial_weights
+from kfsl.training.learnt_classes import check_same_data
 from kfsl.training.lost_worker import lost_worker_told
 from kfsl.training.session_record import record_session
 from kfsl.training.train_arguments import TrainArguments

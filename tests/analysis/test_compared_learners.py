@@ -111,7 +111,7 @@ def test_a_network_for_images_of_any_size_may_be_compared(
     monkeypatch.setattr(large_prototypes, "__defaults__", ((None, None, 1),))
     large = large_run(tmp_path / "large", large_store, large_prototypes)
     small = letters.trained_run(str(tmp_path / "small"), store)
-    _, learners = compared(AnalysisRequest(small), (large,))
+    _, learners = compared(AnalysisRequest(small), (large,), "test")
     assert list(learners) == [small.path, large.path]
 
 
@@ -127,4 +127,12 @@ def test_inputs_of_another_length_are_refused(store, tmp_path):
         runs.append(run)
     message = rf"the inputs of '{runs[0].path}' are of shape \(2,\), and .* takes \(3,\)\."
     with pytest.raises(ValueError, match=message):
-        compared(AnalysisRequest(runs[0]), (runs[1],), NUMBERS)
+        compared(AnalysisRequest(runs[0]), (runs[1],), "test", NUMBERS)
+
+
+def test_runs_that_learnt_from_the_classes_are_refused(store, tmp_path):
+    first = AnalysisRequest(letters.trained_run(str(tmp_path / "first"), store))
+    turned = letters.trained_run(str(tmp_path / "turned"), store, turned=2)
+    with pytest.raises(ValueError, match=rf"5 of the 5 test classes .*{turned.path} learnt from"):
+        compared(first, (turned,), "test")
+    assert list(compared(first, (turned,), "val")[1]) == [first.run.path, turned.path]

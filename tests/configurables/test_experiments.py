@@ -9,7 +9,7 @@ from data_pipelines.class_store import ClassStore
 from data_pipelines.dataset import FewShotDataset
 from kfsl import configurables
 from kfsl.runs.run_directory import RunDirectory
-from tests.support import letters
+from tests.support import letters, mixed_runs
 
 
 @configurables.register
@@ -67,6 +67,21 @@ def test_other_data_when_the_runs_own_are_gone(run, store, tmp_path):
         file.write(config)
     with pytest.raises(ValueError, match="whether it learnt from their test classes cannot be"):
         configurables.trained_experiment(run, divided(store, (1, 2, 4)))
+
+
+def test_classes_are_the_same_within_a_mixture(run, store, tmp_path):
+    mixed_store = mixed_runs.write_mixed(str(tmp_path / "mixed"))
+    mixture = ["Experiment.dataset = @mixed_letters()", f"mixed_letters.path = {mixed_store!r}"]
+    turned = letters.trained_run(str(tmp_path / "turned"), store, turned=2)
+    with pytest.raises(ValueError, match=r"5 of the 5 test classes .*'c02', .*turned learnt from"):
+        configurables.trained_experiment(turned, mixture)
+    assert configurables.trained_experiment(run, mixture).dataset.name == "mixed"
+    mixed = mixed_runs.mixed_run(str(tmp_path / "of_modes"), mixed_store, generator=None)
+    with pytest.raises(ValueError, match=r"1 of the 3 test classes .*'c06', are among those"):
+        configurables.trained_experiment(mixed, divided(store, (1, 2, 6)))
+    assert configurables.trained_experiment(mixed, divided(store, (1, 2, 4))).dataset.splits
+    with pytest.raises(ValueError, match="5 of the 5 test classes"):
+        start(turned, mixture)
 
 
 def test_overrides_are_known_to_be_used_after_the_data_were_compared(run, store):

@@ -44,8 +44,11 @@ def write_letters(path: str, images: int = 8, noise: float = 80.0, name_prefix: 
     write_class_store(path, classes, drawings(), image_shape=SHAPE, metadata={"name": "letters"})
 
 
-def letters(path: str) -> FewShotDataset:
-    return FewShotDataset("letters", ClassStore.open(path), SPLITS)
+def letters(path: str, turned: int = 0) -> FewShotDataset:
+    """The letters; of each turn every split has the classes of the next."""
+    lists = list(SPLITS.values())
+    splits = dict(zip(SPLITS, lists[turned:] + lists[:turned], strict=True))
+    return FewShotDataset("letters", ClassStore.open(path), splits)
 
 
 def prototypical_network(seed: int = 0, **arguments) -> PrototypicalNetwork:
@@ -63,8 +66,8 @@ def experiment(path: str, sampler=None, learner=None) -> Experiment:
 
 
 @configurables.register
-def letters_dataset(path: str) -> FewShotDataset:
-    return letters(path)
+def letters_dataset(path: str, turned: int = 0) -> FewShotDataset:
+    return letters(path, turned)
 
 
 @configurables.register
@@ -89,13 +92,16 @@ fixed_episode.queries = 4
 """
 
 
-def trained_run(path: str, store: str, seed: int = 0, extra: str = "", **metadata) -> RunDirectory:
+def trained_run(
+    path: str, store: str, seed: int = 0, extra: str = "", turned: int = 0, **metadata
+) -> RunDirectory:
     """A run directory as training leaves it, but for the training."""
     run = RunDirectory(path)
+    extra += f"letters_dataset.turned = {turned}\n"
     run.start(configurables.parse_text(CONFIG.format(store=store) + extra))
     os.makedirs(os.path.dirname(run.best_learner))
     prototypical_network(seed).save(run.best_learner)
-    dataset = letters(store)
+    dataset = letters(store, turned)
     run.update_metadata(
         {"seed": seed, "dataset_fingerprint": dataset.fingerprint, **environment(), **metadata}
     )

@@ -226,7 +226,7 @@ def analyze(
         ValueError: if a run learns no implants.
     """
     # First, since it holds back what TensorFlow prints while it is imported.
-    experiment, learners = compared(request, compare)
+    experiment, learners = compared(request, compare, split)
     from kfsl.evaluation.evaluate import EVALUATION_SEED
 
     for path, learner in learners.items():

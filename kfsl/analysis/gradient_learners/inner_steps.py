@@ -244,7 +244,7 @@ def analyze(
         `Analysis`.
     """
     steps = step_numbers(levels)
-    experiment, learners = gradient_learners(request, compare, CLASSES, NUMBERS)
+    experiment, learners = gradient_learners(request, compare, split, CLASSES, NUMBERS)
     values = steps_values(
         experiment,
         learners,

@@ -246,7 +246,7 @@ def analyze(
     """
     noise = [level for level in levels if level != 0]
     deviations = [0.0, *standard_deviations(noise, noise_scale)]
-    experiment, learners = gradient_learners(request, compare, CLASSES, NUMBERS)
+    experiment, learners = gradient_learners(request, compare, split, CLASSES, NUMBERS)
     check_modulated(learners)
     arguments = {"split": split, "episodes": episodes, "seed": EVALUATION_SEED}
     runs = {

@@ -193,7 +193,7 @@ def analyze(
         `Analysis`.
     """
     steps = step_numbers(levels)
-    experiment, learners = gradient_learners(request, compare)
+    experiment, learners = gradient_learners(request, compare, split)
     values = multishot_values(
         experiment,
         learners,

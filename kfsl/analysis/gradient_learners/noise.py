@@ -201,7 +201,7 @@ def analyze(
         `Analysis`.
     """
     deviations = standard_deviations(levels, noise_scale)
-    experiment, learners = gradient_learners(request, compare, CLASSES, NUMBERS)
+    experiment, learners = gradient_learners(request, compare, split, CLASSES, NUMBERS)
     arguments: dict[str, Any] = {"split": split}
     if episodes is not None:
         arguments["episodes"] = episodes

@@ -218,7 +218,7 @@ def analyze(
     """
     runs = (request.run, *compare)
     _check_kept(runs, kept_epochs)
-    experiment, learners = compared(request, compare)
+    experiment, learners = compared(request, compare, split)
     from kfsl.analysis.multimodal.loss_ratios import LossRatios
 
     sources = list(tasks(experiment, "train", source_mode, 0, episodes, trained=True))

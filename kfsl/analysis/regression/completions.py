@@ -40,7 +40,7 @@ def analyze(
     """
     if count > MAX_ROWS:
         raise ValueError(f"--count must be at most {MAX_ROWS} here; received {count}.")
-    experiment, learners = compared(request, compare, NUMBERS)
+    experiment, learners = compared(request, compare, split, NUMBERS)
     seed = request.run.metadata.get("seed")
     drawn = [numbered_episode(experiment, split, index + i, seed) for i in range(count)]
     names = [key for key in drawn[0][0] if key != "seed"]

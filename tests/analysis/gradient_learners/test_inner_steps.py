@@ -35,7 +35,7 @@ def test_each_number_of_steps_gives_what_an_evaluation_gives(runs):
         values = json.load(file)
     assert values["steps"] == [0, 1, 3]
     assert (values["episodes"], values["seed"]) == (5, EVALUATION_SEED)
-    experiment, learners = gradient_learners(AnalysisRequest(runs[0]), (runs[1],))
+    experiment, learners = gradient_learners(AnalysisRequest(runs[0]), (runs[1],), "test")
     for (path, learner), place in zip(learners.items(), (2, 0), strict=True):
         found = values["runs"][path]
         experiment.learner = with_settings(learner, evaluation_steps=values["steps"][place])
@@ -50,7 +50,7 @@ def test_each_number_of_steps_gives_what_an_evaluation_gives(runs):
 
 
 def test_the_loss_after_a_step_is_that_of_the_adapted_weights(runs):
-    experiment, learners = gradient_learners(AnalysisRequest(runs[0]))
+    experiment, learners = gradient_learners(AnalysisRequest(runs[0]), (), "test")
     (learner,) = learners.values()
     arguments = {"split": "val", "episodes": 1, "seed": 3}
     _, losses = measured_over_steps(experiment, learner, [2], **arguments)
@@ -69,7 +69,7 @@ def test_the_loss_after_a_step_is_that_of_the_adapted_weights(runs):
 
 
 def test_defaults_cover_the_steps_that_learners_take(runs):
-    _, learners = gradient_learners(AnalysisRequest(runs[0]))
+    _, learners = gradient_learners(AnalysisRequest(runs[0]), (), "test")
     (learner,) = learners.values()
     assert default_steps([learner]) == [0, 1, 2, 3, 4, 5]
     many = default_steps([learner, with_settings(learner, evaluation_steps=100)])

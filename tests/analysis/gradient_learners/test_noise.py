@@ -33,7 +33,7 @@ def test_accuracies_of_two_runs_on_the_same_episodes(runs):
         values = json.load(file)
     assert (values["levels"], values["scale"]) == ([0.0, 100.0], "std")
 
-    experiment, learners = gradient_learners(request, (runs[1],))
+    experiment, learners = gradient_learners(request, (runs[1],), "test")
     assert list(learners) == [run.path for run in runs]
     for i, (path, learner) in enumerate(learners.items()):
         experiment.learner = learner
@@ -52,7 +52,7 @@ def test_accuracies_of_two_runs_on_the_same_episodes(runs):
 
 
 def test_noise_has_the_deviation_it_says_and_leaves_the_learner_alone(runs):
-    _, learners = gradient_learners(AnalysisRequest(runs[0]))
+    _, learners = gradient_learners(AnalysisRequest(runs[0]), (), "test")
     learner = learners[runs[0].path]
     before = learner.get_weights()
     noisy = with_settings(learner, gradient_noise=0.3)
