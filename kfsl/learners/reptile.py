@@ -129,7 +129,7 @@ class Reptile(GradientLearner):
         outputs = self.infer(state, queries, training=True)
         loss = self.compute_loss(episode, query_labels, outputs)
         # The optimiser expects the gradients of its scaled loss, summed over replicas.
-        factor = self.optimizer.scale_loss(1.0) / replicas.count()
+        factor = self.scale_loss(1.0) / replicas.count()
         adapted = self.adapted_network.variables
         of = {id(w): factor * g for w, g in zip(adapted, found, strict=True)}
         zeros = {id(w): tf.zeros(w.shape, w.dtype) for w in self.trainable_weights}

@@ -11,6 +11,7 @@ from keras import ops
 
 from kfsl.distribution import replicas
 from kfsl.distribution.strategy import spans_workers
+from kfsl.learners.base.loss_scale import for_optimizer, scaled_alike
 from kfsl.networks.keras_private import measure_loss_in, take_whole_gradients, track_loss
 from kfsl.objectives.objective import Objective
 
@@ -147,7 +148,7 @@ class EpisodicModel(keras.Model):
         with tf.GradientTape() as tape:
             outputs = self(episode, training=True)
             loss = self.compute_loss(episode, query_labels, outputs)
-            scaled_loss = self.optimizer.scale_loss(loss) / replicas.count()
+            scaled_loss = self.scale_loss(loss) / replicas.count()
         return outputs, loss, tape.gradient(scaled_loss, self.trainable_weights)
 
     def test_step(self, data: tuple) -> dict[str, Any]:
@@ -217,7 +218,10 @@ class EpisodicModel(keras.Model):
         self._decayed_weights()  # A part that does not exist shows before anything is trained.
         super().compile(optimizer, **kwargs)
         measure_loss_in(self, self._measured)
-        self.part_optimizers = dict(part_optimizers or {})
+        of_parts = part_optimizers or {}
+        self.part_optimizers = {
+            name: scaled_alike(optimizer, self.optimizer) for name, optimizer in of_parts.items()
+        }
         for optimizer in self.optimizers:
             take_whole_gradients(optimizer)
 
@@ -257,24 +261,35 @@ class EpisodicModel(keras.Model):
         of_parts = [(self.part_optimizers[name], parts[name]) for name in self.part_optimizers]
         return [(self.optimizer, rest), *of_parts]
 
+    def scale_loss(self, loss: Any) -> Any:
+        """What gradients are taken of: in float16 more than the loss, or they would vanish.
+
+        Args:
+            loss: scalar tensor, or float.
+
+        Returns:
+            Scalar tensor, or float.
+        """
+        return next(o for o, weights in self._weights_of_optimizers() if weights).scale_loss(loss)
+
     def update_weights(self, gradients: list[Any]) -> None:
-        """Applies gradients with the optimiser, or with that of each weight's part."""
-        scale = self.optimizer.scale_loss(1.0)
+        """Applies gradients with the optimiser, or with that of each weight's part.
+
+        Args:
+            gradients: list of tensors, of the scaled loss, for each trainable weight; None where
+                a weight has no part in it.
+        """
+        scale = self.scale_loss(1.0)
         norm = tf.linalg.global_norm(gradients) / scale
-        # In float16 the optimiser skips steps that overflow, and so does the mean.
+        # In float16 the optimisers skip steps that overflow, and so does the mean.
         finite = tf.math.is_finite(norm)
         self.gradient_norm.update_state(tf.where(finite, norm, 0.0), tf.cast(finite, norm.dtype))
-        weights = self.trainable_weights
-        if not self.part_optimizers:
-            self.optimizer.apply(gradients, weights)
-            return
-        of = {id(w): g for w, g in zip(weights, gradients, strict=True)}
-        for optimizer, part in self._weights_of_optimizers():
-            found = [of[id(weight)] for weight in part]
-            if optimizer is not self.optimizer:
-                # The loss was scaled for the other optimiser, which alone skips overflow.
-                found = [tf.where(finite, gradient / scale, 0.0) for gradient in found]
-            optimizer.apply(found, part)
+        of = {id(w): g for w, g in zip(self.trainable_weights, gradients, strict=True)}
+        for optimizer, weights in self._weights_of_optimizers():
+            found = [of[id(weight)] for weight in weights]
+            if self.part_optimizers:
+                found = for_optimizer(found, optimizer.scale_loss(1.0) / scale, finite)
+            optimizer.apply(found, weights)
 
 
 def _checked_decay(weight_decay: float | Mapping[str, float]) -> types.MappingProxyType:

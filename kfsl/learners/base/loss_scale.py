@@ -1,0 +1,43 @@
+"""One scale of the loss for several optimisers: in float16 they step, and skip, together."""
+
+import math
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+def scaled_alike(optimizer: Any, like: Any) -> Any:
+    """An optimiser that scales the loss as another does, so that both always have one scale.
+
+    Args:
+        optimizer: Keras optimiser.
+        like: Keras optimiser; in float16 a `keras.optimizers.LossScaleOptimizer`.
+
+    Returns:
+        Keras optimiser, of the same kind as `like`.
+    """
+    scaling = keras.optimizers.LossScaleOptimizer
+    if not isinstance(like, scaling):
+        return optimizer
+    inner = optimizer.inner_optimizer if isinstance(optimizer, scaling) else optimizer
+    return scaling(inner, like.initial_scale, like.dynamic_growth_steps)
+
+
+def for_optimizer(gradients: list[Any], factor: Any, finite: Any) -> list[Any]:
+    """What an optimiser is given of gradients that several share.
+
+    Args:
+        gradients: list of tensors, or None where a weight has no gradient.
+        factor: scalar tensor. The optimiser's own scale over that of the gradients.
+        finite: bool tensor. Whether all gradients of all optimisers are; if not, one of those
+            returned is not either, and an optimiser that scales the loss skips the step.
+
+    Returns:
+        list of tensors and None.
+    """
+    gradients = [g if g is None else tf.convert_to_tensor(g) * factor for g in gradients]
+    first = next((place for place, g in enumerate(gradients) if g is not None), None)
+    if first is not None:
+        gradients[first] = tf.where(finite, gradients[first], math.nan)
+    return gradients
