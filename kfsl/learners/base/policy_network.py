@@ -21,11 +21,17 @@ class PolicyNetwork:
         adapted: `AdaptedNetwork`.
         policy: str. Which moments normalise: `"batch"`, `"support"` or `"running"`; see
             `GradientLearner`.
+
+    Raises:
+        ValueError: if the network could take a batch's moments at test only by drawing as in
+            training.
     """
 
     def __init__(self, adapted: AdaptedNetwork, policy: str) -> None:
         self.adapted = adapted
         self.policy = policy
+        if policy != "running":
+            _refuse_draws_at_test(adapted.network)
         layers = flat_layers(adapted.network)
         stock, exact = keras.layers.BatchNormalization, BatchNormalization
         self._momenta = {
@@ -118,7 +124,7 @@ class PolicyNetwork:
         return training or (batch_moments and stock_normalization(self.adapted.network) is not None)
 
     def _keeps(self, variable: keras.Variable) -> bool:
-        return self.policy == "running" or "int" in variable.dtype  # Seeds are integers.
+        return self.policy == "running" or _is_seed(variable)
 
     def _keep(self, others: list[Any]) -> None:
         # `stateless_call` gives moving averages and seeds back instead of moving them.
@@ -126,3 +132,19 @@ class PolicyNetwork:
         for variable, value in zip(variables, others, strict=True):
             if self._keeps(variable):
                 variable.assign(value)
+
+
+def _refuse_draws_at_test(network: keras.Model) -> None:
+    layer = stock_normalization(network)
+    draws = any(_is_seed(variable) for variable in network.non_trainable_variables)
+    if layer is not None and draws:
+        raise ValueError(
+            f"The layer {layer.name!r} is Keras's BatchNormalization, which takes a task's moments "
+            "only when it is called as in training, and the network has dropout or noise, which "
+            "would act at test then. Give kfsl.networks.exact(model), or leave dropout and noise "
+            "out."
+        )
+
+
+def _is_seed(variable: keras.Variable) -> bool:
+    return "int" in variable.dtype  # What a network has of integers, it draws with.

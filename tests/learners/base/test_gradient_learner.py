@@ -13,6 +13,7 @@ from kfsl.layers.random_affine import RandomAffine
 from kfsl.learners.cavia import CAVIA
 from kfsl.learners.maml import MAML
 from kfsl.learners.reptile import Reptile
+from kfsl.networks import exact
 from kfsl.objectives import Regression
 
 SHAPE = (8, 8, 1)
@@ -115,6 +116,32 @@ def test_dropout_acts_in_training_alone_and_anew_each_time(bn_policy, meta_batch
     losses = [float(step(*data)[1]) for _ in range(3)]
     assert len(set(losses)) == 3
     np.testing.assert_allclose(learner(episode)["logits"], logits, atol=1e-6)
+
+
+@pytest.mark.parametrize("learner", [MAML, Reptile])
+def test_dropout_beside_keras_own_normalisation(learner):
+    """Called as in training for a task's moments, it would drop at test too."""
+
+    def network(rate):
+        first, last = stack()
+        middle = [keras.layers.BatchNormalization(name="bn"), keras.layers.Dropout(rate)]
+        return keras.Sequential([keras.Input(SHAPE), first, *middle, last])
+
+    arguments = {"ways": 2, "steps": 1} | ({"first_order": True} if learner is MAML else {})
+    with pytest.raises(ValueError, match=r"'bn' is .* dropout or noise, which would act at test"):
+        learner(network(0.5), **arguments)
+    learner(network(0.0), **arguments)
+    learner(network(0.5), bn_policy="running", **arguments)
+    keras.utils.set_random_seed(0)  # Of other weights all ReLUs may be off.
+    dropping, plain = (learner(exact(network(rate)), **arguments) for rate in (0.5, 0.0))
+    for variable, value in zip(
+        plain.trainable_variables, dropping.trainable_variables, strict=True
+    ):
+        variable.assign(value)
+    episode, _ = EpisodeSpec(2, 2, 3, SHAPE).random_episode()
+    logits = plain(episode)["logits"]
+    assert np.ptp(logits) > 0
+    np.testing.assert_allclose(dropping(episode)["logits"], logits, atol=1e-6)
 
 
 def test_rates_that_no_step_uses_have_no_gradient():
