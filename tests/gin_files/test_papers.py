@@ -13,6 +13,7 @@ import re
 import numpy as np
 import pytest
 
+import gin
 from data_pipelines import pipeline
 from data_pipelines.class_store import StoredClass
 from data_pipelines.class_store_writer import write_class_store
@@ -25,6 +26,7 @@ from kfsl.training import train as training
 from tests.support.gin_files import (
     MIXTURES,
     PAPERS,
+    ROOT,
     START_FROM,
     bindings,
     evaluation_episode,
@@ -190,6 +192,13 @@ def test_paper_gin_file(path, paper_stores, tmp_path, monkeypatch):
     if isinstance(learner, STANet):
         assert trainable(learner) == trainable(learner.backbone) + stanet_head(learner)
     step(experiment)
+
+
+@pytest.mark.parametrize("method", ["maml", "multimodal_maml"])
+def test_what_is_compared_with_mmaml_has_its_network(method):
+    path = ROOT / f"gin/papers/kml/two_mode_{method}_5way_1shot.gin"
+    configurables.parse_text(whole(path), ["Experiment.dataset = None"])
+    assert trainable(gin.get_bindings("Experiment")["learner"].network) == 389_701
 
 
 def step(experiment):
