@@ -57,7 +57,7 @@ class CrossModulationNetwork(CrossModulationLearner):
         super().__init__(backbone, modulated=modulated, **kwargs)
         check_choice("aggregation", aggregation, AGGREGATIONS)
         self.aggregation = aggregation
-        self.similarity = CosineSimilarity(normalize, dtype="float32")
+        self.similarity = CosineSimilarity(normalize, dtype=self.logits_dtype)
 
     def pair_logits(self, queries: Any, supports: Any, one_hot: Any) -> Any:
         # Each pair has a query and a support vector of its own: eq. 2 for one against one.

@@ -62,7 +62,7 @@ class MatchingNetwork(MetricLearner):
         super().__init__(backbone, embed_together=embed_together, **kwargs)
         check_choice("aggregation", aggregation, AGGREGATIONS)
         self.aggregation = aggregation
-        self.similarity = CosineSimilarity(normalize, dtype="float32")
+        self.similarity = CosineSimilarity(normalize, dtype=self.logits_dtype)
 
     def fit_support(self, features: Any, labels: Any, mask: Any, training: bool) -> dict[str, Any]:
         del training

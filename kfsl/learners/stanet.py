@@ -157,15 +157,14 @@ class STANet(MetricLearner):
             )
             query_size = 2 * channels  # (9)
         # Logits in full precision: a half-precision exponential overflows at 12.
-        logits_dtype = keras.backend.result_type(self.compute_dtype, "float32")
         self.classifier = keras.layers.Dense(
-            self.ways, use_bias=False, dtype=logits_dtype, name="classifier"
+            self.ways, use_bias=False, dtype=self.logits_dtype, name="classifier"
         )
         self.classifier.build((None, None, self.num_layers * self.value_dim))
         self.semantic_classifier = None
         if self.semantic_classes:
             self.semantic_classifier = keras.layers.Dense(
-                self.semantic_classes, dtype=logits_dtype, name="semantic_classifier"
+                self.semantic_classes, dtype=self.logits_dtype, name="semantic_classifier"
             )
             self.semantic_classifier.build((None, None, channels))
 

@@ -60,8 +60,10 @@ def test_the_centre_is_the_mean_of_all_images_whatever_the_batches(images):
         one.see_base_images([])
 
 
-def test_the_backbone_is_frozen_to_the_bit(images):
-    learner = make()
+@pytest.mark.parametrize("normalization", ["exact", "stock"])
+def test_the_backbone_is_frozen_to_the_bit(images, normalization):
+    learner = SimpleShot(two_blocks((16, 16, 1), filters=8, normalization=normalization))
+    assert learner.trainable_weights == []
     before = learner.backbone.get_weights()
     assert len(before) > 4
     learner.embed(images, training=True)

@@ -130,14 +130,14 @@ class CrossModulationLearner(MetricLearner):
         """Logits of the features of pairs.
 
         Args:
-            queries: float32 tensor, `[B, Q, S, D]`. Features of the queries, each seen with
-                each support image.
-            supports: float32 tensor, `[B, Q, S, D]`. Features of the support images, each seen
+            queries: tensor, `[B, Q, S, D]`, float32, or float64 where all is. Features of the
+                queries, each seen with each support image.
+            supports: tensor, `[B, Q, S, D]`, likewise. Features of the support images, each seen
                 with each query.
             one_hot: float tensor, `[B, S, ways]`; rows of padding are zero.
 
         Returns:
-            float32 tensor, `[B, Q, ways]`.
+            tensor, `[B, Q, ways]`, of their dtype.
         """
         raise NotImplementedError
 
@@ -170,7 +170,8 @@ class CrossModulationLearner(MetricLearner):
         if training or self._bn_policy == "batch":
             return {"logits": logits(query_features)}
         batch, size = ops.shape(supports)[:2]
-        return {"logits": map_queries(logits, query_features, self._queries_at_once(batch * size))}
+        at_once = self._queries_at_once(batch * size)
+        return {"logits": map_queries(logits, query_features, at_once, self.logits_dtype)}
 
     def pair_features(
         self, queries: Any, supports: Any, training: bool, seen: dict[str, Any] | None = None
@@ -264,6 +265,5 @@ def _names(argument: str, names: Sequence[str]) -> tuple[str, ...]:
 
 def _flat(features: Any) -> Any:
     shape = ops.shape(features)
-    # Never less than single precision, and double where all is.
     dtype = keras.backend.result_type(features.dtype, "float32")
     return ops.cast(ops.reshape(features, (*shape[:3], -1)), dtype)

@@ -13,6 +13,7 @@ from keras import ops
 from kfsl.layers.cosine import l2_normalize
 from kfsl.layers.pooled_maps import pooled_maps
 from kfsl.learners.base.argument_checks import check_choice, check_whole_numbers
+from kfsl.learners.base.given_layers import given_network
 from kfsl.learners.base.metric_learner import MetricLearner
 from kfsl.learners.base.vectors import flat_features
 
@@ -49,14 +50,16 @@ class FrozenFeatures(MetricLearner):
         unit_norm: bool = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__(backbone, **kwargs)
         check_choice("pooling", pooling, POOLINGS)
         check_whole_numbers(0, center_images=center_images)
-        check_choice("bn_policy", self._bn_policy, ("running",))
+        check_choice("bn_policy", kwargs.get("bn_policy", "running"), ("running",))
+        # Before it is asked whether its normalisation knows episodes: frozen it need not.
+        backbone = given_network("backbone", backbone)
+        backbone.trainable = False
+        super().__init__(backbone, **kwargs)
         self.pooling = pooling
         self.center_images = center_images
         self.unit_norm = unit_norm
-        self.backbone.trainable = False
         self.center = self.add_weight(
             (self._width(),), "zeros", trainable=False, name="center", autocast=False
         )

@@ -82,6 +82,11 @@ class MetricLearner(Learner):
                 "moments='meta_batch'."
             )
 
+    @property
+    def logits_dtype(self) -> str:
+        """Never less than single precision, and double where all is."""
+        return keras.backend.result_type(self.compute_dtype, "float32")
+
     def features_alone(self, images: Any, training: bool) -> Any:
         """What the backbone makes of images one by one, `[n, ...]`; all that it is here for."""
         return self.backbone(images, training=training)

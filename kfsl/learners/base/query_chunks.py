@@ -6,14 +6,17 @@ from typing import Any
 import tensorflow as tf
 
 
-def map_queries(function: Callable[[Any], Any], queries: Any, size: Any) -> Any:
+def map_queries(
+    function: Callable[[Any], Any], queries: Any, size: Any, dtype: str = "float32"
+) -> Any:
     """Applies a function of queries to chunks of them, one chunk after another.
 
     Args:
-        function: queries `[B, n, ...]` to float32 logits `[B, n, ways]`, in which no query
-            depends on another.
+        function: queries `[B, n, ...]` to logits `[B, n, ways]`, in which no query depends on
+            another.
         queries: tensor, `[B, Q, ...]`.
         size: int or int tensor, at least 1. Queries of a chunk.
+        dtype: str. Of the logits.
 
     Returns:
         Logits, `[B, Q, ways]`.
@@ -34,7 +37,7 @@ def map_queries(function: Callable[[Any], Any], queries: Any, size: Any) -> Any:
         function,
         tf.experimental.numpy.moveaxis(padded, 1, 0),
         parallel_iterations=1,  # Chunks side by side would need memory side by side.
-        fn_output_signature=tf.TensorSpec([queries.shape[0], None, None], tf.float32),
+        fn_output_signature=tf.TensorSpec([queries.shape[0], None, None], dtype),
     )
     logits = tf.experimental.numpy.moveaxis(logits, 0, 1)
     ways = tf.shape(logits)[-1]

@@ -1,10 +1,15 @@
 """Queries in chunks."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from kfsl.backbones.conv4 import Conv4
+from kfsl.episodes import EpisodeSpec
 from kfsl.learners.base.query_chunks import map_queries
+from kfsl.learners.cross_modulation_network import CrossModulationNetwork
+from kfsl.learners.cross_modulation_prototypical_network import CrossModulationPrototypicalNetwork
 
 QUERIES = np.random.default_rng(0).normal(size=(2, 7, 3)).astype("float32")
 
@@ -31,3 +36,20 @@ def test_numbers_that_are_not_known_before_the_call():
 
     for queries in (QUERIES, QUERIES[:1, :2], QUERIES[:, :0]):
         np.testing.assert_array_equal(traced(queries), 2.0 * queries)
+
+
+@pytest.mark.parametrize("learner", [CrossModulationNetwork, CrossModulationPrototypicalNetwork])
+def test_in_double_precision(learner):
+    keras.config.set_dtype_policy("float64")
+    try:
+        backbone = Conv4(image_shape=(8, 8, 1), filters=4, num_pools=2)
+        whole, in_chunks = (learner(backbone, pairs_at_once=pairs) for pairs in (1000, 6))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    weights = zip(in_chunks.weights, whole.weights, strict=True)
+    for weight, value in weights:
+        weight.assign(value)
+    episode, _ = EpisodeSpec(3, 1, 4, (8, 8, 1)).random_episode()
+    expected, found = (np.array(each(episode)["logits"]) for each in (whole, in_chunks))
+    assert expected.dtype == found.dtype == "float64"
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
