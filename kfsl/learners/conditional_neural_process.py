@@ -93,6 +93,13 @@ class ConditionalNeuralProcess(Learner):
     def input_shape(self) -> tuple[int, ...]:
         return (self.encoder.input_shape[1] - self.objective.width,)
 
+    def remedy_for_inputs(self, shape: tuple[int, ...]) -> str:
+        (inputs,), vector = shape, self.encoder.output_shape[1]
+        return (
+            f"Make both networks for them: encoder/MLP.image_shape = "
+            f"{(inputs + self.objective.width,)}, decoder/MLP.image_shape = {(inputs + vector,)}."
+        )
+
     def embed(self, images: Any, training: bool = False, mask: Any = None) -> Any:
         del training, mask
         return self.preprocessing(images)

@@ -46,5 +46,5 @@ def refuse_stock_normalization(name: str, network: keras.Model) -> None:
         raise ValueError(
             f"`{name}` must normalise the images of one task by the moments that bn_policy names; "
             f"its layer {layer.name!r} is Keras's BatchNormalization, which knows nothing of "
-            f"tasks. Give kfsl.networks.exact({name}), or freeze the layer."
+            f"tasks. Give kfsl.networks.exact({name})."
         )

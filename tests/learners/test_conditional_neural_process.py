@@ -82,6 +82,19 @@ def test_refusals(decoder, objective, message):
         ConditionalNeuralProcess(encoder, decoder, objective=objective)
 
 
+def test_inputs_of_another_length_are_told_for_both_networks():
+    episode, _ = RegressionContract.spec.random_episode()
+    episode |= {name: np.zeros((1, 5, 3), "float32") for name in ("query_inputs", "support_inputs")}
+    message = r"are \(3,\).* encoder/MLP.image_shape = \(5,\), decoder/MLP.image_shape = \(11,\)"
+    with pytest.raises(ValueError, match=message):
+        learner()(episode)
+    networks = MLP((5,), hidden=(16, 8)), MLP((11,), hidden=(16, 16))
+    process = ConditionalNeuralProcess(*networks, objective=Regression(2))
+    episode["support_targets"] = np.zeros((1, 5, 2), "float32")
+    episode.pop("support_mask", None)
+    assert process(episode)["predictions"].shape == (1, 5, 2)
+
+
 def test_metric_learners_have_no_numbers():
     from kfsl.learners import PrototypicalNetwork
 

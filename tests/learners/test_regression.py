@@ -202,11 +202,15 @@ def test_a_context_of_zeros_is_where_cavia_begins():
          r"context of 4 numbers joins the inputs.*it takes \(2,\)"),
         (lambda: MAML(network(), objective=Regression(2))(
             SPEC.random_episode()[0] | {"query_inputs": np.zeros((1, 5, 3), "float32")}),
-         r"takes inputs of shape \(2,\), and those of these tasks are \(3,\)"),
+         r"takes inputs of shape \(2,\), and those .* are \(3,\).*MLP.image_shape = \(3,\)"),
+        # Four of its inputs are the context.
+        (lambda: CAVIA(network(6), modulated=None, context_size=4, objective=Regression(2))(
+            SPEC.random_episode()[0] | {"query_inputs": np.zeros((1, 5, 3), "float32")}),
+         r"takes inputs of shape \(2,\), and those .* are \(3,\).*MLP.image_shape = \(7,\)"),
         (lambda: MAML(network(), objective=Regression(2))({"query_images": np.zeros((1, 1))}),
          "is asked about 'query_inputs', and these episodes have query_images"),
     ],
-    ids=["no place", "other inputs", "images"],
+    ids=["no place", "other inputs", "others beside a context", "images"],
 )  # fmt: skip
 def test_refusals(make, message):
     with pytest.raises(ValueError, match=message):

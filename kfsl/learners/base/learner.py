@@ -233,8 +233,17 @@ class Learner(EpisodicModel):
         if given != self.input_shape:
             raise ValueError(
                 f"The network takes inputs of shape {self.input_shape}, and those of these tasks "
-                f"are {given}. Give the backbone that shape: MLP.image_shape = {given}."
+                f"are {given}. {self.remedy_for_inputs(given)}"
             )
+
+    def remedy_for_inputs(self, shape: tuple[int, ...]) -> str:
+        """What to do where tasks have inputs of another shape; a sentence for people."""
+        backbone = getattr(self, "backbone", None)
+        taken = self.input_shape if backbone is None else backbone.input_shape[1:]
+        if len(taken) == len(shape) == 1:
+            # Beside an input a network may take more, such as a context.
+            shape = (shape[0] + taken[0] - self.input_shape[0],)
+        return f"Make the network for them: MLP.image_shape = {shape}."
 
     def answer(
         self,
