@@ -45,6 +45,7 @@ from kfsl.runs.files import write_text
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.serving.files import (
     calibration_of,
+    check_steps,
     chosen_steps,
     read_description,
     read_training_data,
@@ -78,8 +79,7 @@ def _main() -> None:
     check_output(options.output)
     find_support(options.support)
     find_queries(options.query)
-    if options.steps is not None and options.steps < 0:
-        raise ValueError(f"--steps must be 0 or more; received {options.steps}.")
+    check_steps("--steps", options.steps)
     for line in predict_folders(
         _model_path(),
         options.support,

@@ -237,6 +237,14 @@ def test_a_byte_order_mark_is_no_part_of_an_evaluation(run):
     assert Evaluation.load(path) == whole
 
 
+@pytest.mark.parametrize("line", ["WAYS =", "SIZES = (5, 10"])
+def test_a_configuration_that_is_damaged(run, line):
+    with open(run.config_path, "a", encoding="utf-8") as file:
+        file.write(line)
+    with pytest.raises(ValueError, match=r"the configuration, line \d+: \w"):
+        evaluate_run(run, "test", episodes=2)
+
+
 def test_refuses_an_untrained_run(store, tmp_path):
     run = letters.trained_run(str(tmp_path / "run"), store)
     os.remove(run.best_learner)
@@ -252,6 +260,7 @@ def test_refuses_an_untrained_run(store, tmp_path):
         (["--run_dir={run}"], "has no trained learner yet"),
         (["--run_dir={run}", "--episodes=1"], "--episodes must be at least 2"),
         (["--run_dir={run}", "--gin_param=WAYS = ="], "--gin_param, line 1"),
+        (["--run_dir={run}", "--gin_param=WAYS = (3"], "--gin_param, line "),
         (["--run_dir={run}", "--against=nowhere"], "no trained learner yet"),
         (["nonsense"], "Unexpected argument 'nonsense'"),
     ],

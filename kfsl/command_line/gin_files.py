@@ -3,6 +3,7 @@
 import os
 import re
 import sysconfig
+import tokenize
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +12,8 @@ from gin import config_parser
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _CHECKOUT = os.path.dirname(_PACKAGE)
 
+#: What gin raises where text is none of its own.
+MALFORMED = (SyntaxError, tokenize.TokenError)
 
 _INCLUDE = re.compile(r"^include\s+(['\"])(.+?)\1[ \t]*(?:#.*)?$", re.MULTILINE)
 
@@ -161,8 +164,21 @@ def _check_file(found: str, including: tuple[str, ...]) -> None:
 def _parse(text: str, where: str) -> list:
     try:
         return list(config_parser.ConfigParser(text, _References()))
-    except SyntaxError as error:
-        raise GinFileError(f"{where}, line {error.lineno}: {error.msg}") from None
+    except MALFORMED as error:
+        raise malformed(error, where) from None
+
+
+def malformed(error: Exception, where: str) -> GinFileError:
+    """What gin could not read, and in which line.
+
+    Args:
+        error: one of `MALFORMED`.
+        where: str. What was read.
+    """
+    if isinstance(error, SyntaxError):
+        return GinFileError(f"{where}, line {error.lineno}: {error.msg}")
+    message, (line, _) = error.args  # Of a bracket or string that has no end.
+    return GinFileError(f"{where}, line {line}: {message}")
 
 
 class Macro(NamedTuple):

@@ -51,6 +51,8 @@ def parse_text(text: str, bindings: Sequence[str] = ()) -> str:
         return _configured()
     except (ValueError, NameError) as error:
         raise BindingError(_explained(str(error).split("\n")[0])) from error
+    except gin_files.MALFORMED as error:
+        raise gin_files.malformed(error, "the configuration") from None
     except ImportError as error:
         raise BindingError(
             f"{str(error).splitlines()[0]}: an import of the configuration failed. A module of "

@@ -29,7 +29,7 @@ def save(part: EvaluationPart, run: RunDirectory, name: str) -> str:
     episodes = sum(len(batch.labels) for batch in part.batches)
     return (
         f"part {place} of {count}, {episodes} of {part.episodes} episodes, is in {path}; when all "
-        f"are there: python -m kfsl.evaluate --run_dir={run.path} --merge"
+        "are there: the same command with --merge in the place of --shard"
     )
 
 
@@ -89,12 +89,16 @@ def _paths(run: RunDirectory, name: str) -> list[str]:
     """Where all parts are to be, as those that are there say."""
     pattern = re.escape(_path(run, name, 0, 0)).replace("_0_of_0", r"_\d+_of_(\d+)")
     folder = os.path.dirname(_path(run, name, 0, 0))
-    found = [re.fullmatch(pattern, path) for path in glob.glob(os.path.join(folder, "*.npz"))]
+    found = [
+        re.fullmatch(pattern, path)
+        for path in glob.glob(os.path.join(glob.escape(folder), "*.npz"))
+    ]
     counts = sorted({int(match[1]) for match in found if match})
     if not counts:
         raise ValueError(
-            f"No part of {name!r} is in {folder}. Compute them first: python -m kfsl.evaluate "
-            f"--run_dir={run.path} --shard=0/2, and --shard=1/2."
+            f"No part of {name!r} is in {folder}. Compute them first, with the other options as "
+            f"they are here: python -m kfsl.evaluate --run_dir={run.path} --shard=0/2, and "
+            "--shard=1/2."
         )
     if len(counts) > 1:
         raise ValueError(

@@ -131,8 +131,8 @@ class RunDirectory:
             config: str. The whole configuration, as gin prints it.
 
         Raises:
-            RunDirectoryError: if it holds a run of another configuration, or is a folder
-                with files of something else.
+            RunDirectoryError: if it holds a run of another configuration, is a folder with files
+                of something else, or has a name that TensorFlow takes for a pattern.
         """
         if self.exists:
             difference = first_difference(self.config, config)
@@ -142,6 +142,12 @@ class RunDirectory:
                     "train.epochs may grow, or a policy's train_policy.iterations. Name another "
                     "folder with --run_dir, or delete this one."
                 )
+        elif patterns := sorted(set(self.path) & set("*?[")):
+            # Looking for files like these it finds no checkpoint, and deletes none.
+            raise RunDirectoryError(
+                f"{self.path!r} has {patterns[0]!r} in its name, which TensorFlow takes for a "
+                "pattern where it looks for checkpoints; name another --run_dir."
+            )
         elif os.path.exists(self.path) and not os.path.isdir(self.path):
             raise RunDirectoryError(f"{self.path!r} is a file; name a folder with --run_dir.")
         elif os.path.isdir(self.path) and os.listdir(self.path):

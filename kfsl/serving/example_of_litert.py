@@ -12,11 +12,21 @@ import sys
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp")
 MODES = {1: "L", 3: "RGB"}
+#: What a camera's orientations ask for; the first is upright.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def read_image(path, shape):
@@ -24,13 +34,23 @@ def read_image(path, shape):
 
     As in training: turned as the camera says, on white where it is transparent.
     """
-    with Image.open(path) as file:
-        image = ImageOps.exif_transpose(file)
+    with Image.open(path) as image:
+        image.load()
+    turn = TURNS.get(orientation(image))
+    image = image if turn is None else image.transpose(turn)
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
     image = image.convert(MODES[shape[2]]).resize((shape[1], shape[0]), Image.Resampling.LANCZOS)
     return np.asarray(image, "uint8").reshape(shape)
+
+
+def orientation(image):
+    """What the camera says; nothing where that cannot be read."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:
+        return None
 
 
 def image_files(folder):

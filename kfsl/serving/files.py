@@ -14,6 +14,8 @@ CARD_FILE = "README.md"
 GRAPH_FILE = "saved_model.pb"
 
 FORMAT_VERSION = 1
+#: Gradient steps that a request may ask for: memory is taken for the loss of each.
+MOST_STEPS = 10_000
 #: What `model.json` has in every release, and its readers rely on.
 NEEDED = ("format_version", "learner", "transductive", "image", "ways")
 
@@ -87,6 +89,20 @@ def calibration_of(description: Mapping[str, Any], steps: int | None) -> dict[st
     return description.get("calibration") if steps in (None, default) else None
 
 
+def check_steps(name: str, steps: int | None) -> None:
+    """Refuses a number of gradient steps that no model can be asked for; None is no number.
+
+    Args:
+        name: str. What it is called where it was given.
+        steps: int or None.
+
+    Raises:
+        ValueError: naming the limits and what was received.
+    """
+    if steps is not None and not 0 <= steps <= MOST_STEPS:
+        raise ValueError(f"{name} must be 0 to {MOST_STEPS:,} gradient steps; received {steps}.")
+
+
 def chosen_steps(description: Mapping[str, Any], steps: int | None) -> int | None:
     """The number of gradient steps to ask a model for; None where it cannot be asked.
 
@@ -98,7 +114,7 @@ def chosen_steps(description: Mapping[str, Any], steps: int | None) -> int | Non
         int or None.
 
     Raises:
-        ValueError: for a negative number, or a model whose steps are not free.
+        ValueError: for a number that none can be asked for, or a model whose steps are not free.
     """
     taken = description.get("steps") or {"default": None, "free": False}
     if steps is not None and not taken["free"]:
@@ -110,8 +126,7 @@ def chosen_steps(description: Mapping[str, Any], steps: int | None) -> int | Non
         raise ValueError(
             f"steps={steps} has no place here: this {description['learner']} {reason}."
         )
-    if steps is not None and steps < 0:
-        raise ValueError(f"The number of gradient steps must be 0 or more; received steps={steps}.")
+    check_steps("steps", steps)
     if not taken["free"]:
         return None
     return taken["default"] if steps is None else steps

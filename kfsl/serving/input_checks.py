@@ -6,9 +6,8 @@ from typing import Any
 import tensorflow as tf
 
 from kfsl.learners.base.learner import Learner
+from kfsl.serving.files import MOST_STEPS
 
-#: Gradient steps that a request may ask for: memory is taken for the loss of each.
-MOST_STEPS = 10_000
 #: Sizes of a wrong shape that a message shows.
 SHOWN = 8
 

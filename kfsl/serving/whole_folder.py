@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import glob
 import json
 import os
 import shutil
@@ -40,10 +41,10 @@ def write_folder(
     Raises:
         OSError: if there is no space for it, or it cannot be written.
     """
-    path = os.path.abspath(path)
-    partial = os.path.join(
-        os.path.dirname(path), f".{os.path.basename(path)}.writing-{os.getpid()}"
-    )
+    path = os.path.realpath(path)  # What a link names is replaced, and not the link.
+    beginning = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.writing-")
+    partial = f"{beginning}{os.getpid()}"
+    _clear_left(beginning, path)
     try:
         with writing(path):
             os.makedirs(partial)
@@ -104,13 +105,40 @@ def _plain(value: Any) -> Any:
 def _replace(new: str, path: str) -> None:
     """Puts a complete folder in the place of an earlier one."""
     old = f"{new}.old"
-    if os.path.isdir(path):
-        # A folder cannot be replaced in one step while it has files.
-        os.replace(path, old)
-    try:
-        os.replace(new, path)
-    except OSError:
-        if os.path.isdir(old):
-            os.replace(old, path)
-        raise
+    for again in (True, False):
+        if os.path.isdir(path):
+            # A folder cannot be replaced in one step while it has files.
+            os.replace(path, old)
+        try:
+            os.replace(new, path)
+            break
+        except OSError:
+            if os.path.isdir(old):
+                os.replace(old, path)
+            elif again and os.path.isdir(path):
+                continue  # Another process has put its own there meanwhile.
+            raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _clear_left(beginning: str, path: str) -> None:
+    """Clears what processes that were killed left: a part of a model, or an earlier export."""
+    for left in sorted(glob.glob(f"{glob.escape(beginning)}*")):
+        process = left.removeprefix(beginning).removesuffix(".old")
+        # With the number of this process it can only have been an earlier one.
+        if not process.isdigit() or (int(process) != os.getpid() and _is_alive(int(process))):
+            continue
+        if left.endswith(".old") and not os.path.exists(path):
+            os.replace(left, path)  # It was killed between taking this away and its own.
+        else:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # It is another user's.
+        return True
+    return True

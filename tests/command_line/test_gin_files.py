@@ -31,7 +31,9 @@ def test_the_package_gin_beside_an_installed_kfsl_is_none_of_its_files(tmp_path,
     ("text", "message"),
     [
         ("include 'gin/nothing.gin'", "nothing.gin"),
-        ("WAYS = = 5", "line 1"),
+        ("WAYS = = 5", "loop.gin, line 1: "),
+        ("WAYS = 5\nSIZES = (5, 10", r"loop.gin, line \d: .*(EOF|never closed)"),
+        ('TEXT = """5', r"loop.gin, line \d: .*(EOF|unterminated)"),
         ("include 'loop.gin'", "includes itself"),
     ],
 )

@@ -8,6 +8,7 @@ from PIL import Image, PngImagePlugin
 
 from data_pipelines.datasets.folder_listing import list_images
 from data_pipelines.datasets.image_files import check_headers, is_blank, read_image
+from tests.support.odd_metadata import ODD, odd_exif
 
 SHAPE = (8, 8, 3)
 
@@ -52,22 +53,6 @@ def test_camera_orientation_is_applied(tmp_path):
     pixels = read_image(tmp_path / "turned.png", (16, 8, 1))[..., 0]
     assert (pixels[:8] == 0).all()
     assert (pixels[8:] == 255).all()
-
-
-def odd_exif(*entries):
-    """EXIF whose entries `(tag, type, count, value)` Pillow may not be able to write again."""
-    head = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(entries))
-    return head + b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
-
-
-TURN = (0x0112, 3, 1, 6)  # clockwise by 90 degrees
-ODD = {
-    "long where bytes are due": [(0x927C, 4, 1, 7), TURN],
-    "text where a number is due": [(0x011A, 2, 4, 0x313131), TURN],
-    "numbers where text is due": [(0x010E, 4, 1, 5), TURN],
-    "a type that does not exist": [(0x010F, 99, 1, 5), TURN],
-    "a folder that points nowhere": [(0x8769, 4, 1, 0xFFFFFF), TURN],
-}
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "webp"])

@@ -6,6 +6,7 @@ import pytest
 
 from kfsl.evaluate import evaluate_run
 from kfsl.runs.evaluation_record import Evaluation
+from kfsl.runs.run_directory import RunDirectory
 from tests.support import letters
 from tests.support.refusals import refusal
 
@@ -47,6 +48,17 @@ def test_parts_of_other_bindings_have_files_of_their_own(run):
         evaluate_run(run, "test", merge=True)
     line = evaluate_run(run, "test", merge=True, bindings=["WAYS = 4"])[-1]
     assert Evaluation.load(line.removeprefix("written to ")).ways == 4
+
+
+def test_a_folder_whose_name_is_a_pattern(store, tmp_path):
+    run = letters.trained_run(str(tmp_path / "letters"), store)
+    os.rename(run.path, tmp_path / "letters[5w]")
+    run = RunDirectory(str(tmp_path / "letters[5w]"))
+    line = [evaluate_run(run, "test", EPISODES, shard=(part, 2)) for part in range(2)][-1][0]
+    assert line.endswith(
+        "when all are there: the same command with --merge in the place of --shard"
+    )
+    assert evaluate_run(run, "test", merge=True)[0].startswith("test: 3-way 1-shot")
 
 
 def test_merged_parts_are_compared_with_another_run(run, store, tmp_path):

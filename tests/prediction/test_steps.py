@@ -79,10 +79,11 @@ def test_more_classes_than_ways(model, folders, tmp_path):
         predict_folders(model, support, folders[1])
 
 
-def test_a_negative_number_takes_one_line(model, folders, tmp_path):
+@pytest.mark.parametrize("steps", [-1, 10_001])
+def test_a_number_that_none_can_be_asked_for_takes_one_line(steps, model, folders, tmp_path):
     arguments = (f"--saved_model={model}", f"--support={folders[0]}", f"--query={folders[1]}")
-    message = refusal(tmp_path, "kfsl.predict", *arguments, "--steps=-1")
-    assert "--steps must be 0 or more; received -1." in message
+    message = refusal(tmp_path, "kfsl.predict", *arguments, f"--steps={steps}")
+    assert f"--steps must be 0 to 10,000 gradient steps; received {steps}." in message
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,8 @@ def test_a_negative_number_takes_one_line(model, folders, tmp_path):
     [
         (None, 3, "steps=3 has no place here: this Some takes no gradient steps"),
         ({"default": 2, "free": False}, 3, "this Some always takes 2 gradient steps"),
-        ({"default": 2, "free": True}, -1, "must be 0 or more; received steps=-1"),
+        ({"default": 2, "free": True}, -1, "steps must be 0 to 10,000 gradient steps; received -1"),
+        ({"default": 2, "free": True}, 10_001, "0 to 10,000 gradient steps; received 10001"),
     ],
 )
 def test_steps_that_a_model_does_not_take(taken, steps, message):

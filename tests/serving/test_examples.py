@@ -8,6 +8,7 @@ from PIL import ExifTags, Image
 
 from data_pipelines.datasets.image_files import read_image
 from tests.support.formats import needs
+from tests.support.odd_metadata import ODD, odd_exif
 
 MODULES = ["kfsl.serving.example"] + [
     pytest.param(f"kfsl.serving.example_of_{name}", marks=needs(name))
@@ -59,3 +60,12 @@ def test_photographs_are_turned_as_the_camera_says(module, tmp_path):
     found = importlib.import_module(module).read_image(tmp_path / "photograph.jpg", [6, 4, 1])
     np.testing.assert_array_equal(found, read_image(tmp_path / "photograph.jpg", (6, 4, 1)))
     assert found[0, 0, 0] > found[0, -1, 0] + 100
+
+
+@pytest.mark.parametrize("module", MODULES[1:])
+@pytest.mark.parametrize("kind", ODD)
+def test_of_odd_metadata_the_orientation_alone_is_read(module, kind, tmp_path):
+    image = Image.fromarray(np.arange(0, 240, 10, "uint8").reshape(4, 6))
+    image.save(tmp_path / "photograph.png", exif=odd_exif(*ODD[kind]))
+    found = importlib.import_module(module).read_image(tmp_path / "photograph.png", [6, 4, 1])
+    np.testing.assert_array_equal(found[..., 0], np.rot90(np.asarray(image), -1))

@@ -13,7 +13,7 @@ from kfsl.episodes import EpisodeSpec
 from kfsl.learners.maml import MAML
 from kfsl.learners.stanet import STANet
 from kfsl.serving.export import export
-from kfsl.serving.input_checks import MOST_STEPS
+from kfsl.serving.files import MOST_STEPS
 from tests.support.contract import SERVED, generic
 from tests.support.exported_model import SHAPE, maml, prototypical_network
 

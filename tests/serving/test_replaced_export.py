@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,66 @@ def test_a_failed_exchange_puts_the_earlier_export_back(one_step, earlier, tmp_p
         serving.export(one_step, earlier, image_shape=SHAPE)
     monkeypatch.undo()
     assert snapshot(earlier) == before
+    assert os.listdir(tmp_path) == ["model"]
+
+
+@pytest.mark.parametrize("process", ["its own", "another"])
+def test_what_a_killed_export_left_is_no_hindrance(learner, earlier, tmp_path, process):
+    number = os.getpid() if process == "its own" else ended_process()
+    for ending in ("", ".old"):
+        left = tmp_path / f".model.writing-{number}{ending}"
+        left.mkdir()
+        (left / "part.bin").write_bytes(b"half")
+    alive = tmp_path / f".model.writing-{os.getppid()}"
+    alive.mkdir()
+    serving.export(learner, earlier, image_shape=SHAPE, any_size=False)
+    assert description_of(earlier)["learner"] == "PrototypicalNetwork"
+    assert sorted(os.listdir(tmp_path)) == [alive.name, "model"]
+
+
+def test_an_export_that_was_killed_between_two_renames_lost_nothing(
+    learner, earlier, tmp_path, monkeypatch
+):
+    before = snapshot(earlier)
+    os.replace(earlier, tmp_path / f".model.writing-{ended_process()}.old")
+
+    def full(*arguments, **named):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("kfsl.serving.whole_folder.write_text", full)
+    with pytest.raises(OSError, match="No space left"):
+        serving.export(learner, earlier, image_shape=SHAPE)
+    assert snapshot(earlier) == before
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def ended_process():
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_what_a_link_names_is_replaced(learner, earlier, tmp_path):
+    link = tmp_path / "current"
+    link.symlink_to("model")
+    serving.export(learner, str(link), image_shape=SHAPE, any_size=False)
+    assert link.is_symlink()
+    assert description_of(earlier)["learner"] == "PrototypicalNetwork"
+    assert sorted(os.listdir(tmp_path)) == ["current", "model"]
+
+
+def test_the_quicker_of_two_exports_is_replaced(learner, fast_weights, tmp_path, monkeypatch):
+    path, replace = str(tmp_path / "model"), os.replace
+
+    def replace_after_another(source, target):
+        if target == path:
+            monkeypatch.setattr(os, "replace", replace)
+            shutil.copytree(fast_weights, path)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", replace_after_another)
+    serving.export(learner, path, image_shape=SHAPE, any_size=False)
+    assert description_of(path)["learner"] == "PrototypicalNetwork"
     assert os.listdir(tmp_path) == ["model"]
 
 
