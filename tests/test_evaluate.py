@@ -16,6 +16,7 @@ from kfsl.runs.learner_file import file_fingerprint
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import fitting_evaluation
 from tests.support import forked, letters
+from tests.support.commands import run_command
 from tests.support.refusals import refusal
 
 
@@ -243,6 +244,21 @@ def test_a_configuration_that_is_damaged(run, line):
         file.write(line)
     with pytest.raises(ValueError, match=r"the configuration, line \d+: \w"):
         evaluate_run(run, "test", episodes=2)
+
+
+def test_what_a_later_episode_lacks_takes_one_line(store, tmp_path, monkeypatch, capsys):
+    """It is seen inside a graph, whose errors tell of every node."""
+    sizes = {"min_ways": 3, "max_ways": 5, "max_shots": 1, "total_queries": 6}
+    lines = "Experiment.evaluation_sampler = @variable_episode\n"
+    lines += "".join(f"variable_episode.{name} = {value}\n" for name, value in sizes.items())
+    run = letters.trained_run(str(tmp_path / "run"), store, extra=lines)
+    arguments = ("kfsl.evaluate", f"--run_dir={run.path}", "--open_set", "--episodes=20")
+    answer = run_command(monkeypatch, capsys, *arguments)
+    assert answer.code == 2
+    (line,) = answer.err.splitlines()
+    assert line.startswith("kfsl evaluate: 1 unknown classes asked of split 'test', where an epi")
+    assert line.endswith("leaves fewer. Bind fewer ways of the episode.")
+    assert not os.path.exists(run.evaluation_path("test_open_set"))
 
 
 def test_refuses_an_untrained_run(store, tmp_path):

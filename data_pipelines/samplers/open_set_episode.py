@@ -52,8 +52,8 @@ def open_set_episode(
         seed: int. Within 64 bits.
         index: int64 scalar. The number of the episode.
         known: sampler, `(split, seed, index) -> dict`, of the episode itself.
-        unknown_ways: int or None. Other classes; None: 5, or as many as the first episode leaves,
-            if those are fewer.
+        unknown_ways: int or None. Other classes; None: 5, or as many as an episode of as many ways
+            as the first leaves in the smallest mode, if those are fewer.
         unknown_queries: int or None. Queries of each of them; None: as many as a class of the
             first episode has, on average.
         rotations: str. As in `fixed_episode`, of the other classes; bind what the episode has.
@@ -117,19 +117,19 @@ def open_set_episode(
 
 
 def classes_left(split: ClassSplit, seed: int, known: Callable, rotations: str = "class") -> int:
-    """How many classes a sampler's first episode leaves for queries of none of its classes.
+    """How many classes an episode leaves at least for queries of none of its classes.
 
     Args:
         split: `ClassSplit`.
         seed: int.
-        known: sampler, `(split, seed, index) -> dict`.
+        known: sampler, `(split, seed, index) -> dict`, whose first episode tells the ways.
         rotations: str. As in `open_set_episode`.
 
     Returns:
-        int.
+        int. Of a mixture that of the mode that has the fewest.
     """
-    positions = class_pool(split, rotations).positions
-    return int(np.sum(_others(split, positions, _first(split, seed, known))))
+    first = _first(split, seed, known)
+    return _least_left(split, class_pool(split, rotations).positions, first)
 
 
 def _first(split: ClassSplit, seed: int, known: Callable) -> dict[str, tf.Tensor]:
@@ -143,10 +143,23 @@ def _first(split: ClassSplit, seed: int, known: Callable) -> dict[str, tf.Tensor
 def _sizes(split: ClassSplit, seed: int, known: Callable, positions: np.ndarray) -> tuple[int, int]:
     """Unknown classes and queries of each, where nothing is said of them."""
     first = _first(split, seed, known)
-    with tf.init_scope():
-        left = int(np.sum(_others(split, positions, first)))
     queries = len(first["query_labels"]) // len(np.unique(first["query_labels"]))
-    return max(min(UNKNOWN_WAYS, left), 1), queries
+    return max(min(UNKNOWN_WAYS, _least_left(split, positions, first)), 1), queries
+
+
+def _least_left(split: ClassSplit, positions: np.ndarray, drawn: dict[str, tf.Tensor]) -> int:
+    """Classes of a pool that are left in the smallest mode by the ways of an episode."""
+    upright = _upright(split)[positions]
+    modes = np.zeros_like(positions) if split.modes is None else np.asarray(split.modes)[positions]
+    if "mode" not in drawn:
+        modes = np.zeros_like(positions)  # Its unknown classes are of any mode.
+    ways = len(np.unique(drawn["support_labels"]))
+    left = []
+    for mode in np.unique(modes):
+        # The most that so many classes can take away, with their turned copies.
+        _, copies = np.unique(upright[modes == mode], return_counts=True)
+        left.append(int(np.sum(np.sort(copies)[: max(len(copies) - ways, 0)])))
+    return min(left)
 
 
 def _others(split: ClassSplit, positions: np.ndarray, drawn: dict[str, tf.Tensor]) -> tf.Tensor:
@@ -178,9 +191,10 @@ def _upright(split: ClassSplit) -> np.ndarray:
 def _enough(split: ClassSplit, other: tf.Tensor, ways: int) -> list[tf.Operation]:
     """Refuses episodes that leave too few classes: at once, or when one is drawn."""
     found = tf.reduce_sum(tf.cast(other, tf.int32))
+    fewer = "fewer, such as open_set_episode.unknown_ways = 1, or " if ways > 1 else ""
     message = (
         f"{ways} unknown classes asked of split {split.name!r}, where an episode leaves fewer. "
-        "Bind fewer, such as open_set_episode.unknown_ways = 1, or fewer ways of the episode."
+        f"Bind {fewer}fewer ways of the episode."
     )
     if tf.executing_eagerly() and int(found) < ways:
         raise ValueError(f"{message} It left {int(found)}.")

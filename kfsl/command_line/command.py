@@ -27,6 +27,8 @@ INTERRUPTED, UNREAD = 130, 141
 #: What Ctrl-C is told by a command that keeps what it has done so far.
 RESUMES = "interrupted; the same command continues where the last checkpoint is."
 
+#: The first of what `tf.debugging.assert_...` prints is the message that it was given.
+_ASSERTION = re.compile(r"assertion failed: \[(.+?)\](?: \[|$)", re.DOTALL)
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -86,6 +88,8 @@ def mistakes_in_one_line(interrupted: str) -> Iterator[None]:
     except KeyboardInterrupt:
         fail(interrupted, INTERRUPTED)
     except Exception as error:
+        if (words := _asserted(error)) and not os.environ.get("KFSL_TRACEBACK"):
+            fail(words)
         if not _is_of_tensorflow(error) or os.environ.get("KFSL_TRACEBACK"):
             raise
         fail(f"TensorFlow has no more memory or disk, or cannot read a file: {_start(error)}")
@@ -138,6 +142,14 @@ def _end_unread(interrupted: str) -> NoReturn:
 def _is_of_tensorflow(error: Exception) -> bool:
     kind = type(error)
     return kind.__name__ in TENSORFLOW_ERRORS and kind.__module__.startswith("tensorflow.")
+
+
+def _asserted(error: Exception) -> str:
+    """What a check of kfsl's inside a graph says of the user's data; empty of other errors."""
+    if type(error).__name__ != "InvalidArgumentError":
+        return ""
+    match = _ASSERTION.search(str(error))
+    return " ".join(match[1].replace("\\'", "'").split()) if match else ""
 
 
 def _start(error: Exception) -> str:

@@ -137,6 +137,20 @@ def test_of_a_mixture_they_are_of_the_episodes_mode():
     assert seen == {0, 1}
 
 
+@pytest.mark.parametrize("small", ["first", "second"])
+def test_of_a_mixture_they_are_as_many_as_the_smallest_mode_leaves(small):
+    sizes = (3, 16) if small == "first" else (16, 3)
+    split = split_of(
+        19, modes=np.repeat([0, 1], sizes).astype("int32"), mode_names=("a", "b"),
+        mode_rotations=(1, 1),
+    )  # fmt: skip
+    known = functools.partial(mixture_episode, ways=2, queries=2, shots=1)
+    assert classes_left(split, 7, known) == 1
+    modes = [drawn(split, index, known, unknown_queries=1) for index in range(8)]
+    assert {int(episode["mode"]) for episode in modes} == {0, 1}
+    assert {len(set(unknown_part(episode)[0])) for episode in modes} == {1}
+
+
 @pytest.mark.parametrize(("rotations", "upright"), [("none", True), ("episode", False)])
 def test_of_a_mixture_known_and_unknown_are_turned_alike(rotations, upright):
     split = split_of(
