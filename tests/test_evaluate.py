@@ -106,6 +106,21 @@ def test_a_comparison_is_not_lost_to_one_of_other_settings_or_fewer_episodes(run
         assert file.read() == first
 
 
+def test_comparisons_with_runs_of_one_name_lie_side_by_side(run, store, tmp_path):
+    others = [letters.trained_run(str(tmp_path / f"{i}/maml"), store, seed=i) for i in (1, 2)]
+    paths = set()
+    for other in others:
+        evaluate_run(run, "test", episodes=2, against=other)
+        folder = os.path.dirname(run.evaluation_path("test"))
+        (new,) = {name for name in os.listdir(folder) if "_against_" in name} - paths
+        with open(os.path.join(folder, new), encoding="utf-8") as file:
+            assert json.load(file)["against"] == other.path
+        paths.add(new)
+    assert "test_against_maml.json" in paths
+    assert "not written" not in evaluate_run(run, "test", episodes=4, against=others[1])[-1]
+    assert {name for name in os.listdir(folder) if "_against_" in name} == paths
+
+
 def test_another_run_meets_no_classes_that_it_learnt_from(run, store, tmp_path):
     paths = {turned: str(tmp_path / f"turned_{turned}") for turned in (1, 2)}
     of_val, of_test = (letters.trained_run(paths[t], store, turned=t) for t in paths)

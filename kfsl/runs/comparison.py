@@ -1,7 +1,9 @@
 """Two runs compared on the same episodes, and what is written of it."""
 
 import dataclasses
+import hashlib
 import os
+from typing import Any
 
 from kfsl.runs.evaluation_name import overridden_name
 from kfsl.runs.evaluation_record import Evaluation
@@ -30,7 +32,7 @@ def compared(
     difference = paired_difference(found, other)
     other_name = os.path.basename(against.path.rstrip("/"))
     name = overridden_name(f"{found.name}_against_{other_name}", found.overrides)
-    path = run.evaluation_path(name)
+    path, known = _place(run, name, against)
     values = {
         "split": found.split,
         "against": against.path,
@@ -43,7 +45,6 @@ def compared(
     apart = paired_by_mode(found, other)
     lines = [f"against {against.path}: {other.summary()}", difference.summary()]
     lines += apart.lines()
-    known = read_json(path) if os.path.isfile(path) else {}
     same = all(known.get(key) == values[key] for key in ("weights", "against_weights", "overrides"))
     if same and known.get("episodes", 0) > difference.episodes:
         lines.append(f"not written: {path} has {known['episodes']} episodes")
@@ -53,3 +54,15 @@ def compared(
         which = "this run" if found.transductive else against.path
         lines.append(f"mind that {which} is transductive: its queries share their statistics")
     return lines
+
+
+def _place(run: RunDirectory, name: str, against: RunDirectory) -> tuple[str, dict[str, Any]]:
+    """Where a comparison is written, and what is there of the same two runs."""
+    path = run.evaluation_path(name)
+    known = read_json(path) if os.path.isfile(path) else {}
+    if known.get("against", against.path) == against.path:
+        return path, known
+    # Of another folder that is called alike.
+    digest = hashlib.sha256(os.path.abspath(against.path).encode()).hexdigest()[:8]
+    path = run.evaluation_path(f"{name}_{digest}")
+    return path, read_json(path) if os.path.isfile(path) else {}

@@ -64,7 +64,9 @@ def train(
             best one, for analyses that look back.
         jit_compile: bool. XLA; slower on CPU as a rule, and not deterministic: bind
             `set_up.deterministic = False` with it.
-        callbacks: Keras callbacks of your own; they come before those that save.
+        callbacks: Keras callbacks of your own; they come before those that save. What they
+            remember is in no checkpoint: one that waits, such as `ReduceLROnPlateau`, begins anew
+            where a run goes on.
         figures: functions `(learner, episode, query_labels, class_names) -> Figure`, shown in
             TensorBoard for the first validation episode.
         figures_every: int. Epochs between two of them.
