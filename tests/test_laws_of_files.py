@@ -10,7 +10,7 @@ from kfsl.episodes import SUPPORT_LABELS
 from tests.test_import_law import MODULES, ROOT, imported
 
 #: Lines of the longest file there is, a little rounded: it may fall and not rise.
-MOST_LINES = 345
+MOST_LINES = 335
 
 #: Lines up to which a class that only holds values is a small record.
 SMALL_RECORD = 50

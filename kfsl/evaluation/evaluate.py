@@ -21,7 +21,7 @@ from kfsl.episodes import (
 from kfsl.evaluation.parts import EvaluationPart, JudgedBatch, evaluation_of
 from kfsl.evaluation.streams import EvaluationStreams
 from kfsl.experiment import Experiment
-from kfsl.learners.base.episode_checks import check_several_classes, check_shots
+from kfsl.learners.base.episode_checks import check_kind, check_several_classes, check_shots
 from kfsl.learners.base.learner import Learner
 from kfsl.metrics.finite_weights import weight_not_finite
 from kfsl.runs.evaluation_record import Evaluation
@@ -118,7 +118,7 @@ def evaluate(
     _check_ways(learner, first)
     # Outside of a graph, whose errors bury what they say.
     drawn, _ = pipeline.episode_at(dataset, split, experiment.evaluation_sampler, seed, 0)
-    learner.check_kind(drawn)
+    check_kind(learner, drawn)
     _check_finite(learner)
     streams = EvaluationStreams(
         experiment,

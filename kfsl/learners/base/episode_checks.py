@@ -9,6 +9,33 @@ from keras import ops
 from kfsl.objectives.objective import readable
 
 
+def check_kind(learner: Any, episode: dict[str, Any]) -> None:
+    """Refuses tasks of another kind than a learner's, or inputs of another size than its network's.
+
+    Args:
+        learner: `Learner`.
+        episode: dict of tensors.
+
+    Raises:
+        ValueError: saying what was received and what is expected.
+    """
+    objective, name = learner.objective, learner.objective.query_inputs
+    if name not in episode:
+        raise ValueError(
+            f"{type(learner).__name__} with {type(objective).__name__} is asked about {name!r}, "
+            f"and these episodes have {', '.join(episode)}. Bind a sampler that draws such tasks: "
+            "pixel_episode or sinusoid_episode for numbers, fixed_episode for classes."
+        )
+    if objective.has_classes or learner.input_shape is None:
+        return
+    given = tuple(episode[name].shape[2:])
+    if given != learner.input_shape:
+        raise ValueError(
+            f"The network takes inputs of shape {learner.input_shape}, and those of these tasks "
+            f"are {given}. {learner.remedy_for_inputs(given)}"
+        )
+
+
 def check_support_labels(labels: Any, mask: Any, ways: int) -> None:
     """Refuses a support set that lacks a class, where its labels can be read.
 

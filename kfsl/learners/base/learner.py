@@ -1,6 +1,6 @@
 """The contract that every few-shot learner keeps."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -9,6 +9,8 @@ from kfsl.argument_checks import check_made
 from kfsl.episodes import SEED, SUPPORT_IMAGES, SUPPORT_MASK
 from kfsl.layers.pixel_normalization import PixelNormalization
 from kfsl.learners.base.argument_checks import check_choice
+from kfsl.learners.base.base_class_answers import BaseClassAnswers
+from kfsl.learners.base.episode_checks import check_kind
 from kfsl.learners.base.episodic_model import EpisodicModel
 from kfsl.learners.base.given_layers import given_layer, restored
 from kfsl.objectives.classification import Classification
@@ -18,7 +20,7 @@ from kfsl.objectives.objective import Objective
 BN_POLICIES = ("running", "support", "batch")
 
 
-class Learner(EpisodicModel):
+class Learner(BaseClassAnswers, EpisodicModel):
     """A model that is given a support set and answers for queries.
 
     A method is three functions: `embed` (what depends on one image alone), `adapt` (what is
@@ -157,12 +159,6 @@ class Learner(EpisodicModel):
     #: The least number of support images of each class.
     smallest_shots: int = 1
 
-    #: Base classes that new ones can be told from (`classify_jointly`); 0: it keeps none.
-    kept_base_classes: int = 0
-
-    #: Images of base classes that it looks at before anything is trained or validated.
-    base_images: int = 0
-
     #: Whether `adapt` takes `steps`, so that a served model can be asked for another number.
     adapts_in_steps: bool = False
 
@@ -197,7 +193,7 @@ class Learner(EpisodicModel):
         Returns:
             What `infer` returns, or `classify_base` for a batch of base classes.
         """
-        self.check_kind(episode)
+        check_kind(self, episode)
         if self.objective.support_inputs not in episode:
             query = self.embed(episode[self.objective.query_inputs], training)
             return self.classify_base(query, training)
@@ -209,32 +205,6 @@ class Learner(EpisodicModel):
         """The shape of one input of an episode; None where the method takes any."""
         backbone = getattr(self, "backbone", None)
         return None if backbone is None else tuple(backbone.input_shape[1:])
-
-    def check_kind(self, episode: dict[str, Any]) -> None:
-        """Refuses tasks of another kind, or inputs of another size than the network's.
-
-        Args:
-            episode: dict of tensors.
-
-        Raises:
-            ValueError: saying what was received and what is expected.
-        """
-        name = self.objective.query_inputs
-        if name not in episode:
-            raise ValueError(
-                f"{type(self).__name__} with {type(self.objective).__name__} is asked about "
-                f"{name!r}, and these episodes have {', '.join(episode)}. Bind a sampler that "
-                "draws such tasks: pixel_episode or sinusoid_episode for numbers, fixed_episode "
-                "for classes."
-            )
-        if self.objective.has_classes or self.input_shape is None:
-            return
-        given = tuple(episode[name].shape[2:])
-        if given != self.input_shape:
-            raise ValueError(
-                f"The network takes inputs of shape {self.input_shape}, and those of these tasks "
-                f"are {given}. {self.remedy_for_inputs(given)}"
-            )
 
     def remedy_for_inputs(self, shape: tuple[int, ...]) -> str:
         """What to do where tasks have inputs of another shape; a sentence for people."""
@@ -280,44 +250,6 @@ class Learner(EpisodicModel):
         if joint:
             return self.classify_jointly(state, query)
         return self.infer(state, query, training=training)
-
-    def classify_base(self, query_features: Any, training: bool = False) -> dict[str, Any]:
-        """Answers for a batch of base classes, which has no support set.
-
-        Args:
-            query_features: tensor, `[B, Q, ...]`, from `embed`.
-            training: bool.
-
-        Returns:
-            As `infer`, over all base classes.
-        """
-        raise ValueError(
-            f"{type(self).__name__} needs a support set: it received an episode without one. Draw "
-            "episodes, or use a learner that classifies base classes (`classify_base`)."
-        )
-
-    def see_base_images(self, images: Iterable[Any]) -> None:
-        """Looks at images of base classes, `base_images` or a few less of them.
-
-        Args:
-            images: iterable of tensors, `[n, H, W, C]`, raw pixels; each a batch.
-        """
-        raise NotImplementedError
-
-    def classify_jointly(self, state: dict[str, Any], query_features: Any) -> dict[str, Any]:
-        """Answers for queries that may be of base classes or of the support set's.
-
-        Args:
-            state: dict, from `adapt`.
-            query_features: tensor, `[B, Q, ...]`, from `embed`.
-
-        Returns:
-            As `infer`, over all base classes and then the support set's.
-        """
-        raise ValueError(
-            f"{type(self).__name__} keeps no base classes, so new ones cannot be told from them. "
-            "Ask for new classes alone, or use a learner that classifies base classes."
-        )
 
     def embed_episode(self, episode: dict[str, Any], training: bool) -> tuple[Any, Any]:
         """Support and query features; apart, unless the method embeds them together."""
