@@ -118,6 +118,8 @@ def test_comparisons_with_runs_of_one_name_lie_side_by_side(run, store, tmp_path
         paths.add(new)
     assert "test_against_maml.json" in paths
     assert "not written" not in evaluate_run(run, "test", episodes=4, against=others[1])[-1]
+    again = RunDirectory(os.path.relpath(others[0].path) + "/")
+    evaluate_run(run, "test", episodes=2, against=again)
     assert {name for name in os.listdir(folder) if "_against_" in name} == paths
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 UNKNOWN = -1
 #: Classes that an episode asks about besides its own, where there are as many.
 UNKNOWN_WAYS = 5
+#: Episodes that are drawn, for each mode of a mixture, to see which modes a sampler draws from.
+EPISODES_OF_A_MODE = 4
 
 
 def open_set_episode(
@@ -53,7 +55,7 @@ def open_set_episode(
         index: int64 scalar. The number of the episode.
         known: sampler, `(split, seed, index) -> dict`, of the episode itself.
         unknown_ways: int or None. Other classes; None: 5, or as many as an episode of as many ways
-            as the first leaves in the smallest mode, if those are fewer.
+            as the first leaves in the smallest mode that is drawn from, if those are fewer.
         unknown_queries: int or None. Queries of each of them; None: as many as a class of the
             first episode has, on average.
         rotations: str. As in `fixed_episode`, of the other classes; bind what the episode has.
@@ -126,10 +128,12 @@ def classes_left(split: ClassSplit, seed: int, known: Callable, rotations: str =
         rotations: str. As in `open_set_episode`.
 
     Returns:
-        int. Of a mixture that of the mode that has the fewest.
+        int. Of a mixture that of the mode that has the fewest, of those it draws from.
     """
     first = _first(split, seed, known)
-    return _least_left(split, class_pool(split, rotations).positions, first)
+    return _least_left(
+        split, class_pool(split, rotations).positions, first, _modes(split, seed, known)
+    )
 
 
 def _first(split: ClassSplit, seed: int, known: Callable) -> dict[str, tf.Tensor]:
@@ -144,20 +148,33 @@ def _sizes(split: ClassSplit, seed: int, known: Callable, positions: np.ndarray)
     """Unknown classes and queries of each, where nothing is said of them."""
     first = _first(split, seed, known)
     queries = len(first["query_labels"]) // len(np.unique(first["query_labels"]))
-    return max(min(UNKNOWN_WAYS, _least_left(split, positions, first)), 1), queries
+    left = _least_left(split, positions, first, _modes(split, seed, known))
+    return max(min(UNKNOWN_WAYS, left), 1), queries
 
 
-def _least_left(split: ClassSplit, positions: np.ndarray, drawn: dict[str, tf.Tensor]) -> int:
-    """Classes of a pool that are left in the smallest mode by the ways of an episode."""
-    upright = _upright(split)[positions]
-    modes = np.zeros_like(positions) if split.modes is None else np.asarray(split.modes)[positions]
-    if "mode" not in drawn:
-        modes = np.zeros_like(positions)  # Its unknown classes are of any mode.
-    ways = len(np.unique(drawn["support_labels"]))
+def _modes(split: ClassSplit, seed: int, known: Callable) -> list[int] | None:
+    """The modes of a mixture that a sampler's first episodes are of; None: they have none."""
+    if split.modes is None or "mode" not in _first(split, seed, known):
+        return None
+    with tf.init_scope():
+        numbers = range(EPISODES_OF_A_MODE * len(split.mode_names))
+        drawn = [known(split, seed, tf.constant(number, tf.int64)) for number in numbers]
+    return sorted({int(episode["mode"]) for episode in drawn})
+
+
+def _least_left(
+    split: ClassSplit, positions: np.ndarray, drawn: dict[str, tf.Tensor], modes: list[int] | None
+) -> int:
+    """Classes of a pool that are left in the smallest of some modes by the ways of an episode."""
+    upright, ways = _upright(split)[positions], len(np.unique(drawn["support_labels"]))
+    groups = [upright]
+    if modes is not None:
+        of_class = np.asarray(split.modes)[positions]
+        groups = [upright[of_class == mode] for mode in modes]
     left = []
-    for mode in np.unique(modes):
+    for group in groups:
         # The most that so many classes can take away, with their turned copies.
-        _, copies = np.unique(upright[modes == mode], return_counts=True)
+        _, copies = np.unique(group, return_counts=True)
         left.append(int(np.sum(np.sort(copies)[: max(len(copies) - ways, 0)])))
     return min(left)
 

@@ -94,7 +94,9 @@ class ConditionalNeuralProcess(Learner):
         return (self.encoder.input_shape[1] - self.objective.width,)
 
     def remedy_for_inputs(self, shape: tuple[int, ...]) -> str:
-        (inputs,), vector = shape, self.encoder.output_shape[1]
+        if len(shape) != 1:
+            return "Draw tasks whose inputs are rows of numbers, [B, n, numbers]."
+        inputs, vector = shape[0], self.encoder.output_shape[1]
         return (
             f"Make both networks for them: encoder/MLP.image_shape = "
             f"{(inputs + self.objective.width,)}, decoder/MLP.image_shape = {(inputs + vector,)}."

@@ -60,9 +60,10 @@ def _place(run: RunDirectory, name: str, against: RunDirectory) -> tuple[str, di
     """Where a comparison is written, and what is there of the same two runs."""
     path = run.evaluation_path(name)
     known = read_json(path) if os.path.isfile(path) else {}
-    if known.get("against", against.path) == against.path:
+    whole = os.path.abspath(against.path)
+    if os.path.abspath(known.get("against", whole)) == whole:
         return path, known
     # Of another folder that is called alike.
-    digest = hashlib.sha256(os.path.abspath(against.path).encode()).hexdigest()[:8]
+    digest = hashlib.sha256(whole.encode()).hexdigest()[:8]
     path = run.evaluation_path(f"{name}_{digest}")
     return path, read_json(path) if os.path.isfile(path) else {}

@@ -5,7 +5,9 @@ import errno
 import glob
 import json
 import os
+import re
 import shutil
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -42,7 +44,8 @@ def write_folder(
         OSError: if there is no space for it, or it cannot be written.
     """
     path = os.path.realpath(path)  # What a link names is replaced, and not the link.
-    beginning = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.writing-")
+    host = re.sub(r"[^\w.-]", "_", socket.gethostname())
+    beginning = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.writing-{host}-")
     partial = f"{beginning}{os.getpid()}"
     _clear_left(beginning, path)
     try:
@@ -122,7 +125,7 @@ def _replace(new: str, path: str) -> None:
 
 
 def _clear_left(beginning: str, path: str) -> None:
-    """Clears what processes that were killed left: a part of a model, or an earlier export."""
+    """Clears what killed processes of this host left: a part of a model, or an earlier export."""
     for left in sorted(glob.glob(f"{glob.escape(beginning)}*")):
         process = left.removeprefix(beginning).removesuffix(".old")
         # With the number of this process it can only have been an earlier one.

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 
+import numpy as np
+
 from data_pipelines.dataset import BASE_TEST, TRAIN, FewShotDataset
 from kfsl.runs.run_directory import RunDirectory
 
@@ -104,13 +106,11 @@ def check_unseen(
         ValueError: naming the first such class; or if base classes are asked about, which are
             not those of the run.
     """
-    if trained_on.fingerprint == dataset.fingerprint:
-        return
-    if BASE_TEST in splits:
+    if BASE_TEST in splits and not _same_base_classes(trained_on, dataset):
         raise ValueError(
-            f"{run.path} was trained on other data than {dataset.name!r} in this division, and has "
-            "other base classes: about those only runs of the same data can be compared. Ask about "
-            "new classes, or train it on these data."
+            f"{run.path} has other base classes than {dataset.name!r} in this division, or other "
+            "images of theirs were held out: about those only runs of the same can be compared. "
+            "Ask about new classes, or train it on these data."
         )
     _check_classes(run, trained_on, dataset, splits)
 
@@ -121,9 +121,11 @@ def _check_classes(
     dataset: FewShotDataset,
     splits: Sequence[str] | None = None,
 ) -> None:
-    known = _base_names(trained_on, TRAIN)
+    # Of two mixtures the same name in another of their datasets is another class.
+    by_dataset = _is_mixture(trained_on) and _is_mixture(dataset)
+    known = _base_names(trained_on, TRAIN, by_dataset)
     for split in dataset.splits:
-        names = _base_names(dataset, split)
+        names = _base_names(dataset, split, by_dataset)
         counts = split != TRAIN and (splits is None or split in splits)
         if counts and (learnt := sorted(names & known)):
             raise ValueError(
@@ -133,14 +135,30 @@ def _check_classes(
             )
 
 
-def _base_names(dataset: FewShotDataset, split: str) -> set[str]:
+def _base_names(dataset: FewShotDataset, split: str, by_dataset: bool = False) -> set[str]:
     """What a split's classes are called in their own dataset.
 
-    That is without the turn of the rotated copies, and without the part of a mixture.
+    That is without the turn of the rotated copies, and of a mixture without the part; or, with
+    `by_dataset`, with the part's dataset, whatever its division and style.
     """
     classes = dataset.split(split)
     names = [re.sub(r"/rot\d+$", "", name) for name in classes.class_names]
     if classes.modes is not None:
         parts = [classes.mode_names[mode] for mode in classes.modes]
-        names = [name.removeprefix(f"{part}/") for name, part in zip(names, parts, strict=True)]
+        names = [
+            f"{re.split('[@:]', part)[0]}/" * by_dataset + name.removeprefix(f"{part}/")
+            for name, part in zip(names, parts, strict=True)
+        ]
     return set(names)
+
+
+def _is_mixture(dataset: FewShotDataset) -> bool:
+    return "modes" in dataset.store.metadata
+
+
+def _same_base_classes(first: FewShotDataset, second: FewShotDataset) -> bool:
+    return (
+        first.store.fingerprint == second.store.fingerprint
+        and first.held_out_images == second.held_out_images
+        and np.array_equal(first.splits[TRAIN], second.splits[TRAIN])
+    )

@@ -2,13 +2,16 @@
 
 import json
 
+import numpy as np
 import pytest
 
 import gin
-from data_pipelines.class_store import ClassStore
+from data_pipelines.class_store import ClassStore, StoredClass
+from data_pipelines.class_store_writer import write_class_store
 from data_pipelines.dataset import FewShotDataset
 from kfsl import configurables
 from kfsl.runs.run_directory import RunDirectory
+from kfsl.training.learnt_classes import check_unseen
 from tests.support import letters, mixed_runs
 
 
@@ -82,6 +85,39 @@ def test_classes_are_the_same_within_a_mixture(run, store, tmp_path):
     assert configurables.trained_experiment(mixed, divided(store, (1, 2, 4))).dataset.splits
     with pytest.raises(ValueError, match="5 of the 5 test classes"):
         start(turned, mixture)
+
+
+def mixture(path, parts, train, test):
+    """Two datasets whose classes are called alike, in some division and style."""
+    classes = [StoredClass(f"{part}/{name}", "all", 1) for part in parts for name in "ab"]
+    images = [(i, np.full(letters.SHAPE, i, "uint8")) for i in range(4)]
+    metadata = {"modes": parts, "mode_rotations": [1, 1], "class_modes": [0, 0, 1, 1]}
+    write_class_store(path, classes, images, letters.SHAPE, metadata)
+    return FewShotDataset("mixture", ClassStore.open(path), {"train": train, "test": test})
+
+
+def test_of_two_mixtures_the_dataset_counts_and_not_its_style(run, tmp_path):
+    photos, others = "photos@halves", "drawings:inverted"
+    learnt = mixture(str(tmp_path / "a"), [photos, others], [0], [1, 2, 3])
+    # Class a of the drawings is not that of the photographs.
+    fair = mixture(str(tmp_path / "b"), ["photos", "drawings"], [0, 1], [2, 3])
+    check_unseen(run, learnt, fair, ["test"])
+    unfair = mixture(str(tmp_path / "c"), ["photos", "drawings"], [1], [0, 2])
+    with pytest.raises(ValueError, match=r"1 of the 2 test classes .*'photos/a'"):
+        check_unseen(run, learnt, unfair, ["test"])
+    check_unseen(run, learnt, unfair, ["train"])
+
+
+def test_base_classes_are_those_of_the_training(run, store):
+    def data(train, test, held_out=2):
+        splits = {"train": train, "test": test}
+        return FewShotDataset("letters", ClassStore.open(store), splits, held_out)
+
+    first = data([0, 3, 6], [2, 5])
+    check_unseen(run, data([0, 3, 6], [1, 4]), first, ["base_test"])
+    for other in (data([0, 3], [1, 4]), data([0, 3, 6], [2, 5], held_out=1)):
+        with pytest.raises(ValueError, match="has other base classes than 'letters'"):
+            check_unseen(run, other, first, ["test", "base_test"])
 
 
 def test_overrides_are_known_to_be_used_after_the_data_were_compared(run, store):

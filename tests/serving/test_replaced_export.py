@@ -1,7 +1,9 @@
 """A SavedModel takes its place whole, and what lay there is lost to no failure."""
 
 import os
+import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,8 @@ import tensorflow as tf
 
 from kfsl.serving import export as serving
 from tests.support.exported_model import SHAPE, description_of, prototypical_network
+
+HOST = re.sub(r"[^\w.-]", "_", socket.gethostname())
 
 
 @pytest.fixture(scope="module")
@@ -73,21 +77,22 @@ def test_a_failed_exchange_puts_the_earlier_export_back(one_step, earlier, tmp_p
 def test_what_a_killed_export_left_is_no_hindrance(learner, earlier, tmp_path, process):
     number = os.getpid() if process == "its own" else ended_process()
     for ending in ("", ".old"):
-        left = tmp_path / f".model.writing-{number}{ending}"
+        left = tmp_path / f".model.writing-{HOST}-{number}{ending}"
         left.mkdir()
         (left / "part.bin").write_bytes(b"half")
-    alive = tmp_path / f".model.writing-{os.getppid()}"
-    alive.mkdir()
+    others = [f"{HOST}-{os.getppid()}", f"elsewhere-{number}"]
+    for other in others:
+        (tmp_path / f".model.writing-{other}").mkdir()
     serving.export(learner, earlier, image_shape=SHAPE, any_size=False)
     assert description_of(earlier)["learner"] == "PrototypicalNetwork"
-    assert sorted(os.listdir(tmp_path)) == [alive.name, "model"]
+    assert set(os.listdir(tmp_path)) == {"model", *(f".model.writing-{each}" for each in others)}
 
 
 def test_an_export_that_was_killed_between_two_renames_lost_nothing(
     learner, earlier, tmp_path, monkeypatch
 ):
     before = snapshot(earlier)
-    os.replace(earlier, tmp_path / f".model.writing-{ended_process()}.old")
+    os.replace(earlier, tmp_path / f".model.writing-{HOST}-{ended_process()}.old")
 
     def full(*arguments, **named):
         raise OSError("No space left on device")

@@ -270,7 +270,8 @@ class EpisodicModel(keras.Model):
         Returns:
             Scalar tensor, or float.
         """
-        return next(o for o, weights in self._weights_of_optimizers() if weights).scale_loss(loss)
+        used = (optimizer for optimizer, weights in self._weights_of_optimizers() if weights)
+        return next(used, self.optimizer).scale_loss(loss)
 
     def update_weights(self, gradients: list[Any]) -> None:
         """Applies gradients with the optimiser, or with that of each weight's part.
@@ -288,7 +289,7 @@ class EpisodicModel(keras.Model):
         for optimizer, weights in self._weights_of_optimizers():
             found = [of[id(weight)] for weight in weights]
             if self.part_optimizers:
-                found = for_optimizer(found, optimizer.scale_loss(1.0) / scale, finite)
+                found = for_optimizer(optimizer, found, scale, finite)
             optimizer.apply(found, weights)
 
 

@@ -24,20 +24,22 @@ def scaled_alike(optimizer: Any, like: Any) -> Any:
     return scaling(inner, like.initial_scale, like.dynamic_growth_steps)
 
 
-def for_optimizer(gradients: list[Any], factor: Any, finite: Any) -> list[Any]:
+def for_optimizer(optimizer: Any, gradients: list[Any], scale: Any, finite: Any) -> list[Any]:
     """What an optimiser is given of gradients that several share.
 
     Args:
+        optimizer: Keras optimiser.
         gradients: list of tensors, or None where a weight has no gradient.
-        factor: scalar tensor. The optimiser's own scale over that of the gradients.
-        finite: bool tensor. Whether all gradients of all optimisers are; if not, one of those
-            returned is not either, and an optimiser that scales the loss skips the step.
+        scale: scalar tensor, or float. That of the loss which they are gradients of.
+        finite: bool tensor. Whether all gradients of all optimisers are. If not, an optimiser
+            that scales the loss is given one that is not either, and skips the step.
 
     Returns:
         list of tensors and None.
     """
+    factor = optimizer.scale_loss(1.0) / scale
     gradients = [g if g is None else tf.convert_to_tensor(g) * factor for g in gradients]
     first = next((place for place, g in enumerate(gradients) if g is not None), None)
-    if first is not None:
+    if first is not None and isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         gradients[first] = tf.where(finite, gradients[first], math.nan)
     return gradients

@@ -124,7 +124,7 @@ class PolicyNetwork:
         return training or (batch_moments and stock_normalization(self.adapted.network) is not None)
 
     def _keeps(self, variable: keras.Variable) -> bool:
-        return self.policy == "running" or _is_seed(variable)
+        return self.policy == "running" or "int" in variable.dtype  # Seeds are integers.
 
     def _keep(self, others: list[Any]) -> None:
         # `stateless_call` gives moving averages and seeds back instead of moving them.
@@ -136,7 +136,11 @@ class PolicyNetwork:
 
 def _refuse_draws_at_test(network: keras.Model) -> None:
     layer = stock_normalization(network)
-    draws = any(_is_seed(variable) for variable in network.non_trainable_variables)
+    draws = any(
+        isinstance(value, keras.random.SeedGenerator)
+        for each in flat_layers(network)
+        for value in vars(each).values()
+    )
     if layer is not None and draws:
         raise ValueError(
             f"The layer {layer.name!r} is Keras's BatchNormalization, which takes a task's moments "
@@ -144,7 +148,3 @@ def _refuse_draws_at_test(network: keras.Model) -> None:
             "would act at test then. Give kfsl.networks.exact(model), or leave dropout and noise "
             "out."
         )
-
-
-def _is_seed(variable: keras.Variable) -> bool:
-    return "int" in variable.dtype  # What a network has of integers, it draws with.

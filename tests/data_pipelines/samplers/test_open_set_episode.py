@@ -149,6 +149,10 @@ def test_of_a_mixture_they_are_as_many_as_the_smallest_mode_leaves(small):
     modes = [drawn(split, index, known, unknown_queries=1) for index in range(8)]
     assert {int(episode["mode"]) for episode in modes} == {0, 1}
     assert {len(set(unknown_part(episode)[0])) for episode in modes} == {1}
+    # A mode that is not drawn from lacks nothing.
+    large = functools.partial(known, modes=("b" if small == "first" else "a",))
+    assert classes_left(split, 7, large) == 14
+    assert len(set(unknown_part(drawn(split, 0, large, unknown_queries=1))[0])) == 5
 
 
 @pytest.mark.parametrize(("rotations", "upright"), [("none", True), ("episode", False)])

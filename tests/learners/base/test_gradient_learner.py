@@ -132,6 +132,9 @@ def test_dropout_beside_keras_own_normalisation(learner):
         learner(network(0.5), **arguments)
     learner(network(0.0), **arguments)
     learner(network(0.5), bn_policy="running", **arguments)
+    # It counts what it adapted to, and draws nothing.
+    counting = keras.layers.Normalization(axis=-1)
+    learner(keras.Sequential([keras.Input(SHAPE), counting, *network(0.0).layers]), **arguments)
     keras.utils.set_random_seed(0)  # Of other weights all ReLUs may be off.
     dropping, plain = (learner(exact(network(rate)), **arguments) for rate in (0.5, 0.0))
     for variable, value in zip(

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from kfsl.backbones.conv4 import Conv4
 from kfsl.learners.meta_sgd import MetaSGD
+from kfsl.learners.simple_shot import SimpleShot
 from kfsl.learners.stanet import STANet
 
 SHAPE = (8, 8, 1)
@@ -58,6 +59,22 @@ def test_what_overflows_in_a_part_is_skipped_by_all_and_lowers_the_scale(parts, 
     # Adam moves each weight by its rate where all gradients are alike.
     for weight, old in zip(learner.trainable_weights, before, strict=True):
         np.testing.assert_allclose(weight, old - 0.01, atol=1e-4)
+
+
+def test_in_single_precision_nothing_is_skipped():
+    """What diverges shows, and takes no other part along."""
+    backbone = Conv4(image_shape=SHAPE, filters=4, num_pools=2)
+    learner = compiled(MetaSGD(backbone, ways=3), "rates")
+    learner.update_weights(gradients(learner, "rates", np.nan))
+    (rates,) = ([np.array(w) for w in part] for part in learner.weight_parts().values())
+    assert np.isnan(rates[0]).sum() == 1
+    assert all(np.isfinite(weight).all() for weight in learner.network.trainable_weights)
+
+
+def test_a_learner_that_trains_nothing_has_a_scale():
+    learner = SimpleShot(Conv4(image_shape=SHAPE, filters=4, num_pools=2))
+    learner.compile(keras.optimizers.SGD(0.0))
+    assert learner.scale_loss(3.0) == 3.0
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
