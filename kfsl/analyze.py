@@ -6,7 +6,8 @@
         [--source_mode=NAME] [--target_mode=NAME] [--targets=1] [--rate=0.001] [--kept_epochs=5,10]
     python -m kfsl.analyze --analysis=second_order --model=FILE.keras
 
-Writes a PNG, a JSON file and tables as Markdown into `DIR/analysis/`, or beside the model's file.
+Writes a PNG, a JSON file and tables as Markdown into `DIR/analysis/`, or beside the model's file;
+with `--gin_param` under names of their own.
 """
 
 import os
@@ -20,6 +21,7 @@ from kfsl.analysis.answer import Analysis
 from kfsl.analysis.request import AnalysisRequest, check_model_file
 from kfsl.command_line import command, gin_files
 from kfsl.command_line.flags import GIN_FILE, GIN_PARAM, RUN_DIR, refuse, require
+from kfsl.runs.evaluation_name import overridden_name
 from kfsl.runs.files import write_json, write_text
 from kfsl.runs.run_directory import RunDirectory
 from kfsl.runs.trained_run import check_trained
@@ -152,8 +154,9 @@ def _found_and_files(
         stem = f"{os.path.splitext(options['model'])[0]}.{found.name}"
         subject = {"model": options["model"]}
     else:
-        stem = os.path.join(request.run.path, "analysis", found.name)
-        subject = {"run": request.run.path}
+        bindings = list(request.bindings)
+        stem = os.path.join(request.run.path, "analysis", overridden_name(found.name, bindings))
+        subject = {"run": request.run.path, **({"overrides": bindings} if bindings else {})}
     write_json(f"{stem}.json", {"analysis": name, **subject, **found.values})
     files = [f"{stem}.json"]
     if found.markdown:

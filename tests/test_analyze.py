@@ -121,6 +121,13 @@ def test_a_further_analysis_needs_no_figure(run, monkeypatch):
     (path,) = analyze("audit", AnalysisRequest(run))
     with open(path, encoding="utf-8") as file:
         assert json.load(file) == {"analysis": "audit", "run": run.path, "errors": 0}
+    # Of other bindings it is another answer, and says so.
+    monkeypatch.setattr(configurables, "check_overrides", lambda *arguments: None)
+    bindings = ("fixed_episode.shots = 5",)
+    (other,) = analyze("audit", AnalysisRequest(run, bindings))
+    assert other != path
+    with open(other, encoding="utf-8") as file:
+        assert json.load(file)["overrides"] == list(bindings)
 
 
 @pytest.mark.parametrize(

@@ -84,8 +84,10 @@ def check_levels(name: str, levels: tuple[float, ...]) -> None:
         levels: tuple of float.
 
     Raises:
-        ValueError: naming the level.
+        ValueError: naming the level, or if there is none.
     """
+    if not levels:
+        raise ValueError("--levels is empty; name some, such as 0,0.1, or leave it out.")
     for level in levels:
         if name in OF_STEPS and not (level.is_integer() and level >= 0):
             raise ValueError(f"A number of inner steps is an integer from 0; received {level:g}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -43,7 +44,11 @@ def gradient_learners(
 
 
 def compared(
-    request: AnalysisRequest, compare: tuple[RunDirectory, ...], split: str, *kinds: str
+    request: AnalysisRequest,
+    compare: tuple[RunDirectory, ...],
+    split: str,
+    *kinds: str,
+    base_classes: bool = False,
 ) -> tuple[Experiment, dict[str, Learner]]:
     """The experiment of a request's run, and the learners of all its runs.
 
@@ -54,6 +59,7 @@ def compared(
         compare: tuple of `RunDirectory`. Further runs.
         split: str. Where their tasks are drawn from.
         *kinds: str. What learners may be asked; see `AnalysisRequest.experiment`.
+        base_classes: bool. Whether all are asked about base classes too, which then are the same.
 
     Returns:
         `Experiment` of `request.run`, and a dict from the runs' paths to learners, the first
@@ -62,22 +68,29 @@ def compared(
     Raises:
         FileNotFoundError: if a run has no trained learner.
         ValueError: if a run's learner is of another kind, takes images of another shape than
-            the first run's, or learnt from classes of the split.
+            the first run's, learnt from classes of the split, or cannot be asked about its tasks.
     """
     for run in compare:
         check_trained(run)
     experiment = request.experiment(*kinds)
     from kfsl import configurables
+    from kfsl.evaluation.evaluate import EVALUATION_SEED
+    from kfsl.evaluation.first_episode import checked_first_episode
 
+    splits = (split, "base_test") if base_classes else (split,)
     learners = {request.run.path: experiment.learner}
     for run in compare:
         # The process has its threads by now; the other run may name another number.
         bindings = [*request.bindings, "set_up.threads = 0"]
         trained = trained_experiment(run, bindings, *kinds)
         learners[run.path] = trained.learner
-        configurables.check_comparison(run, trained, experiment, (split,), bindings)
+        configurables.check_comparison(run, trained, experiment, splits, bindings)
         _check_shapes(request.run, experiment, run, learners[run.path])
     configurables.parse_text(request.run.config, request.bindings)
+    for learner in learners.values():
+        # An analysis asks a learner in parts, without the checks that evaluation has.
+        alone = dataclasses.replace(experiment, learner=learner)
+        checked_first_episode(alone, split, EVALUATION_SEED)
     return experiment, learners
 
 

@@ -2,28 +2,25 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tqdm
 
-from data_pipelines import pipeline
 from kfsl.argument_checks import LARGEST_SEED, check_number, check_whole
 from kfsl.episodes import (
     QUERY_IMAGES,
     SEED,
     SUPPORT_IMAGES,
     SUPPORT_LABELS,
-    SUPPORT_MASK,
 )
+from kfsl.evaluation.first_episode import check_ways, checked_first_episode
 from kfsl.evaluation.parts import EvaluationPart, JudgedBatch, evaluation_of
 from kfsl.evaluation.streams import EvaluationStreams
 from kfsl.experiment import Experiment
-from kfsl.learners.base.episode_checks import check_kind, check_several_classes, check_shots
 from kfsl.learners.base.learner import Learner
-from kfsl.metrics.finite_weights import weight_not_finite
 from kfsl.runs.evaluation_record import Evaluation
 
 #: Not the training seed: runs that differ in that one alone meet the same test episodes.
@@ -111,15 +108,8 @@ def evaluate(
         raise ValueError(
             f"Of {shard[1]} parts the first is 0 and the last {shard[1] - 1}; received {shard[0]}."
         )
-    learner, dataset = experiment.learner, experiment.dataset
-    classes = dataset.split(split)
-    # One episode drawn ahead: what cannot work shows before anything is computed.
-    first = experiment.evaluation_sampler(classes, seed, tf.constant(0, tf.int64))
-    _check_ways(learner, first)
-    # Outside of a graph, whose errors bury what they say.
-    drawn, _ = pipeline.episode_at(dataset, split, experiment.evaluation_sampler, seed, 0)
-    check_kind(learner, drawn)
-    _check_finite(learner)
+    learner = experiment.learner
+    first = checked_first_episode(experiment, split, seed)
     streams = EvaluationStreams(
         experiment,
         split,
@@ -159,7 +149,7 @@ def _judged(
 ) -> Iterator[JudgedBatch]:
     """The meta-batches of a stream, with the learner's answers; images are left out."""
     for number, (episode, query_labels) in zip(streams.numbers, streams.elements(), strict=True):
-        _check_ways(learner, episode)
+        check_ways(learner, episode)
         outputs = _outputs(predict, episode, seed, number * meta_batch)
         kept = min(meta_batch, episodes - number * meta_batch)
         small = {
@@ -240,32 +230,3 @@ def _outputs(
             "diverged. Train with a smaller learning rate."
         )
     return outputs
-
-
-def _check_finite(learner: Learner) -> None:
-    found = weight_not_finite(learner)
-    if found is not None:
-        raise ValueError(
-            f"The weight {found} is not finite: training diverged, or the file is damaged. Train "
-            "with a smaller learning rate."
-        )
-
-
-def _check_ways(learner: Learner, episode: Mapping[str, tf.Tensor]) -> None:
-    if SUPPORT_LABELS not in episode:
-        return
-    check_several_classes(episode[SUPPORT_LABELS])
-    ways = int(episode[SUPPORT_LABELS].numpy().max()) + 1
-    rows, mask = (
-        None if values is None else np.reshape(values, (-1, values.shape[-1]))
-        for values in (episode[SUPPORT_LABELS], episode.get(SUPPORT_MASK))
-    )
-    check_shots(rows, mask, learner.smallest_shots, type(learner).__name__)
-    if learner.ways is None or ways == learner.ways:
-        return
-    if ways > learner.ways or not learner.takes_fewer_ways:
-        most = "at most " if learner.takes_fewer_ways else ""
-        raise ValueError(
-            f"{type(learner).__name__} is made for {learner.ways} ways and the episodes have "
-            f"{ways}: draw episodes of {most}{learner.ways} ways, or train for {ways}."
-        )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 from typing import Any
 
 from kfsl.evidence.experts import merged
@@ -91,7 +92,8 @@ def collect(
             f"python -m kfsl.evaluate --run_dir={run.path} --split={split}"
         )
     folder = os.path.join(results, row)
-    known = ResultsRow.description(folder) if os.path.isdir(folder) or row_of_folder(row) else {}
+    begun = os.path.isfile(os.path.join(folder, "row.json"))
+    known = ResultsRow.description(folder) if begun or row_of_folder(row) else {}
     description = {**known, **{name: v for name, v in changes.items() if v is not None}}
     description.setdefault("dataset", evaluation.dataset)
     description.setdefault("setting", evaluation.setting)
@@ -161,4 +163,7 @@ def _portable(value: Any, runs: str) -> Any:
         return found
     if isinstance(value, list):
         return [_portable(each, runs) for each in value]
-    return value.replace(f"{runs}{os.sep}", "runs/") if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    # Where a path begins, not within a longer name.
+    return re.sub(rf"(?<![\w./-]){re.escape(runs + os.sep)}", "runs/", value)

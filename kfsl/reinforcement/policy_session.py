@@ -165,7 +165,7 @@ class PolicySession:
 
             def draw(learner: keras.Model) -> Any:
                 del learner
-                return _paths(self._experiment)
+                return _paths(self._experiment, self._arguments.seed)
 
             self._pictures.append(FigureSummary(directory, "navigation", draw, every=1))
         return self._pictures
@@ -248,9 +248,9 @@ class PolicySession:
         }
 
 
-def _paths(experiment: PolicyExperiment) -> Any:
+def _paths(experiment: PolicyExperiment, seed: int) -> Any:
     """A picture of validation tasks, up to the update at which the policy diverges, if one does."""
-    goals, acted = acting_over_updates(experiment, "val", 3, updates=2)
+    goals, acted = acting_over_updates(experiment, "val", 3, updates=2, seed=seed)
     whole = list(itertools.takewhile(lambda trajectories: trajectories.finite, acted))
     return navigation_figure(goals, whole or acted[:1])
 

@@ -9,7 +9,7 @@ from data_pipelines.class_store_writer import write_class_store
 from data_pipelines.dataset import FewShotDataset
 from kfsl import configurables
 from kfsl.analysis.compared_learners import compared
-from kfsl.analysis.request import NUMBERS, AnalysisRequest
+from kfsl.analysis.request import CLASSES, NUMBERS, AnalysisRequest
 from kfsl.backbones.conv4 import Conv4
 from kfsl.learners.maml import MAML
 from kfsl.learners.prototypical_network import PrototypicalNetwork
@@ -113,6 +113,43 @@ def test_a_network_for_images_of_any_size_may_be_compared(
     small = letters.trained_run(str(tmp_path / "small"), store)
     _, learners = compared(AnalysisRequest(small), (large,), "test")
     assert list(learners) == [small.path, large.path]
+
+
+@pytest.mark.parametrize(
+    ("binding", "message"),
+    [
+        ("test/fixed_episode.ways = 4", "is made for 3 ways and the episodes have 4"),
+        ("WAYS = 1", "must have 2 ways or more"),
+        ("test/fixed_episode.shots = 9", "an episode can need"),
+    ],
+)
+def test_what_evaluation_refuses_an_analysis_does_too(binding, message, store, tmp_path):
+    run = gradient_runs.maml_run(str(tmp_path / "run"), store)
+    with pytest.raises(ValueError, match=message):
+        compared(AnalysisRequest(run, (binding,)), (), "test")
+
+
+def test_learners_of_other_tasks_are_refused(store, tmp_path):
+    run = gradient_runs.maml_run(str(tmp_path / "run"), store)
+    other = RunDirectory(str(tmp_path / "of_numbers"))
+    other.start(configurables.parse_text(OF_NUMBERS.format(store=store, length=2)))
+    (tmp_path / "of_numbers/best").mkdir()
+    experiment = configurables.experiment()
+    experiment.learner.save(other.best_learner)
+    other.update_metadata({"dataset_fingerprint": experiment.dataset.fingerprint})
+    message = (
+        "MAML with Regression is asked about 'query_inputs', and these episodes have query_images"
+    )
+    with pytest.raises(ValueError, match=message):
+        compared(AnalysisRequest(run), (other,), "test", CLASSES, NUMBERS)
+
+
+def test_base_classes_that_are_not_the_firsts_are_refused(store, tmp_path):
+    run = letters.trained_run(str(tmp_path / "run"), store)
+    turned = letters.trained_run(str(tmp_path / "turned"), store, turned=1)
+    compared(AnalysisRequest(run), (turned,), "test")
+    with pytest.raises(ValueError, match=rf"{turned.path} has other base classes than 'letters'"):
+        compared(AnalysisRequest(run), (turned,), "test", base_classes=True)
 
 
 def test_inputs_of_another_length_are_refused(store, tmp_path):

@@ -144,7 +144,7 @@ def test_a_policy_that_diverges_is_not_measured(tmp_path):
 
 @pytest.mark.parametrize(("rate", "columns"), [(0.1, 3), (1e30, 1)])
 def test_pictures_end_where_a_policy_diverges(rate, columns):
-    assert len(_paths(experiment(inner_rate=rate)).axes) == 3 * columns
+    assert len(_paths(experiment(inner_rate=rate), seed=0).axes) == 3 * columns
 
 
 def test_numbers_that_a_finite_return_hides_are_seen():

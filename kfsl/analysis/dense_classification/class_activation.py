@@ -47,7 +47,7 @@ def analyze(
     Returns:
         `Analysis`.
     """
-    experiment, found = compared(request, compare, split)
+    experiment, found = compared(request, compare, split, base_classes=True)
     names = run_names(list(found))
     learners = dict(zip(names, found.values(), strict=True))
     columns = _base_columns(experiment, learners, index, count // 2)

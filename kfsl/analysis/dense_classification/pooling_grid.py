@@ -250,7 +250,7 @@ def analyze(
         ValueError: if a run is of another method.
     """
     # First, since it holds back what TensorFlow prints while it is imported.
-    experiment, learners = compared(request, compare, split)
+    experiment, learners = compared(request, compare, split, base_classes=True)
     from kfsl.evaluation.evaluate import EVALUATION_SEED
 
     _check_alike(learners)

@@ -1,6 +1,7 @@
 """Evaluations of several runs in one table: by shots, inner steps or columns."""
 
 import json
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,6 +28,8 @@ LABELS = {
     "steps": "{} steps",
     "columns": "u = {}",
 }
+#: What a binding names that this table tells of a learner.
+SETTING = re.compile(r"\.(evaluation_steps|steps|columns|first_order|backbone)\s*=")
 
 
 def evaluation_rows(runs: Sequence[RunDirectory], split: str) -> list[dict[str, Any]]:
@@ -44,7 +47,8 @@ def evaluation_rows(runs: Sequence[RunDirectory], split: str) -> list[dict[str, 
 
     Raises:
         FileNotFoundError: if a run has no trained learner, or was not evaluated on the split.
-        ValueError: if the learner's file is damaged, or the runs measure different things.
+        ValueError: if the learner's file is damaged, a run was evaluated with other settings than
+            those, or the runs measure different things.
     """
     rows = [_row(run, stored_evaluation(run, split)) for run in runs]
     if len({row["metric"] for row in rows}) > 1:
@@ -138,6 +142,11 @@ def line_label(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], axis: 
 
 def _row(run: RunDirectory, evaluation: Evaluation) -> dict[str, Any]:
     settings = learner_settings(run)
+    if changed := [each for each in evaluation.overrides if SETTING.search(each)]:
+        raise ValueError(
+            f"{run.path!r} was evaluated with {', '.join(changed)}, and this table tells the "
+            "settings that the runs were trained with. Evaluate it without."
+        )
     steps = settings.get("evaluation_steps")
     return {
         "run": run.path,

@@ -35,7 +35,7 @@ def default_levels(learners: Sequence[GradientLearner]) -> list[int]:
 
 
 def task_names(experiment: Experiment, split: str, episodes: int, seed: int) -> list[str]:
-    """The superclass of each episode, of which its first query is one.
+    """The superclass of each episode, of which all its queries are.
 
     Args:
         experiment: `Experiment`.
@@ -45,16 +45,28 @@ def task_names(experiment: Experiment, split: str, episodes: int, seed: int) -> 
 
     Returns:
         list of str, `episodes` names.
+
+    Raises:
+        ValueError: if the classes of an episode are of several superclasses.
     """
     import tensorflow as tf
 
     classes = experiment.dataset.split(split)
 
-    def first_class(number: tf.Tensor) -> tf.Tensor:
-        return experiment.evaluation_sampler(classes, seed, number)["query_class_ids"][0]
+    def class_ids(number: tf.Tensor) -> tf.Tensor:
+        return experiment.evaluation_sampler(classes, seed, number)["query_class_ids"]
 
-    numbers = tf.data.Dataset.range(episodes).map(first_class)
-    return [classes.superclass_names[classes.superclasses[int(each)]] for each in numbers]
+    names = []
+    for ids in tf.data.Dataset.range(episodes).map(class_ids):
+        found = {classes.superclass_names[number] for number in classes.superclasses[ids.numpy()]}
+        if len(found) > 1:
+            raise ValueError(
+                "A task of this analysis is an alphabet, and an episode of this run has classes of "
+                f"{' and '.join(sorted(found)[:2])}. Bind a sampler that draws such tasks: "
+                "Experiment.evaluation_sampler = @alphabet_episode."
+            )
+        names += found
+    return names
 
 
 def multishot_values(
@@ -187,7 +199,7 @@ def analyze(
         compare: tuple of `RunDirectory`. Further runs.
         split: str. Which alphabets.
         levels: tuple of float. Numbers of steps; empty leaves them to the analysis.
-        episodes: int or None. One an alphabet when None.
+        episodes: int or None. `DRAWS` an alphabet when None.
 
     Returns:
         `Analysis`.

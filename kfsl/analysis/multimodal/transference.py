@@ -248,7 +248,7 @@ def analyze(
     }  # fmt: skip
     usual = inspect.signature(analyze).parameters
     changed = {name: value for name, value in asked.items() if value != usual[name].default}
-    stem = transference_name(split, source_mode, target_mode, changed)
+    stem = transference_name(split, source_mode, target_mode, changed, request.run.path)
     return Analysis(stem, histogram_figure(found, title), values, _table(found, first, apart))
 
 

@@ -11,7 +11,11 @@ LONGEST = 150
 
 
 def transference_name(
-    split: str, source_mode: str | None, target_mode: str | None, changed: Mapping[str, Any]
+    split: str,
+    source_mode: str | None,
+    target_mode: str | None,
+    changed: Mapping[str, Any],
+    beside: str | None = None,
 ) -> str:
     """The modes, the split, and what is not as it is by default.
 
@@ -20,6 +24,7 @@ def transference_name(
         source_mode: str or None.
         target_mode: str or None.
         changed: mapping from options to a number, or a tuple of numbers or of run directories.
+        beside: str or None. A run: of the others, those in its folder are told by their names.
 
     Returns:
         str.
@@ -37,12 +42,17 @@ def transference_name(
     words = ["transference", *filter(None, modes), split]
     for option, value in changed.items():
         words.append(option)
-        words += [_word(each) for each in (value if isinstance(value, tuple) else (value,))]
+        words += [_word(each, beside) for each in (value if isinstance(value, tuple) else (value,))]
     name = re.sub(rf"[:@{re.escape(os.sep)}]", "-", "_".join(words))
     if len(name) <= LONGEST:
         return name
     return f"{name[:LONGEST]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
-def _word(value: Any) -> str:
-    return os.path.basename(os.path.abspath(value.path)) if hasattr(value, "path") else str(value)
+def _word(value: Any, beside: str | None) -> str:
+    if not hasattr(value, "path"):
+        return str(value)
+    folder, name = os.path.split(os.path.abspath(value.path))
+    if beside is None or folder == os.path.dirname(os.path.abspath(beside)):
+        return name
+    return f"{name}-{hashlib.sha256(folder.encode()).hexdigest()[:8]}"

@@ -84,3 +84,13 @@ def test_a_damaged_learner_is_named(runs, tmp_path):
     Evaluation.load(runs[0].evaluation_path("test")).save(run.evaluation_path("test"))
     with pytest.raises(ValueError, match=r"learner\.keras is damaged"):
         evaluation_rows([run], "test")
+
+
+def test_an_evaluation_with_other_settings_is_refused(runs):
+    evaluation = Evaluation.load(runs[0].evaluation_path("test"))
+    for name, binding in (("a", "fixed_episode.shots = 9"), ("b", "MAML.evaluation_steps = 9")):
+        changed = dataclasses.replace(evaluation, overrides=[binding])
+        changed.save(runs[0].evaluation_path(name))
+    assert evaluation_rows(runs[:1], "a")[0]["steps"] == 1
+    with pytest.raises(ValueError, match=r"was evaluated with MAML.evaluation_steps = 9"):
+        evaluation_rows(runs[:1], "b")

@@ -11,7 +11,7 @@ import pytest
 from data_pipelines import pipeline
 from data_pipelines.class_store import ClassStore
 from data_pipelines.dataset import FewShotDataset
-from data_pipelines.samplers import alphabet_episode
+from data_pipelines.samplers import alphabet_episode, fixed_episode
 from kfsl.analysis.gradient_learners.multishot import (
     default_levels,
     multishot_figure,
@@ -66,6 +66,13 @@ def test_each_round_of_episodes_has_each_alphabet_once(experiment):
         classes = experiment.dataset.split("test")
         found = {classes.superclasses[i] for i in episode["support_classes"].numpy()[0]}
         assert [classes.superclass_names[i] for i in found] == [names[index]]
+
+
+def test_tasks_of_several_alphabets_are_refused(experiment):
+    sampler = functools.partial(fixed_episode, ways=5, shots=1, queries=1)
+    mixed = dataclasses.replace(experiment, evaluation_sampler=sampler)
+    with pytest.raises(ValueError, match=r"has classes of s0 and s1\. Bind a sampler that draws"):
+        task_names(mixed, "test", 4, seed=0)
 
 
 def test_means_and_intervals_are_over_alphabets(experiment):

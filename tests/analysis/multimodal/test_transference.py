@@ -129,6 +129,10 @@ def test_names_of_files():
     names = {transference_name("test", None, None, {"compare": many[:n]}) for n in (39, 40)}
     assert len(names) == 2
     assert max(map(len, names)) < 200
+    asked = [{"compare": (RunDirectory(f"seed{seed}/film"),)} for seed in (0, 1)]
+    names = [transference_name("test", None, None, each, "seed0/plain") for each in asked]
+    assert names[0] == "transference_test_compare_film"
+    assert names[1].startswith("transference_test_compare_film-")
 
 
 def test_summaries_count_a_source_once():
