@@ -6,7 +6,8 @@
 
 Writes `evaluation/<split>.json` into the run directory, and what it found into the model cards of
 the run's exports of the same weights. With `--against` the learner of another
-run meets the same episodes, and the paired difference is printed and written beside it. With
+run meets the same episodes, of classes that it did not learn from either, and the paired difference
+is printed and written beside it. With
 `--classes=base` a learner that classifies base classes is asked about their held-out images
 (`load_dataset.held_out_images`), with `both` about those and the new classes' together.
 

@@ -143,6 +143,7 @@ def test_a_further_analysis_needs_no_figure(run, monkeypatch):
             ["--analysis=confusion", "--run_dir={run}", "--noise_seeds=9"],
             "--noise_seeds is not read by --analysis=confusion, which has --split, --count.",
         ),
+        (["--analysis=gradient_noise", "--run_dir={run}", "--levels="], "--levels is empty"),
         (["--analysis=confusion", "--run_dir={run}"], "was not evaluated on the split 'test'"),
         (["--analysis=validation_curves", "--run_dir={run}"], "has no 'val_accuracy'"),
         (

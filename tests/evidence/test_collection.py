@@ -45,6 +45,21 @@ def test_where_runs_lie_on_a_machine_is_no_evidence(tmp_path, results):
     assert json.loads(kept["metadata.json"])["start_from"] == "runs/first"
 
 
+def test_a_folder_of_runs_is_replaced_where_a_path_begins(results, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = RunDirectory("s/run")  # As `gin/papers/` ends.
+    run.start("train.start_from = 's/first'\nSOURCE = 'gin/papers/x.gin'\n")
+    run.update_metadata({**METADATA})
+    write_text(run.best_learner, "weights")
+    evaluation(weights=weights_fingerprint(run)).save(run.evaluation_path("test"))
+    os.makedirs(os.path.join(results, "row"))  # Left by a collection that was interrupted.
+    collect(run, results, "row", ROW)
+    with open(os.path.join(results, "row/config.gin"), encoding="utf-8") as file:
+        text = file.read()
+    assert "train.start_from = 'runs/first'" in text
+    assert "SOURCE = 'gin/papers/x.gin'" in text
+
+
 def test_evidence_does_not_say_where_the_program_lay(run, results):
     collect(run, results, "row", ROW)
     for name in os.listdir(os.path.join(results, "row")):
