@@ -5,11 +5,11 @@
     python -m kfsl.evaluate --run_dir=DIR --calibrate [--episodes=600] [--known_accepted=0.95]
 
 Writes `evaluation/<split>.json` into the run directory, and what it found into the model cards of
-the run's exports of the same weights. With `--against` the learner of another
-run meets the same episodes, of classes that it did not learn from either, and the paired difference
-is printed and written beside it. With
-`--classes=base` a learner that classifies base classes is asked about their held-out images
-(`load_dataset.held_out_images`), with `both` about those and the new classes' together.
+the run's exports of the same weights. With `--against` the learner of another run meets the same
+episodes, of classes that it did not learn from either, and the paired difference is printed and
+written beside it. With `--classes=base` a learner that classifies base classes is asked about their
+held-out images (`load_dataset.held_out_images`), with `both` about those and the new classes'
+together.
 
 With `--open_set` an episode also asks about classes that it does not have, whose queries are to be
 rejected. `--calibrate` fits, on validation classes, the temperature at which probabilities are
