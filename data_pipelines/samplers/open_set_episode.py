@@ -130,10 +130,8 @@ def classes_left(split: ClassSplit, seed: int, known: Callable, rotations: str =
     Returns:
         int. Of a mixture that of the mode that has the fewest, of those it draws from.
     """
-    first = _first(split, seed, known)
-    return _least_left(
-        split, class_pool(split, rotations).positions, first, _modes(split, seed, known)
-    )
+    positions = class_pool(split, rotations).positions
+    return _least_left(split, seed, known, positions, _first(split, seed, known))
 
 
 def _first(split: ClassSplit, seed: int, known: Callable) -> dict[str, tf.Tensor]:
@@ -148,14 +146,12 @@ def _sizes(split: ClassSplit, seed: int, known: Callable, positions: np.ndarray)
     """Unknown classes and queries of each, where nothing is said of them."""
     first = _first(split, seed, known)
     queries = len(first["query_labels"]) // len(np.unique(first["query_labels"]))
-    left = _least_left(split, positions, first, _modes(split, seed, known))
+    left = _least_left(split, seed, known, positions, first)
     return max(min(UNKNOWN_WAYS, left), 1), queries
 
 
-def _modes(split: ClassSplit, seed: int, known: Callable) -> list[int] | None:
-    """The modes of a mixture that a sampler's first episodes are of; None: they have none."""
-    if split.modes is None or "mode" not in _first(split, seed, known):
-        return None
+def _modes(split: ClassSplit, seed: int, known: Callable) -> list[int]:
+    """The modes of a mixture that a sampler's first episodes are of."""
     with tf.init_scope():
         numbers = range(EPISODES_OF_A_MODE * len(split.mode_names))
         drawn = [known(split, seed, tf.constant(number, tf.int64)) for number in numbers]
@@ -163,14 +159,18 @@ def _modes(split: ClassSplit, seed: int, known: Callable) -> list[int] | None:
 
 
 def _least_left(
-    split: ClassSplit, positions: np.ndarray, drawn: dict[str, tf.Tensor], modes: list[int] | None
+    split: ClassSplit,
+    seed: int,
+    known: Callable,
+    positions: np.ndarray,
+    first: dict[str, tf.Tensor],
 ) -> int:
-    """Classes of a pool that are left in the smallest of some modes by the ways of an episode."""
-    upright, ways = _upright(split)[positions], len(np.unique(drawn["support_labels"]))
+    """Classes of a pool that are left, in the smallest mode, by the ways of the first episode."""
+    upright, ways = _upright(split)[positions], len(np.unique(first["support_labels"]))
     groups = [upright]
-    if modes is not None:
+    if "mode" in first:
         of_class = np.asarray(split.modes)[positions]
-        groups = [upright[of_class == mode] for mode in modes]
+        groups = [upright[of_class == mode] for mode in _modes(split, seed, known)]
     left = []
     for group in groups:
         # The most that so many classes can take away, with their turned copies.

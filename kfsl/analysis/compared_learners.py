@@ -73,11 +73,12 @@ def compared(
     for run in compare:
         check_trained(run)
     experiment = request.experiment(*kinds)
+    from data_pipelines.dataset import BASE_TEST
     from kfsl import configurables
     from kfsl.evaluation.evaluate import EVALUATION_SEED
     from kfsl.evaluation.first_episode import checked_first_episode
 
-    splits = (split, "base_test") if base_classes else (split,)
+    splits = (split, BASE_TEST) if base_classes else (split,)
     learners = {request.run.path: experiment.learner}
     for run in compare:
         # The process has its threads by now; the other run may name another number.
